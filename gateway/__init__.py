@@ -1,0 +1,1 @@
+"""The typed gRPC gateway in front of Triton."""

@@ -1,0 +1,1 @@
+"""What each domain means: messages to tensors and back. No gRPC, no Triton."""

@@ -1,0 +1,136 @@
+"""The errors of the gateway, split by who can act on them.
+
+::
+
+    GatewayError
+    ├── InvalidRequest          the caller changes the request
+    ├── ModelNotFound           the caller names another model
+    ├── ModelUnavailable        the caller retries
+    ├── ShuttingDown            the caller retries, elsewhere
+    ├── Overloaded              the caller retries with backoff
+    ├── DeadlineExceeded        the caller allows more time
+    └── ModelContractBroken     the operator acts
+
+Nothing here knows gRPC: codes are ``google.rpc.Code``. How an error looks on the
+wire is decided in ``gateway.transport.status`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from google.rpc import code_pb2
+from trident.common.v1 import error_reason_pb2
+
+
+class GatewayError(Exception):
+    """Anything that the gateway reports to a caller."""
+
+    code: ClassVar[int] = code_pb2.INTERNAL
+    reason: ClassVar[int] = error_reason_pb2.ERROR_REASON_INTERNAL
+
+    def __init__(
+        self,
+        message: str,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(GatewayError):
+    """At least one field is outside its documented range."""
+
+    code = code_pb2.INVALID_ARGUMENT
+    reason = error_reason_pb2.ERROR_REASON_INVALID_REQUEST
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        """Take every violation: field path to what is accepted and what came."""
+        first, *others = (f"{path}: {text}" for path, text in violations.items())
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(
+            f"Invalid request. {first}{more}", {"violationCount": str(len(violations))}
+        )
+        self.violations = dict(violations)
+
+
+class ModelNotFound(GatewayError):
+    """The caller named a release that is not routed."""
+
+    code = code_pb2.NOT_FOUND
+    reason = error_reason_pb2.ERROR_REASON_MODEL_NOT_FOUND
+
+    def __init__(self, line: str, release: str) -> None:
+        super().__init__(
+            f"No release '{release}' of '{line}' is routed.", {"line": line, "release": release}
+        )
+
+
+class ModelUnavailable(GatewayError):
+    """The model, or Triton, cannot answer now."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = error_reason_pb2.ERROR_REASON_MODEL_UNAVAILABLE
+
+    def __init__(self, line: str, detail: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(
+            f"The model of '{line}' is not available: {detail}.",
+            {"line": line, "detail": detail},
+            retry_after_s=retry_after_s,
+        )
+
+
+class ShuttingDown(GatewayError):
+    """The gateway is stopping."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = error_reason_pb2.ERROR_REASON_SHUTTING_DOWN
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is stopping.", retry_after_s=0.1)
+
+
+class Overloaded(GatewayError):
+    """More calls wait than the gateway, or Triton, will queue."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = error_reason_pb2.ERROR_REASON_OVERLOADED
+
+    def __init__(self, line: str, limit: int | None = None, *, retry_after_s: float = 0.5) -> None:
+        metadata = {"line": line} if limit is None else {"line": line, "limit": str(limit)}
+        where = "Triton's queue is full" if limit is None else f"{limit} calls already wait"
+        super().__init__(
+            f"Too many calls of '{line}': {where}.", metadata, retry_after_s=retry_after_s
+        )
+
+
+class DeadlineExceeded(GatewayError):
+    """The deadline of the call passed before the model answered."""
+
+    code = code_pb2.DEADLINE_EXCEEDED
+    reason = error_reason_pb2.ERROR_REASON_DEADLINE_EXCEEDED
+
+    def __init__(self, line: str) -> None:
+        super().__init__(
+            f"The deadline passed before the model of '{line}' answered.", {"line": line}
+        )
+
+
+class ModelContractBroken(GatewayError):
+    """The gateway and the release disagree about a tensor."""
+
+    code = code_pb2.INTERNAL
+    reason = error_reason_pb2.ERROR_REASON_MODEL_CONTRACT_BROKEN
+
+    def __init__(self, line: str, release: str, step: str = "") -> None:
+        metadata = {"line": line, "release": release} | ({"step": step} if step else {})
+        at_step = f" at step '{step}'" if step else ""
+        super().__init__(
+            f"Release '{release}' of '{line}' broke its contract{at_step}.",
+            metadata,
+        )

@@ -1,0 +1,1 @@
+"""Which release answers, when, and what it says: arrays in, arrays out."""

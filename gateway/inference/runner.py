@@ -1,0 +1,95 @@
+"""What the transports ask of inference: choose a release, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.telemetry.tracing import CallTrace
+from triton_models.release import Manifest
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ServedRelease:
+    """A release that can be asked."""
+
+    manifest: Manifest
+    variant: str = "ensemble"
+
+    @property
+    def line(self) -> str:
+        """The line that it belongs to."""
+        return self.manifest.line
+
+    @property
+    def release(self) -> str:
+        """Its name within the line."""
+        return self.manifest.release
+
+    @property
+    def model_name(self) -> str:
+        """The Triton model that answers for it."""
+        return self.manifest.ensemble
+
+
+@dataclass(frozen=True)
+class RouteState:
+    """A routed release, whether it answers or not."""
+
+    line: str
+    release: str
+    weight: float
+    serving: bool
+    detail: str = ""
+    """Why it does not serve: the exact difference, or what is missing."""
+    served: ServedRelease | None = None
+    """Set whenever the manifest could be read."""
+
+
+class ModelRunner(Protocol):
+    """Runs the releases that are routed."""
+
+    def choose(self, line: str, key: str) -> ServedRelease:
+        """Return the release that answers for ``key`` (sticky: the same key, the same release).
+
+        Raises:
+            ModelUnavailable: If no release of the line serves; ``detail`` says why.
+        """
+        ...
+
+    async def run(
+        self,
+        release: ServedRelease,
+        tensors: Tensors,
+        *,
+        outputs: Sequence[str] | None = None,
+        timeout_s: float | None,
+        trace: CallTrace,
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the outputs of one inference, each ``(B, …)`` as its signature says.
+
+        Args:
+            release: What to ask; from ``choose``.
+            tensors: Every input of the line's signature that the release has, ``(B, …)``, at most
+                1,000 rows.
+            outputs: The names of the outputs wanted; all if ``None``.
+            timeout_s: Time left, or ``None`` for no deadline.
+            trace: Records the stages ``queue`` and ``triton``.
+
+        Raises:
+            ModelUnavailable: If Triton or the model is away.
+            Overloaded: If too many calls wait.
+            DeadlineExceeded: If ``timeout_s`` passes.
+            ModelContractBroken: If Triton refuses the tensors or answers with others.
+        """
+        ...
+
+    def routes(self) -> Sequence[RouteState]:
+        """Return every routed release, ordered by line and falling weight."""
+        ...

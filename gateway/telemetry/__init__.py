@@ -1,0 +1,1 @@
+"""Says where the time goes."""

@@ -1,0 +1,1 @@
+"""Takes calls from the network and gives answers back."""

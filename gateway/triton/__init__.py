@@ -1,0 +1,1 @@
+"""Talks to Triton: arrays, never meanings."""

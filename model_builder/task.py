@@ -1,0 +1,112 @@
+"""What a task (recsys, diagnosis, risk) gives to ``build``, and what it is given.
+
+A task lives in a folder of its own, ``model_builder/<task>/``, whose module ``task`` has a
+``TASK`` of this Protocol. ``model_builder.build`` finds it by name, so that adding a task
+touches no other folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from triton_models.release import DataSource, FeatureSpec, Metric, Parity, ScoreBand
+
+if TYPE_CHECKING:
+    import onnx
+    import pyarrow as pa
+
+    from model_builder.progress import Progress
+
+Metrics = dict[str, Metric]
+"""Metric name to value with interval."""
+
+
+class TaskConfig(BaseModel):
+    """Hyperparameters; a task adds its own. ``--config`` and ``--set`` fill it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ResolvedData:
+    """A data set on this machine."""
+
+    name: str
+    """A name of ``model_builder.datasets``, or the file's name."""
+    path: Path
+    """The file, or the folder, to read."""
+    sha256: str
+    """Of the file; of the files' names and hashes for a folder."""
+    licence: str = ""
+    source: str = ""
+    generated: bool = False
+    label: str | None = None
+    """``--label``: the column to predict; ``None`` for the last, or what the name implies."""
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """One step of the ensemble.
+
+    Steps are joined by tensor names: an input is taken from the earlier step that gives
+    it, else from the ensemble's inputs.
+    """
+
+    name: str
+    role: Literal["pre", "core", "post"]
+    model: onnx.ModelProto
+    """First axis of every input and output is the batch, and varies."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained, measured and exported model that may become a release."""
+
+    line: str
+    steps: tuple[StepModel, ...]
+    data: DataSource
+    metrics: Mapping[str, Metrics]
+    """By split: ``validation``, ``test``, ``cv``."""
+    baselines: Mapping[str, Mapping[str, Metrics]]
+    """By the baseline's name, then split."""
+    parity: Mapping[str, Parity]
+    """By ensemble output: torch against the chained ONNX steps, over the whole test split."""
+    answers: pa.Table
+    """The test split: the inputs as a client would send them and torch's answers, one row each.
+    Written to ``reports/…/answers.parquet``; tests ask the gateway for the same."""
+    features: tuple[FeatureSpec, ...] = ()
+    labels: tuple[str, ...] = ()
+    review_threshold: float | None = None
+    bands: tuple[ScoreBand, ...] = ()
+    item_count: int = 0
+    headline: tuple[str, ...] = ()
+    """The metrics that the closing table shows, most telling first."""
+    extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    """For people: name to content, written to ``reports/…/``."""
+
+
+class Task(Protocol):
+    """One kind of model that can be built."""
+
+    name: ClassVar[str]
+    """As in ``model-builder build NAME``."""
+    summary: ClassVar[str]
+    """One line for ``--help``."""
+    default_data: ClassVar[str]
+    config_type: ClassVar[type[TaskConfig]]
+
+    def build(self, data: ResolvedData, config: Any, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            DataFault: If the data cannot be used; nothing has been written.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        ...

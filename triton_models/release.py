@@ -1,0 +1,195 @@
+"""The manifest of a release: what it is, what it holds, and how that was proven."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+_RELEASE_NAME = re.compile(r"[a-z0-9.]+")
+
+
+def check_release_name(name: str) -> str:
+    """Return ``name`` if it can name a release.
+
+    Raises:
+        ValueError: If it holds anything but ``a-z``, ``0-9`` and ``.``, is longer than
+            64 characters or is only dots (which would leave the store's folder).
+    """
+    if not _RELEASE_NAME.fullmatch(name) or len(name) > 64 or not name.strip("."):
+        raise ValueError(
+            f"release name {name!r}: must be 1 to 64 of a-z, 0-9 and '.', not only dots"
+        )
+    return name
+
+
+ReleaseName = Annotated[str, AfterValidator(check_release_name)]
+
+
+def default_release_name(now: datetime | None = None) -> str:
+    """Return the UTC time as a release name, such as ``20261123t101502``."""
+    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dt%H%M%S")
+
+
+def ensemble_name(line: str, release: str) -> str:
+    """Return the Triton model name of a release's ensemble."""
+    return f"{line}__{release}"
+
+
+def step_name(line: str, release: str, step: str) -> str:
+    """Return the Triton model name of one step of a release."""
+    return f"{line}__{release}__{step}"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class FeatureSpec(_Frozen):
+    """One feature that a request may carry: what a client must know to send it."""
+
+    name: str
+    kind: Literal["number", "category"]
+    description: str = ""
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    codes: tuple[float, ...] = ()
+    """The only values of a number that is a code; empty if it is a quantity."""
+    missing_rule: Literal["impute", "refuse"] = "impute"
+    unknown_rule: Literal["clip", "impute", "refuse"] = "impute"
+    typical: float | str | None = None
+    """The value that stands in for a missing one and that contributions are measured from:
+    the training data's median or most frequent category."""
+    high_text: str = ""
+    """Plain words for a reason when a number lies above ``typical``; ``{value}`` is filled in."""
+    low_text: str = ""
+    """The same when it lies at or below ``typical``, and for every category."""
+
+
+class Metric(_Frozen):
+    """A measured value with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Step(_Frozen):
+    """One model of the ensemble."""
+
+    name: str
+    role: Literal["pre", "core", "post"]
+    model: str
+    """Its name in Triton."""
+
+
+class Tensor(_Frozen):
+    """A tensor of the ensemble as this release has it; ``dims`` without the batch axis."""
+
+    name: str
+    data_type: str
+    dims: tuple[int, ...]
+
+
+class DataSource(_Frozen):
+    """What the release was trained on."""
+
+    name: str
+    sha256: str
+    rows: int
+    generated: bool = False
+    """True if the data was made up: such a release is for trying out, never for use."""
+    licence: str = ""
+    source: str = ""
+    """The address or path it was read from."""
+    split: dict[str, int] = Field(default_factory=dict)
+    """Rows in each split."""
+    protocol: str = ""
+    """How the splits were made and the metrics taken, in one or two sentences."""
+
+
+class Parity(_Frozen):
+    """How far two runs of the same network are apart on one output."""
+
+    compared: Literal["torch-onnx", "torch-served"]
+    rows: int
+    tolerance: float
+    max_difference: float
+
+
+class ScoreBand(_Frozen):
+    """A band of scores, from ``minimum_score`` up to the next safer band."""
+
+    name: str
+    minimum_score: float
+
+
+class Manifest(_Frozen):
+    """Everything known about a release. Written last: a release without one does not exist."""
+
+    schema_version: Literal[1] = 1
+    line: str
+    release: ReleaseName
+    create_time: datetime
+    git_commit: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    seed: int
+    data: DataSource
+    hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
+    metrics: dict[str, dict[str, Metric]]
+    """Split, then metric name."""
+    baselines: dict[str, dict[str, dict[str, Metric]]] = Field(default_factory=dict)
+    """Name of the baseline, split, metric name."""
+    verdict: Literal["accepted", "refused"] = "accepted"
+    parity: dict[str, Parity]
+    """By output of the ensemble."""
+    steps: tuple[Step, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    features: tuple[FeatureSpec, ...] = ()
+    labels: tuple[str, ...] = ()
+    review_threshold: float | None = None
+    """Diagnosis: below this probability of the first finding a person must look."""
+    bands: tuple[ScoreBand, ...] = ()
+    """Risk: safest first."""
+    item_count: int = 0
+    """Recommendation: the size of the catalogue."""
+    variants: tuple[Literal["ensemble", "fused"], ...] = ("ensemble",)
+    files: dict[str, str]
+    """sha256 of every file of the release, by path below ``models/``."""
+    parent: str | None = None
+    signature: str | None = None
+
+    @property
+    def ensemble(self) -> str:
+        """The Triton model that answers for this release."""
+        return ensemble_name(self.line, self.release)
+
+    @property
+    def numbers(self) -> tuple[FeatureSpec, ...]:
+        """The features in the tensor ``numbers``, in its order."""
+        return tuple(feature for feature in self.features if feature.kind == "number")
+
+    @property
+    def categories(self) -> tuple[FeatureSpec, ...]:
+        """The features in the tensor ``categories``, in its order."""
+        return tuple(feature for feature in self.features if feature.kind == "category")
+
+
+class RouteTarget(_Frozen):
+    """A release and its share of a line's traffic."""
+
+    release: ReleaseName
+    weight: float = Field(default=1.0, ge=0, le=1)
+
+
+class Routes(_Frozen):
+    """The content of one route file: for each line, which releases answer."""
+
+    lines: dict[str, tuple[RouteTarget, ...]] = Field(default_factory=dict)
+    shadows: dict[str, ReleaseName] = Field(default_factory=dict)
+    """By line: a release that is asked too and whose answers are only compared."""
