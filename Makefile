@@ -1,0 +1,43 @@
+# Everything runs from here; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check format generate lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Build three models, serve them on a real Triton, call every RPC, show the traces
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## Run the unit, contract (real Triton) and end-to-end tests
+	$(BIN)/pytest
+
+check: $(READY) ## Check style, types, layers, protos and generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	scripts/generate --check
+
+format: $(READY) ## Format the code and the protos
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/buf format --write
+
+generate: $(READY) ## Write protos/gen from protos/trident
+	scripts/generate
+
+lock: ## Resolve requirements.lock anew
+	scripts/lock
+
+$(READY): pyproject.toml protos/pyproject.toml requirements.lock
+	@echo "Installing what requirements.lock lists into .venv (a few minutes, once) …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	  --constraint requirements.lock --editable protos --editable ".[dev]"
+	@touch $(READY)

@@ -1,0 +1,61 @@
+"""One call, one trace: client, gateway, ensemble, each step's queue and compute."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from served import run
+
+pytestmark = pytest.mark.e2e
+
+
+def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:
+    """A span of `trace show --json` and all below it."""
+    return [span, *(inner for child in span.get("children", ()) for inner in flatten(child))]
+
+
+def whole_trace(gateway: Any, span_count: int) -> tuple[str, list[dict[str, Any]]]:
+    """The newest trace, once Triton has sent its spans."""
+    deadline = time.monotonic() + 20
+    while True:
+        shown = run("gateway", "trace", "show", "--last", "--json", "--file", gateway.traces)
+        if shown.returncode == 0:
+            tree = json.loads(shown.stdout)
+            spans = [span for root in tree["spans"] for span in flatten(root)]
+            if len(spans) >= span_count or time.monotonic() > deadline:
+                return shown.stdout, spans
+        assert time.monotonic() < deadline, shown.stderr
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (("recommend", "--history", "{history}"), "recommend"),
+        (("diagnose", "--example"), "diagnose-measurements"),
+        (("score-risk", "--example"), "score-risk"),
+    ],
+    ids=["recommend", "diagnose", "score-risk"],
+)
+def test_a_trace_runs_from_the_client_to_every_step(
+    call: tuple[str, ...], line: str, built: Any, gateway: Any
+) -> None:
+    history = ",".join(built.test_rows("recommend")[0]["history_item_ids"][-5:])
+    words = [word.format(history=history) for word in call]
+    done = run("gateway", "call", words[0], "--target", gateway.target, "--traces", gateway.traces,
+               "--json", *words[1:])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)
+    steps = built.manifest(line).steps
+    text, spans = whole_trace(gateway, 6 + 2 * len(steps))
+    names = [span["name"] for span in spans]
+    assert {"decode", "queue", "encode"} <= set(names)
+    for step in steps:
+        assert step.model in text, names
+    by_id = {span["span_id"]: span for span in spans}
+    roots = [span for span in spans if span.get("parent_span_id") not in by_id]
+    assert len(roots) == 1, names
+    assert len({span["trace_id"] for span in spans}) == 1
