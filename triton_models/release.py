@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -169,15 +170,22 @@ class Manifest(_Frozen):
         """The Triton model that answers for this release."""
         return ensemble_name(self.line, self.release)
 
-    @property
-    def numbers(self) -> tuple[FeatureSpec, ...]:
-        """The features in the tensor ``numbers``, in its order."""
-        return tuple(feature for feature in self.features if feature.kind == "number")
+    @cached_property
+    def features_by_name(self) -> dict[str, FeatureSpec]:
+        """Each feature by its name."""
+        return {feature.name: feature for feature in self.features}
 
-    @property
-    def categories(self) -> tuple[FeatureSpec, ...]:
-        """The features in the tensor ``categories``, in its order."""
-        return tuple(feature for feature in self.features if feature.kind == "category")
+    @cached_property
+    def number_places(self) -> dict[str, int]:
+        """The place of each feature in the tensor ``numbers``, by its name."""
+        names = [feature.name for feature in self.features if feature.kind == "number"]
+        return {name: place for place, name in enumerate(names)}
+
+    @cached_property
+    def category_places(self) -> dict[str, int]:
+        """The place of each feature in the tensor ``categories``, by its name."""
+        names = [feature.name for feature in self.features if feature.kind == "category"]
+        return {name: place for place, name in enumerate(names)}
 
 
 class RouteTarget(_Frozen):

@@ -27,6 +27,11 @@ class Call(Protocol):
         ...
 
     @property
+    def received_ns(self) -> int:
+        """When the call's message came, in ns since 1970."""
+        ...
+
+    @property
     def trace(self) -> CallTrace:
         """The trace of this call."""
         ...

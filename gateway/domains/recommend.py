@@ -1,0 +1,145 @@
+"""The domain ``recommend``: items from a history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from trident.common.v1.served_by_pb2 import ServedBy
+from trident.recommend.v1.recommend_service_pb2 import (
+    RecommendedItem,
+    RecommendRequest,
+    RecommendResponse,
+)
+
+from gateway.domains.domain import Answer, Tensors, check_answer
+from gateway.domains.features import check_features, plain
+from gateway.domains.validation import (
+    MAX_ID_LENGTH,
+    MAX_REQUEST_ID_LENGTH,
+    Violations,
+    check_count,
+    check_ids,
+    check_length,
+    check_range,
+)
+from triton_models.release import Manifest
+from triton_models.signatures import MAX_ITEMS, RECOMMEND
+
+DEFAULT_ITEM_COUNT = 10
+MAX_IDS = 1000
+MAX_CONTEXT_ENTRIES = 100
+
+_OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
+
+
+def check(request: RecommendRequest, violations: Violations) -> str:
+    """Check the fields whose limits are in the proto."""
+    check_length(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
+    check_length(violations, "user_id", request.user_id, 0, MAX_ID_LENGTH)
+    check_ids(violations, "history_item_ids", request.history_item_ids, MAX_IDS)
+    check_range(violations, "item_count", request.item_count, 0, MAX_ITEMS)
+    check_ids(violations, "candidate_item_ids", request.candidate_item_ids, MAX_IDS)
+    check_ids(violations, "excluded_item_ids", request.excluded_item_ids, MAX_IDS)
+    check_count(violations, "context", request.context, 0, MAX_CONTEXT_ENTRIES)
+    return RECOMMEND.line
+
+
+def sticky_key(request: RecommendRequest) -> str:
+    """Return the user, or the request where there is none."""
+    return request.user_id or request.request_id
+
+
+def check_schema(request: RecommendRequest, manifest: Manifest, violations: Violations) -> None:
+    """Check ``context`` against what the release's ranker takes."""
+    context = {name: plain(value) for name, value in request.context.items()}
+    if len(context) <= MAX_CONTEXT_ENTRIES:
+        check_features(violations, "context", context, manifest)
+
+
+def requests_to_tensors(requests: Sequence[RecommendRequest], manifest: Manifest) -> Tensors:
+    """Return the inputs, padded on the right with ``b""`` to the longest of the batch.
+
+    Returns:
+        ``history_item_ids``: ``(B, T)``, ``candidate_item_ids``: ``(B, C)`` and
+        ``excluded_item_ids``: ``(B, X)`` object of bytes, at least one wide.
+        ``history_allowed``: ``(B, 1)`` bool. ``item_count``: ``(B, 1)`` int32, in [1, 100].
+    """
+    return {
+        "history_item_ids": _padded([request.history_item_ids for request in requests]),
+        "candidate_item_ids": _padded([request.candidate_item_ids for request in requests]),
+        "excluded_item_ids": _padded([request.excluded_item_ids for request in requests]),
+        "history_allowed": np.array([[request.history_allowed] for request in requests], np.bool_),
+        "item_count": np.array([[_item_count(request)] for request in requests], np.int32),
+    }
+
+
+def wanted_outputs(requests: Sequence[RecommendRequest]) -> tuple[str, ...]:
+    """Return all outputs; whether an ID is known only matters where one was sent."""
+    given = {
+        "candidate_known": any(request.candidate_item_ids for request in requests),
+        "excluded_known": any(request.excluded_item_ids for request in requests),
+        "history_known": any(request.history_item_ids for request in requests),
+    }
+    return tuple(name for name in _OUTPUTS if given.get(name, True))
+
+
+def tensors_to_responses(
+    answer: Answer, requests: Sequence[RecommendRequest], manifest: Manifest, served_by: ServedBy
+) -> list[RecommendResponse]:
+    """Return the recommended items; places without an item (``b""``) are left out."""
+    check_answer(answer, len(requests), manifest, wanted_outputs(requests))
+    return [
+        RecommendResponse(
+            items=_items(answer, row, request),
+            unknown_item_ids=_unknown_ids(answer, row, request),
+            model=served_by,
+        )
+        for row, request in enumerate(requests)
+    ]
+
+
+def _item_count(request: RecommendRequest) -> int:
+    return request.item_count or DEFAULT_ITEM_COUNT
+
+
+def _padded(lists: Sequence[Sequence[str]]) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
+    """Return ``(B, longest or 1)`` object of bytes."""
+    width = max(1, *map(len, lists)) if len(lists) > 1 else max(1, len(lists[0]))
+    padded = np.full((len(lists), width), b"", np.object_)
+    for row, ids in enumerate(lists):
+        padded[row, : len(ids)] = [item_id.encode() for item_id in ids]
+    return padded
+
+
+def _items(answer: Answer, row: int, request: RecommendRequest) -> list[RecommendedItem]:
+    count = _item_count(request)
+    ids = answer["item_ids"][row, :count].tolist()
+    scores = answer["scores"][row, :count].tolist()
+    because = answer["because_positions"][row, :count].tolist()
+    history = request.history_item_ids
+    return [
+        RecommendedItem(
+            item_id=item_id.decode(),
+            score=score,
+            because_item_ids=[history[place] for place in places if 0 <= place < len(history)],
+        )
+        for item_id, score, places in zip(ids, scores, because, strict=False)
+        if item_id
+    ]
+
+
+def _unknown_ids(answer: Answer, row: int, request: RecommendRequest) -> list[str]:
+    sent = (
+        ("history_known", request.history_item_ids),
+        ("candidate_known", request.candidate_item_ids),
+        ("excluded_known", request.excluded_item_ids),
+    )
+    unknown = (
+        item_id
+        for name, ids in sent
+        if ids
+        for item_id, known in zip(ids, answer[name][row].tolist(), strict=False)
+        if not known
+    )
+    return list(dict.fromkeys(unknown))

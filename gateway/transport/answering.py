@@ -1,0 +1,212 @@
+"""From checked requests to responses: one, many at once, or as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trident.common.v1.served_by_pb2 import ServedBy
+
+from gateway.domains.domain import Domain
+from gateway.domains.validation import Violations, check_count
+from gateway.errors import GatewayError, ModelUnavailable
+from gateway.inference.runner import ModelRunner, ServedRelease
+from gateway.transport.call import Call
+from gateway.transport.status import error_to_status
+from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
+
+MAX_OUTSTANDING = 64
+"""Elements of one stream that are answered at a time; more are not even read."""
+
+
+@dataclass
+class _Group:
+    """The requests of a batch that one release answers."""
+
+    release: ServedRelease
+    places: list[int] = field(default_factory=list)
+
+
+class Answering:
+    """Answers the requests of a domain with the releases of a runner."""
+
+    def __init__(self, runner: ModelRunner, max_outstanding: int = MAX_OUTSTANDING) -> None:
+        self._runner = runner
+        self._max_outstanding = max_outstanding
+
+    async def one(self, domain: Domain[Any, Any], request: Any, call: Call) -> Any:
+        """Answer one request."""
+        return (await self._answer(domain, [request], [""], call, call.received_ns))[0]
+
+    async def batch(self, domain: Domain[Any, Any], requests: Sequence[Any], call: Call) -> Any:
+        """Answer up to 1,000 requests in their order: all, or none."""
+        violations = Violations()
+        check_count(violations, "requests", requests, 1, MAX_BATCH_ROWS)
+        violations.raise_if_any()
+        call.trace.set_attribute("trident.batch.size", len(requests))
+        prefixes = [f"requests[{place}]." for place in range(len(requests))]
+        return await self._answer(domain, requests, prefixes, call, call.received_ns)
+
+    async def stream(
+        self,
+        domain: Domain[Any, Any],
+        elements: AsyncIterator[Any],
+        response_type: Any,
+        call: Call,
+    ) -> AsyncIterator[Any]:
+        """Answer the elements of a stream as they come, each on its own.
+
+        At most ``max_outstanding`` are read and not yet taken by the client. A bad element
+        becomes an error in the stream and does not end it.
+
+        Args:
+            domain: Whose requests they are.
+            elements: Messages with the field ``request``, or the error of one that is none.
+            response_type: The message with ``request_id``, ``response`` and ``error``.
+            call: The stream.
+        """
+        slots = asyncio.Semaphore(self._max_outstanding)
+        answers: asyncio.Queue[Any] = asyncio.Queue()
+        tasks: set[asyncio.Task[None]] = set()
+        end = object()
+
+        async def answer(element: Any) -> None:
+            await answers.put(await self._element(domain, element, response_type, call))
+
+        async def read() -> None:
+            try:
+                while True:
+                    await slots.acquire()
+                    try:
+                        element = await anext(elements)
+                    except StopAsyncIteration:
+                        break
+                    task = asyncio.create_task(answer(element))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                await asyncio.gather(*tasks)
+            finally:
+                await answers.put(end)
+
+        reader = asyncio.create_task(read())
+        try:
+            while (response := await answers.get()) is not end:
+                yield response
+                slots.release()
+            await reader
+        finally:
+            for task in (reader, *tasks):
+                task.cancel()
+            await asyncio.gather(reader, *tasks, return_exceptions=True)
+
+    async def _element(
+        self, domain: Domain[Any, Any], element: Any, response_type: Any, call: Call
+    ) -> Any:
+        if isinstance(element, GatewayError):
+            return response_type(error=error_to_status(element, call.method))
+        request = element.request
+        try:
+            violations = Violations()
+            if not request.request_id:
+                violations.add("request_id", "must not be empty in a stream")
+            responses = await self._answer(
+                domain, [request], [""], call, None, violations=violations
+            )
+        except Exception as error:
+            return response_type(
+                request_id=request.request_id, error=error_to_status(error, call.method)
+            )
+        return response_type(request_id=request.request_id, response=responses[0])
+
+    async def _answer(
+        self,
+        domain: Domain[Any, Any],
+        requests: Sequence[Any],
+        prefixes: Sequence[str],
+        call: Call,
+        start_ns: int | None,
+        violations: Violations | None = None,
+    ) -> list[Any]:
+        """Check all, run one inference for each release, return the responses in order."""
+        trace = call.trace
+        with trace.stage("decode", start_ns):
+            groups = self._grouped(domain, requests, prefixes, violations or Violations())
+            tensors = [
+                domain.requests_to_tensors([requests[p] for p in group.places], release.manifest)
+                for group in groups
+                for release in [group.release]
+            ]
+        for group in groups:
+            trace.set_release(group.release.line, group.release.release, group.release.variant)
+        runs = [
+            self._runner.run(
+                group.release,
+                inputs,
+                outputs=domain.wanted_outputs([requests[p] for p in group.places]),
+                timeout_s=call.time_remaining(),
+                trace=trace,
+            )
+            for group, inputs in zip(groups, tensors, strict=True)
+        ]
+        answers = [await runs[0]] if len(runs) == 1 else await asyncio.gather(*runs)
+        with trace.stage("encode"):
+            responses: list[Any] = [None] * len(requests)
+            for group, answer in zip(groups, answers, strict=True):
+                release = group.release
+                served_by = ServedBy(
+                    line=release.line, release=release.release, variant=release.variant
+                )
+                made = domain.tensors_to_responses(
+                    answer, [requests[p] for p in group.places], release.manifest, served_by
+                )
+                for place, response in zip(group.places, made, strict=True):
+                    responses[place] = response
+        return responses
+
+    def _grouped(
+        self,
+        domain: Domain[Any, Any],
+        requests: Sequence[Any],
+        prefixes: Sequence[str],
+        violations: Violations,
+    ) -> list[_Group]:
+        """Check every request and find the release that answers it.
+
+        Raises:
+            InvalidRequest: With every violation of every request.
+            ModelUnavailable: If all are valid as far as can be told, but a line does not serve.
+        """
+        groups: dict[str, _Group] = {}
+        unavailable: ModelUnavailable | None = None
+        for place, (request, prefix) in enumerate(zip(requests, prefixes, strict=True)):
+            below = violations.below(prefix)
+            line = domain.check(request, below)
+            if line is None:
+                continue
+            try:
+                release = self._runner.choose(line, domain.sticky_key(request))
+            except ModelUnavailable as error:
+                if not self._blames_evidence(line, below):
+                    unavailable = error
+                continue
+            domain.check_schema(request, release.manifest, below)
+            group = groups.setdefault(release.model_name, _Group(release))
+            group.places.append(place)
+        violations.raise_if_any()
+        if unavailable is not None:
+            raise unavailable
+        return list(groups.values())
+
+    def _blames_evidence(self, line: str, violations: Violations) -> bool:
+        """Note a violation if this kind of evidence is not served here but another kind is."""
+        routed = {route.line for route in self._runner.routes()}
+        (lines,) = (lines for lines in DOMAIN_LINES.values() if line in lines)
+        served = [other for other in lines if other in routed]
+        if line in routed or not served:
+            return False
+        kinds = [other.rpartition("-")[2] for other in served]
+        text = f"is a kind of evidence that is not served here; served: {', '.join(kinds)}"
+        violations.add(line.rpartition("-")[2], text)
+        return True

@@ -1,0 +1,75 @@
+"""``grpc.health.v1`` for each domain, following what the runner can serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+
+from gateway.inference.runner import ModelRunner, RouteState
+from triton_models.signatures import DOMAIN_LINES
+
+DOMAIN_SERVICES: Mapping[str, str] = {
+    "recommend": "trident.recommend.v1.RecommendService",
+    "diagnose": "trident.diagnose.v1.DiagnoseService",
+    "risk": "trident.risk.v1.RiskService",
+}
+MODEL_SERVICE = "trident.model.v1.ModelService"
+_POLL_S = 0.1
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def statuses(routes: Sequence[RouteState]) -> dict[str, int]:
+    """Return the health of each service, and under ``""`` that of the whole.
+
+    A domain serves if one of its lines does; the whole serves if every routed domain does, and
+    there is one.
+    """
+    routed = {route.line for route in routes}
+    serving = {route.line for route in routes if route.serving}
+    health = {MODEL_SERVICE: _SERVING}
+    whole = bool(routed)
+    for domain, service in DOMAIN_SERVICES.items():
+        lines = set(DOMAIN_LINES[domain])
+        health[service] = _SERVING if lines & serving else _NOT_SERVING
+        if lines & routed and not lines & serving:
+            whole = False
+    return health | {"": _SERVING if whole else _NOT_SERVING}
+
+
+class HealthFollower:
+    """Keeps a health servicer at what the runner says."""
+
+    def __init__(self, runner: ModelRunner, poll_s: float = _POLL_S) -> None:
+        self.servicer = HealthServicer()
+        self._runner = runner
+        self._poll_s = poll_s
+        self._known: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Set the health as it is now, and follow it."""
+        await self._update()
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING from now on, everywhere."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            await self._update()
+
+    async def _update(self) -> None:
+        for service, status in statuses(self._runner.routes()).items():
+            if self._known.get(service) != status:
+                self._known[service] = status
+                await self.servicer.set(service, status)  # type: ignore[arg-type]

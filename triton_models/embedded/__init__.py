@@ -1,0 +1,1 @@
+"""The parts of the embedded Triton: what is installed, how it is started, how it ends."""

@@ -1,0 +1,181 @@
+"""The few things a release store does with files, on a folder and on whatever fsspec knows."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class Storage(Protocol):
+    """Files below one root; every path is relative to it, with ``/``."""
+
+    def location(self, path: str) -> str:
+        """Return where a path is, for people and for Triton."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content; FileNotFoundError if there is none."""
+        ...
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a whole new file or, with FileExistsError, nothing."""
+        ...
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file, over an older one if there is one."""
+        ...
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted; none if there is no such folder."""
+        ...
+
+    def replace_folder(self, path: str, source: Path) -> None:
+        """Copy a local folder so that readers see all of it or nothing."""
+        ...
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other writers out, where the storage can."""
+        ...
+
+
+def open_storage(url: str | Path) -> Storage:
+    """Return the storage at a path or at any URL that fsspec knows."""
+    filesystem, root = fsspec.url_to_fs(str(url))
+    if isinstance(filesystem, LocalFileSystem):
+        return LocalStorage(Path(root))
+    return RemoteStorage(filesystem, root)
+
+
+class LocalStorage:
+    """A folder. Nothing is visible before it is whole, also after a crash."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def location(self, path: str) -> str:
+        """Return an absolute path."""
+        return str(self._root / path)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        return (self._root / path).read_bytes()
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a new file: the link that gives it its name fails if there is one."""
+        target = self._parent_made(path)
+        with self._written(content) as staged:
+            os.link(staged, target)
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file, over an older one if there is one."""
+        target = self._parent_made(path)
+        with self._written(content) as staged:
+            staged.replace(target)
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted."""
+        folder = self._root / path
+        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+    def replace_folder(self, path: str, source: Path) -> None:
+        """Copy beside the target's folder, then rename; what a crash left there goes first."""
+        target = self._parent_made(path)
+        with self._staging() as staging:
+            shutil.copytree(source, staging / "new")
+            if target.exists():
+                target.rename(staging / "old")
+            (staging / "new").rename(target)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock, which the system gives back when a holder dies."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _parent_made(self, path: str) -> Path:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Give an empty folder on the same file system, where no reader looks."""
+        folder = self._root / ".staging" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+    @contextlib.contextmanager
+    def _written(self, content: bytes) -> Iterator[Path]:
+        with self._staging() as staging:
+            staged = staging / "file"
+            with staged.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+
+
+class RemoteStorage:
+    """A bucket, or anything else behind fsspec: a file appears whole or not at all there."""
+
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str) -> None:
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+
+    def location(self, path: str) -> str:
+        """Return a URL."""
+        return str(self._filesystem.unstrip_protocol(self._path(path)))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        # Not what a listing cached: other machines write here.
+        self._filesystem.invalidate_cache()
+        return bytes(self._filesystem.cat_file(self._path(path)))
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a new file, by the storage's own create-only request."""
+        self._filesystem.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
+        self._filesystem.pipe_file(self._path(path), content, mode="create")
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file, over an older one if there is one."""
+        self._filesystem.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
+        self._filesystem.pipe_file(self._path(path), content)
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted."""
+        self._filesystem.invalidate_cache()
+        try:
+            entries = self._filesystem.ls(self._path(path), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+
+    def replace_folder(self, path: str, source: Path) -> None:
+        """Upload file by file: half a folder can be seen, but no manifest names it yet."""
+        if self._filesystem.exists(self._path(path)):
+            self._filesystem.rm(self._path(path), recursive=True)
+        for file in sorted(entry for entry in source.rglob("*") if entry.is_file()):
+            self.replace(f"{path}/{file.relative_to(source).as_posix()}", file.read_bytes())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nothing to hold: buckets have no locks. The create-only manifest decides."""
+        yield
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}"
