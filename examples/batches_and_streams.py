@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
 from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub

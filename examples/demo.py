@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.panel import Panel
+
 from triton_models.store import ReleaseStore
 
 BIN = Path(sys.executable).parent

@@ -15,6 +15,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from served import Gateway
+
 from trident.recommend.v1 import recommend_service_pb2 as recommend
 from trident.recommend.v1.recommend_service_pb2_grpc import RecommendServiceStub
 

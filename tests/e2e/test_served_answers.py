@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
 from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub

@@ -20,9 +20,9 @@ import grpc
 import pyarrow.parquet as pq
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from triton_models.store import ReleaseStore
 
 from triton_models.release import Manifest
+from triton_models.store import ReleaseStore
 
 BIN = Path(sys.executable).parent
 READY_S = 60

@@ -1,0 +1,26 @@
+"""What a missing tool means: a skip on a developer's machine, a failure where CI promises it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from triton_models.embedded.errors import EmbeddedTritonError
+from triton_models.embedded.installation import find_installation
+
+
+def missing_tool(reason: str) -> None:
+    """Skip the test, or fail it when the environment says ``CI=true``."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"missing in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def embedded_triton_available() -> None:
+    """Skip, or in CI fail, where no embedded Triton can run."""
+    try:
+        find_installation()
+    except EmbeddedTritonError as error:
+        missing_tool(str(error))
