@@ -170,6 +170,12 @@ class Manifest(_Frozen):
         """The Triton model that answers for this release."""
         return ensemble_name(self.line, self.release)
 
+    def model_of(self, variant: str) -> str:
+        """Return the Triton model that answers for this release in a variant."""
+        if variant == "ensemble":
+            return self.ensemble
+        return step_name(self.line, self.release, variant)
+
     @cached_property
     def features_by_name(self) -> dict[str, FeatureSpec]:
         """Each feature by its name."""

@@ -50,10 +50,14 @@ class ReleaseStore:
 
     Every method raises a subclass of ``StoreError`` for what it refuses; errors
     of the disk or the network come through as they are (``OSError``).
+
+    Args:
+        url: The folder, which need not exist yet, or the URL.
+        storage: Used instead of what is at ``url``, if given.
     """
 
-    def __init__(self, url: str | Path) -> None:
-        self._storage: Storage = open_storage(url)
+    def __init__(self, url: str | Path, storage: Storage | None = None) -> None:
+        self._storage = storage or open_storage(url)
 
     @property
     def models_path(self) -> str:
