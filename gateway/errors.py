@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from google.rpc import code_pb2
+
 from trident.common.v1 import error_reason_pb2
 
 
@@ -50,8 +51,11 @@ class InvalidRequest(GatewayError):
     reason = error_reason_pb2.ERROR_REASON_INVALID_REQUEST
 
     def __init__(self, violations: Mapping[str, str]) -> None:
-        """Take every violation: field path to what is accepted and what came."""
-        first, *others = (f"{path}: {text}" for path, text in violations.items())
+        """Take every violation: field path to what is accepted and what came.
+
+        The empty path is the message itself.
+        """
+        first, *others = (f"{path}: {text}" if path else text for path, text in violations.items())
         more = f" (and {len(others)} more)" if others else ""
         super().__init__(
             f"Invalid request. {first}{more}", {"violationCount": str(len(violations))}

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from gateway.domains.domain import Answer, Tensors, check_answer
+from gateway.domains.features import (
+    FeatureMap,
+    check_features,
+    check_values,
+    features_to_tensors,
+    input_notes,
+)
+from gateway.domains.validation import (
+    MAX_REQUEST_ID_LENGTH,
+    Violations,
+    check_text,
+    shown,
+)
 from trident.common.v1 import input_note_pb2
 from trident.common.v1.input_note_pb2 import InputNote
 from trident.common.v1.served_by_pb2 import ServedBy
@@ -20,24 +34,12 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     Finding,
     Image,
 )
-
-from gateway.domains.domain import Answer, Tensors, check_answer
-from gateway.domains.features import check_features, features_to_tensors, input_notes
-from gateway.domains.validation import (
-    MAX_REQUEST_ID_LENGTH,
-    Violations,
-    check_count,
-    check_length,
-    entry,
-    shown,
-)
-from gateway.errors import ModelContractBroken
 from triton_models.release import Manifest
 from triton_models.signatures import DIAGNOSE_MEASUREMENTS
 
 MAX_NOTE_LENGTH = 20_000
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
-MAX_MEASUREMENTS = 1000
+MEASUREMENTS = FeatureMap("measurements.values", 1, 1000, number="")
 MEDIA_TYPES = ("image/png", "image/jpeg", "application/dicom")
 
 EVIDENCE_LINES = {
@@ -52,7 +54,7 @@ _MOSTLY_IMPUTED = 0.5
 
 def check(request: DiagnoseRequest, violations: Violations) -> str | None:
     """Check the fields whose limits are in the proto; the evidence decides the line."""
-    check_length(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
+    check_text(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
     kind = request.WhichOneof("evidence")
     if kind is None:
         violations.add("evidence", f"must be one of {', '.join(EVIDENCE_LINES)}, got none")
@@ -60,9 +62,9 @@ def check(request: DiagnoseRequest, violations: Violations) -> str | None:
     if kind == "image":
         _check_image(request.image, violations.below("image."))
     elif kind == "note":
-        check_length(violations, "note", request.note, 1, MAX_NOTE_LENGTH)
+        check_text(violations, "note", request.note, 1, MAX_NOTE_LENGTH)
     else:
-        _check_measurements(request, violations)
+        check_values(violations, MEASUREMENTS, request.measurements.values)
     return EVIDENCE_LINES[kind]
 
 
@@ -73,9 +75,7 @@ def sticky_key(request: DiagnoseRequest) -> str:
 
 def check_schema(request: DiagnoseRequest, manifest: Manifest, violations: Violations) -> None:
     """Check the measurements against what the release knows."""
-    values = request.measurements.values
-    if len(values) <= MAX_MEASUREMENTS:
-        check_features(violations, "measurements.values", dict(values), manifest)
+    check_features(violations, MEASUREMENTS, dict(request.measurements.values), manifest)
 
 
 def requests_to_tensors(requests: Sequence[DiagnoseRequest], manifest: Manifest) -> Tensors:
@@ -94,11 +94,9 @@ def tensors_to_responses(
     answer: Answer, requests: Sequence[DiagnoseRequest], manifest: Manifest, served_by: ServedBy
 ) -> list[DiagnoseResponse]:
     """Return the findings, most probable first, and whether a person must look."""
-    check_answer(answer, len(requests), manifest, wanted_outputs(requests))
+    sizes = {"B": len(requests), "F": len(manifest.features), "K": len(manifest.labels)}
+    check_answer(answer, wanted_outputs(requests), manifest, sizes)
     probabilities = answer["probabilities"]
-    labels, features = len(manifest.labels), len(manifest.features)
-    if probabilities.shape[1] != labels or answer["input_rules"].shape[1] != features:
-        raise ModelContractBroken(manifest.line, manifest.release)
     responses = []
     for row, request in enumerate(requests):
         order = np.argsort(-probabilities[row], kind="stable")
@@ -129,15 +127,6 @@ def _check_image(image: Image, violations: Violations) -> None:
     if image.media_type not in MEDIA_TYPES:
         accepted = f"must be one of {', '.join(MEDIA_TYPES)}"
         violations.add("media_type", f"{accepted}, got {shown(image.media_type)}")
-
-
-def _check_measurements(request: DiagnoseRequest, violations: Violations) -> None:
-    values = request.measurements.values
-    if check_count(violations, "measurements.values", values, 1, MAX_MEASUREMENTS):
-        for name, value in values.items():
-            if not math.isfinite(value):
-                path = entry("measurements.values", name)
-                violations.add(path, f"must be finite, got {value}")
 
 
 def _review_reasons(

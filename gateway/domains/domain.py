@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
-from trident.common.v1.served_by_pb2 import ServedBy
 
 from gateway.domains.validation import Violations
 from gateway.errors import ModelContractBroken
+from trident.common.v1.served_by_pb2 import ServedBy
 from triton_models.release import Manifest
-from triton_models.signatures import SIGNATURES
+from triton_models.signatures import ANY, SIGNATURES
 
 Tensors = dict[str, npt.NDArray[Any]]
 Answer = Mapping[str, npt.NDArray[Any]]
@@ -53,15 +54,31 @@ class Domain(Protocol[RequestT, ResponseT]):
         ...
 
 
-def check_answer(answer: Answer, rows: int, manifest: Manifest, names: Sequence[str]) -> None:
+def check_answer(
+    answer: Answer, names: Sequence[str], manifest: Manifest, sizes: Mapping[str, int]
+) -> None:
     """Check that an answer has what was asked for, before anything reads it.
 
+    Args:
+        answer: Outputs by name.
+        names: The outputs that were asked for.
+        manifest: Of the release that answered.
+        sizes: How long the axes must be, by their letter (``B`` is the batch). Axes that are not
+            named here, or sized in the signature, must only be alike in all outputs.
+
     Raises:
-        ModelContractBroken: If an output is missing, or has another rank or number of rows.
+        ModelContractBroken: If an output is missing, has another type or shape, or holds a number
+            that is not finite.
     """
-    signature = SIGNATURES[manifest.line]
-    axes = {spec.name: len(spec.axes) + 1 for spec in signature.outputs}
+    specs = {spec.name: spec for spec in SIGNATURES[manifest.line].outputs}
+    known = dict(sizes)
     for name in names:
-        tensor = answer.get(name)
-        if tensor is None or tensor.ndim != axes[name] or tensor.shape[0] != rows:
+        tensor, spec = answer.get(name), specs[name]
+        if tensor is None or tensor.dtype != spec.dtype or tensor.ndim != len(spec.axes) + 1:
+            raise ModelContractBroken(manifest.line, manifest.release)
+        fits = tensor.shape[0] == sizes["B"] and all(
+            size == (known.setdefault(axis.letter, size) if axis.size == ANY else axis.size)
+            for axis, size in zip(spec.axes, tensor.shape[1:], strict=True)
+        )
+        if not fits or (spec.data_type == "FP32" and not np.isfinite(tensor).all()):
             raise ModelContractBroken(manifest.line, manifest.release)

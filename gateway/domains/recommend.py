@@ -5,43 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+
+from gateway.domains.domain import Answer, Tensors, check_answer
+from gateway.domains.features import (
+    FeatureMap,
+    check_features,
+    check_values,
+    features_to_tensors,
+    plain,
+)
+from gateway.domains.validation import (
+    MAX_ID_LENGTH,
+    MAX_REQUEST_ID_LENGTH,
+    Violations,
+    check_ids,
+    check_range,
+    check_text,
+)
 from trident.common.v1.served_by_pb2 import ServedBy
 from trident.recommend.v1.recommend_service_pb2 import (
     RecommendedItem,
     RecommendRequest,
     RecommendResponse,
 )
-
-from gateway.domains.domain import Answer, Tensors, check_answer
-from gateway.domains.features import check_features, plain
-from gateway.domains.validation import (
-    MAX_ID_LENGTH,
-    MAX_REQUEST_ID_LENGTH,
-    Violations,
-    check_count,
-    check_ids,
-    check_length,
-    check_range,
-)
 from triton_models.release import Manifest
 from triton_models.signatures import MAX_ITEMS, RECOMMEND
 
 DEFAULT_ITEM_COUNT = 10
 MAX_IDS = 1000
-MAX_CONTEXT_ENTRIES = 100
+CONTEXT = FeatureMap("context", 0, 100)
 
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
 def check(request: RecommendRequest, violations: Violations) -> str:
     """Check the fields whose limits are in the proto."""
-    check_length(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
-    check_length(violations, "user_id", request.user_id, 0, MAX_ID_LENGTH)
+    check_text(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
+    check_text(violations, "user_id", request.user_id, 0, MAX_ID_LENGTH)
     check_ids(violations, "history_item_ids", request.history_item_ids, MAX_IDS)
     check_range(violations, "item_count", request.item_count, 0, MAX_ITEMS)
     check_ids(violations, "candidate_item_ids", request.candidate_item_ids, MAX_IDS)
     check_ids(violations, "excluded_item_ids", request.excluded_item_ids, MAX_IDS)
-    check_count(violations, "context", request.context, 0, MAX_CONTEXT_ENTRIES)
+    check_values(violations, CONTEXT, plain(request.context))
     return RECOMMEND.line
 
 
@@ -52,9 +58,7 @@ def sticky_key(request: RecommendRequest) -> str:
 
 def check_schema(request: RecommendRequest, manifest: Manifest, violations: Violations) -> None:
     """Check ``context`` against what the release's ranker takes."""
-    context = {name: plain(value) for name, value in request.context.items()}
-    if len(context) <= MAX_CONTEXT_ENTRIES:
-        check_features(violations, "context", context, manifest)
+    check_features(violations, CONTEXT, plain(request.context), manifest)
 
 
 def requests_to_tensors(requests: Sequence[RecommendRequest], manifest: Manifest) -> Tensors:
@@ -64,14 +68,18 @@ def requests_to_tensors(requests: Sequence[RecommendRequest], manifest: Manifest
         ``history_item_ids``: ``(B, T)``, ``candidate_item_ids``: ``(B, C)`` and
         ``excluded_item_ids``: ``(B, X)`` object of bytes, at least one wide.
         ``history_allowed``: ``(B, 1)`` bool. ``item_count``: ``(B, 1)`` int32, in [1, 100].
+        And the tensors of the context, if the release takes one.
     """
-    return {
+    tensors: Tensors = {
         "history_item_ids": _padded([request.history_item_ids for request in requests]),
         "candidate_item_ids": _padded([request.candidate_item_ids for request in requests]),
         "excluded_item_ids": _padded([request.excluded_item_ids for request in requests]),
         "history_allowed": np.array([[request.history_allowed] for request in requests], np.bool_),
         "item_count": np.array([[_item_count(request)] for request in requests], np.int32),
     }
+    if manifest.features:
+        tensors |= features_to_tensors([plain(request.context) for request in requests], manifest)
+    return tensors
 
 
 def wanted_outputs(requests: Sequence[RecommendRequest]) -> tuple[str, ...]:
@@ -88,7 +96,13 @@ def tensors_to_responses(
     answer: Answer, requests: Sequence[RecommendRequest], manifest: Manifest, served_by: ServedBy
 ) -> list[RecommendResponse]:
     """Return the recommended items; places without an item (``b""``) are left out."""
-    check_answer(answer, len(requests), manifest, wanted_outputs(requests))
+    sizes = {
+        "B": len(requests),
+        "T": _width([request.history_item_ids for request in requests]),
+        "C": _width([request.candidate_item_ids for request in requests]),
+        "X": _width([request.excluded_item_ids for request in requests]),
+    }
+    check_answer(answer, wanted_outputs(requests), manifest, sizes)
     return [
         RecommendResponse(
             items=_items(answer, row, request),
@@ -103,10 +117,14 @@ def _item_count(request: RecommendRequest) -> int:
     return request.item_count or DEFAULT_ITEM_COUNT
 
 
-def _padded(lists: Sequence[Sequence[str]]) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
+def _width(lists: Sequence[Sequence[str]]) -> int:
+    """Return how wide the tensor of these lists is: Triton takes no empty axis."""
+    return max(1, *map(len, lists))
+
+
+def _padded(lists: Sequence[Sequence[str]]) -> npt.NDArray[np.object_]:
     """Return ``(B, longest or 1)`` object of bytes."""
-    width = max(1, *map(len, lists)) if len(lists) > 1 else max(1, len(lists[0]))
-    padded = np.full((len(lists), width), b"", np.object_)
+    padded = np.full((len(lists), _width(lists)), b"", np.object_)
     for row, ids in enumerate(lists):
         padded[row, : len(ids)] = [item_id.encode() for item_id in ids]
     return padded
@@ -122,9 +140,12 @@ def _items(answer: Answer, row: int, request: RecommendRequest) -> list[Recommen
         RecommendedItem(
             item_id=item_id.decode(),
             score=score,
-            because_item_ids=[history[place] for place in places if 0 <= place < len(history)],
+            # A history may name an item twice; the answer need not.
+            because_item_ids=dict.fromkeys(
+                history[place] for place in places if 0 <= place < len(history)
+            ),
         )
-        for item_id, score, places in zip(ids, scores, because, strict=False)
+        for item_id, score, places in zip(ids, scores, because, strict=True)
         if item_id
     ]
 

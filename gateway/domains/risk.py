@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from trident.common.v1.served_by_pb2 import ServedBy
-from trident.risk.v1.risk_service_pb2 import Reason, ScoreRiskRequest, ScoreRiskResponse
 
 from gateway.domains.domain import Answer, Tensors, check_answer
 from gateway.domains.features import (
+    FeatureMap,
     Value,
     check_features,
+    check_values,
     features_to_tensors,
     input_notes,
     plain,
 )
 from gateway.domains.validation import (
-    MAX_ID_LENGTH,
     MAX_REQUEST_ID_LENGTH,
     Violations,
-    check_count,
-    check_length,
     check_range,
-    entry,
+    check_text,
 )
-from gateway.errors import ModelContractBroken
+from trident.common.v1.served_by_pb2 import ServedBy
+from trident.risk.v1.risk_service_pb2 import Reason, ScoreRiskRequest, ScoreRiskResponse
 from triton_models.release import FeatureSpec, Manifest
 from triton_models.signatures import SCORE_RISK
 
-MAX_FEATURES = 1000
+FEATURES = FeatureMap("features", 1, 1000)
 MAX_REASONS = 20
 DEFAULT_REASONS = 4
 
 
 def check(request: ScoreRiskRequest, violations: Violations) -> str:
     """Check the fields whose limits are in the proto."""
-    check_length(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
+    check_text(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
     if request.HasField("reason_count"):
         check_range(violations, "reason_count", request.reason_count, 0, MAX_REASONS)
-    if check_count(violations, "features", request.features, 1, MAX_FEATURES):
-        for name, value in request.features.items():
-            kind = value.WhichOneof("kind")
-            if kind == "category" and not 1 <= len(value.category) <= MAX_ID_LENGTH:
-                path = entry("features", name)
-                check_length(violations, path, value.category, 1, MAX_ID_LENGTH)
-            elif kind == "number" and not math.isfinite(value.number):
-                violations.add(entry("features", name), f"must be finite, got {value.number}")
+    check_values(violations, FEATURES, plain(request.features))
     return SCORE_RISK.line
 
 
@@ -59,8 +49,7 @@ def sticky_key(request: ScoreRiskRequest) -> str:
 
 def check_schema(request: ScoreRiskRequest, manifest: Manifest, violations: Violations) -> None:
     """Check the features against what the release knows."""
-    if len(request.features) <= MAX_FEATURES:
-        check_features(violations, "features", _values(request), manifest)
+    check_features(violations, FEATURES, plain(request.features), manifest)
 
 
 def requests_to_tensors(requests: Sequence[ScoreRiskRequest], manifest: Manifest) -> Tensors:
@@ -70,7 +59,7 @@ def requests_to_tensors(requests: Sequence[ScoreRiskRequest], manifest: Manifest
         ``numbers``: ``(B, N)`` float32, raw units, NaN is missing. ``categories``: ``(B, S)``
         object of bytes, ``b""`` is missing. Each only if the schema has such features.
     """
-    return features_to_tensors([_values(request) for request in requests], manifest)
+    return features_to_tensors([plain(request.features) for request in requests], manifest)
 
 
 def wanted_outputs(requests: Sequence[ScoreRiskRequest]) -> tuple[str, ...]:
@@ -84,11 +73,8 @@ def tensors_to_responses(
     answer: Answer, requests: Sequence[ScoreRiskRequest], manifest: Manifest, served_by: ServedBy
 ) -> list[ScoreRiskResponse]:
     """Return probability, score, band and the reasons that raised the risk."""
-    wanted = wanted_outputs(requests)
-    check_answer(answer, len(requests), manifest, wanted)
-    per_feature = set(wanted) & {"contributions", "input_rules"}
-    if any(answer[name].shape[1] != len(manifest.features) for name in per_feature):
-        raise ModelContractBroken(manifest.line, manifest.release)
+    sizes = {"B": len(requests), "F": len(manifest.features)}
+    check_answer(answer, wanted_outputs(requests), manifest, sizes)
     responses = []
     for row, request in enumerate(requests):
         count = _reason_count(request)
@@ -105,10 +91,6 @@ def tensors_to_responses(
             )
         )
     return responses
-
-
-def _values(request: ScoreRiskRequest) -> dict[str, Value]:
-    return {name: plain(value) for name, value in request.features.items()}
 
 
 def _reason_count(request: ScoreRiskRequest) -> int:
@@ -132,7 +114,7 @@ def _reasons(
         request: Has the values.
         manifest: Has the schema with its plain words.
     """
-    values = _values(request)
+    values = plain(request.features)
     worst = np.argsort(-contributions, kind="stable")
     return [
         Reason(
@@ -156,6 +138,6 @@ def _reason_text(spec: FeatureSpec, values: Mapping[str, Value]) -> str:
         and value > spec.typical
     )
     template = spec.high_text if above else spec.low_text
-    text = f"{value:g}" if isinstance(value, float | int) else value
+    text = f"{value:.10g}" if isinstance(value, float | int) else value
     # Not str.format: the value comes from outside, and a template may hold other braces.
     return template.replace("{value}", text) if template else f"{name} is {text}"

@@ -10,7 +10,9 @@ from gateway.errors import InvalidRequest
 
 MAX_REQUEST_ID_LENGTH = 128
 MAX_ID_LENGTH = 256
-_MAX_REPORTED = 100
+MAX_REPORTED = 1000
+"""Violations of one call that are kept: a hostile batch could have millions."""
+
 _MAX_SHOWN = 60
 
 
@@ -28,14 +30,14 @@ class Violations:
 
     def add(self, path: str, text: str) -> None:
         """Note that a field is wrong: what is accepted, and what came."""
-        if len(self.found) < _MAX_REPORTED:
+        if len(self.found) < MAX_REPORTED:
             self.found.setdefault(self.prefix + path, text)
 
     def raise_if_any(self) -> None:
         """Raise if anything is wrong.
 
         Raises:
-            InvalidRequest: With every violation, the first 100 of them.
+            InvalidRequest: With every violation, the first 1,000 of them.
         """
         if self.found:
             raise InvalidRequest(self.found)
@@ -52,11 +54,16 @@ def entry(path: str, key: str) -> str:
     return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
 
 
-def check_length(violations: Violations, path: str, text: str, low: int, high: int) -> None:
-    """Check that a text has ``[low, high]`` characters."""
+def check_text(violations: Violations, path: str, text: str, low: int, high: int) -> None:
+    """Check that a text has ``[low, high]`` characters, none of them NUL.
+
+    Somewhere below, strings end at a NUL, and one ID would be taken for another.
+    """
     if not low <= len(text) <= high:
         accepted = f"{low} to {high}" if low else f"at most {high}"
         violations.add(path, f"must have {accepted} characters, got {len(text)}")
+    elif "\0" in text:
+        violations.add(path, f"must not hold a NUL character, got {shown(text)}")
 
 
 def check_count(
@@ -80,5 +87,5 @@ def check_ids(violations: Violations, path: str, ids: Sequence[str], high: int) 
     """Check a list of at most ``high`` item IDs."""
     if check_count(violations, path, ids, 0, high):
         for place, item_id in enumerate(ids):
-            if not 1 <= len(item_id) <= MAX_ID_LENGTH:
-                check_length(violations, f"{path}[{place}]", item_id, 1, MAX_ID_LENGTH)
+            if not 1 <= len(item_id) <= MAX_ID_LENGTH or "\0" in item_id:
+                check_text(violations, f"{path}[{place}]", item_id, 1, MAX_ID_LENGTH)

@@ -35,7 +35,7 @@ class ServedRelease:
     @property
     def model_name(self) -> str:
         """The Triton model that answers for it."""
-        return self.manifest.ensemble
+        return self.manifest.model_of(self.variant)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trident.common.v1.served_by_pb2 import ServedBy
-
-from gateway.domains.domain import Domain
+from gateway.domains.domain import Answer, Domain
 from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.transport.call import Call
 from gateway.transport.status import error_to_status
+from trident.common.v1.served_by_pb2 import ServedBy
 from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
 
 MAX_OUTSTANDING = 64
@@ -140,7 +139,7 @@ class Answering:
             ]
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
-        runs = [
+        answers = await _all(
             self._runner.run(
                 group.release,
                 inputs,
@@ -149,8 +148,7 @@ class Answering:
                 trace=trace,
             )
             for group, inputs in zip(groups, tensors, strict=True)
-        ]
-        answers = [await runs[0]] if len(runs) == 1 else await asyncio.gather(*runs)
+        )
         with trace.stage("encode"):
             responses: list[Any] = [None] * len(requests)
             for group, answer in zip(groups, answers, strict=True):
@@ -210,3 +208,17 @@ class Answering:
         text = f"is a kind of evidence that is not served here; served: {', '.join(kinds)}"
         violations.add(line.rpartition("-")[2], text)
         return True
+
+
+async def _all(runs: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Return what all give; if one fails, the others are cancelled."""
+    first, *others = runs
+    if not others:
+        return [await first]
+    tasks = [asyncio.ensure_future(run) for run in (first, *others)]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,41 +1,42 @@
-"""The transport on grpc.aio.
-
-Messages come and go as bytes: parsing happens inside the call, so that its time is seen and
-a message that cannot be parsed is the caller's error, not ours. One wrapper surrounds every
-RPC; there are no interceptors that could be forgotten or put in the wrong order.
-"""
+"""The transport on grpc.aio: builds the server with every service."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
-from google.rpc import code_pb2
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
+
+from gateway.inference.runner import ModelRunner
+from gateway.telemetry.tracing import Tracing
+from gateway.transport.answering import MAX_OUTSTANDING, Answering
+from gateway.transport.grpc_aio_rpc import RpcWrapper
+from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
+from gateway.transport.model_service import ModelServicer
+from gateway.transport.servicers import DiagnoseServicer, RecommendServicer, RiskServicer
 from trident.diagnose.v1 import diagnose_service_pb2
 from trident.model.v1 import model_service_pb2
 from trident.recommend.v1 import recommend_service_pb2
 from trident.risk.v1 import risk_service_pb2
 
-from gateway.errors import InvalidRequest, ShuttingDown
-from gateway.inference.runner import ModelRunner
-from gateway.telemetry.tracing import CallTrace, Tracing
-from gateway.transport.answering import Answering
-from gateway.transport.health import HealthFollower
-from gateway.transport.model_service import ModelServicer
-from gateway.transport.servicers import DiagnoseServicer, RecommendServicer, RiskServicer
-from gateway.transport.status import error_to_status
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_LAST_BYTES_S = 0.5
+"""For answers that are given and not yet sent, when the server stops."""
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # two gateways on one port would share calls, silently
+    # Finds clients that vanished without a word, and lets clients do the same with us.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Sends clients a GOAWAY now and then, so that they find replicas that came later. What is
+    # in flight then, streams too, goes on to its end.
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+)
 
 
 class AddressInUse(Exception):
@@ -45,39 +46,15 @@ class AddressInUse(Exception):
         super().__init__(f"cannot listen at {listen}: the address is in use or not ours")
 
 
-class GrpcAioCall:
-    """A :class:`~gateway.transport.call.Call` of grpc.aio."""
-
-    __slots__ = ("_context", "metadata", "method", "received_ns", "trace")
-
-    def __init__(self, method: str, context: Context, tracing: Tracing) -> None:
-        self.received_ns = time.time_ns()
-        self.method = method
-        self._context = context
-        self.metadata: Mapping[str, str] = {
-            key: value
-            for key, value in context.invocation_metadata() or ()
-            if isinstance(value, str)
-        }
-        self.trace: CallTrace = tracing.start_call(
-            method, self.metadata, context.peer(), self.received_ns
-        )
-
-    @property
-    def peer(self) -> str:
-        """The address of the client."""
-        return self._context.peer()
-
-    def time_remaining(self) -> float | None:
-        """Return the seconds left until the client's deadline."""
-        return self._context.time_remaining()
-
-
 class GrpcServer:
-    """The running server; build it with :func:`build_server`."""
+    """The server; build it with :func:`build_server`.
+
+    Attributes:
+        port: Where it listens.
+    """
 
     def __init__(
-        self, server: grpc.aio.Server, health: HealthFollower, wrapper: _Wrapper, port: int
+        self, server: grpc.aio.Server, health: HealthFollower, wrapper: RpcWrapper, port: int
     ) -> None:
         self._server = server
         self._health = health
@@ -91,13 +68,17 @@ class GrpcServer:
 
     async def drain(self) -> None:
         """Say NOT_SERVING and refuse new calls; those in flight go on."""
-        self._wrapper.draining = True
+        self._wrapper.drain()
         await self._health.stop()
 
     async def stop(self, grace_s: float) -> None:
-        """Drain, wait ``grace_s`` at most for what is in flight, cancel the rest."""
+        """Drain, wait ``grace_s`` at most for what is in flight, cancel the rest.
+
+        Those who watch the health are told and then cut off: they would hold up every stop.
+        """
         await self.drain()
-        await self._server.stop(grace_s)
+        await self._wrapper.wait_idle(grace_s)
+        await self._server.stop(_LAST_BYTES_S)
 
 
 def build_server(
@@ -106,6 +87,8 @@ def build_server(
     tracing: Tracing,
     listen: str,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    max_outstanding: int = MAX_OUTSTANDING,
+    health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
 ) -> GrpcServer:
     """Return the server with every service, not started.
@@ -115,20 +98,20 @@ def build_server(
         tracing: Starts the trace of each call.
         listen: ``host:port``; port 0 for a free one.
         max_message_bytes: The largest message either way.
+        max_outstanding: Elements of one stream that are answered at a time.
+        health_poll_s: How often the health follows the runner.
         reflection_enabled: Whether clients may list the services.
 
     Raises:
         AddressInUse: If nothing can listen there.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.so_reuseport", 0),  # two gateways on one port would share calls, silently
-        ]
+    sizes = (
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
     )
-    wrapper = _Wrapper(tracing)
-    answering = Answering(runner)
+    server = grpc.aio.server(options=(*_OPTIONS, *sizes))
+    wrapper = RpcWrapper(tracing)
+    answering = Answering(runner, max_outstanding)
     services: list[tuple[ServiceDescriptor, object]] = [
         (_service(recommend_service_pb2), RecommendServicer(answering)),
         (_service(diagnose_service_pb2), DiagnoseServicer(answering)),
@@ -142,7 +125,7 @@ def build_server(
         }
         generic = grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
         server.add_generic_rpc_handlers((generic,))
-    health = HealthFollower(runner)
+    health = HealthFollower(runner, health_poll_s)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if reflection_enabled:
         names = [descriptor.full_name for descriptor, _ in services]
@@ -153,91 +136,6 @@ def build_server(
     except RuntimeError as error:
         raise AddressInUse(listen) from error
     return GrpcServer(server, health, wrapper, port)
-
-
-class _Wrapper:
-    """Surrounds every RPC: trace, parsing, errors."""
-
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
-        self.draining = False
-
-    def handler(
-        self, method: MethodDescriptor, rpc: Callable[..., Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Return what grpc calls for a method: bytes in, bytes out."""
-        name = f"{method.containing_service.full_name}/{method.name}"
-        parse = _parser(GetMessageClass(method.input_type))
-        if method.client_streaming:
-            stream = self._stream(name, parse, rpc)
-            return grpc.stream_stream_rpc_method_handler(stream)
-        return grpc.unary_unary_rpc_method_handler(self._unary(name, parse, rpc))
-
-    def _unary(
-        self, method: str, parse: Callable[[bytes], Any], rpc: Callable[..., Any]
-    ) -> Callable[[bytes, Context], Any]:
-        async def answer(data: bytes, context: Context) -> bytes:
-            call = GrpcAioCall(method, context, self._tracing)
-            try:
-                if self.draining:
-                    raise ShuttingDown
-                response: bytes = (await rpc(parse(data), call)).SerializeToString()
-            except asyncio.CancelledError:
-                call.trace.finish(code_pb2.CANCELLED)
-                raise
-            except Exception as error:
-                await _fail(error, call, context)
-            call.trace.finish(code_pb2.OK)
-            return response
-
-        return answer
-
-    def _stream(
-        self, method: str, parse: Callable[[bytes], Any], rpc: Callable[..., Any]
-    ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
-        async def elements(data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-            async for one in data:
-                try:
-                    yield parse(one)
-                except InvalidRequest as error:
-                    yield error
-
-        async def answer(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            call = GrpcAioCall(method, context, self._tracing)
-            try:
-                if self.draining:
-                    raise ShuttingDown
-                async for response in rpc(elements(data), call):
-                    yield response.SerializeToString()
-            except (asyncio.CancelledError, GeneratorExit):
-                call.trace.finish(code_pb2.CANCELLED)
-                raise
-            except Exception as error:
-                await _fail(error, call, context)
-            call.trace.finish(code_pb2.OK)
-
-        return answer
-
-
-async def _fail(error: Exception, call: GrpcAioCall, context: Context) -> NoReturn:
-    """End a call with the status of an error."""
-    status = error_to_status(error, call.method)
-    call.trace.finish(status.code, error)
-    # Not abort_with_status: instrumentation that wraps a context does not see it.
-    wire = rpc_status.to_status(status)
-    await context.abort(wire.code, wire.details, wire.trailing_metadata)
-    raise AssertionError("abort returned")
-
-
-def _parser(message_type: Any) -> Callable[[bytes], Any]:
-    def parse(data: bytes) -> Any:
-        try:
-            return message_type.FromString(data)
-        except DecodeError as error:
-            name = message_type.DESCRIPTOR.full_name
-            raise InvalidRequest({"": f"must be a {name}, got bytes that are none"}) from error
-
-    return parse
 
 
 def _service(module: Any) -> ServiceDescriptor:

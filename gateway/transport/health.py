@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 
 from grpc_health.v1 import health_pb2
@@ -11,19 +12,23 @@ from grpc_health.v1._async import HealthServicer
 from gateway.inference.runner import ModelRunner, RouteState
 from triton_models.signatures import DOMAIN_LINES
 
+_log = logging.getLogger(__name__)
+
 DOMAIN_SERVICES: Mapping[str, str] = {
     "recommend": "trident.recommend.v1.RecommendService",
     "diagnose": "trident.diagnose.v1.DiagnoseService",
     "risk": "trident.risk.v1.RiskService",
 }
 MODEL_SERVICE = "trident.model.v1.ModelService"
-_POLL_S = 0.1
+DEFAULT_POLL_S = 0.25
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
+Statuses = dict[str, health_pb2.HealthCheckResponse.ServingStatus]
 
-def statuses(routes: Sequence[RouteState]) -> dict[str, int]:
+
+def statuses(routes: Sequence[RouteState]) -> Statuses:
     """Return the health of each service, and under ``""`` that of the whole.
 
     A domain serves if one of its lines does; the whole serves if every routed domain does, and
@@ -31,24 +36,30 @@ def statuses(routes: Sequence[RouteState]) -> dict[str, int]:
     """
     routed = {route.line for route in routes}
     serving = {route.line for route in routes if route.serving}
-    health = {MODEL_SERVICE: _SERVING}
+    health: Statuses = {MODEL_SERVICE: _SERVING}
     whole = bool(routed)
     for domain, service in DOMAIN_SERVICES.items():
         lines = set(DOMAIN_LINES[domain])
         health[service] = _SERVING if lines & serving else _NOT_SERVING
         if lines & routed and not lines & serving:
             whole = False
-    return health | {"": _SERVING if whole else _NOT_SERVING}
+    health[""] = _SERVING if whole else _NOT_SERVING
+    return health
 
 
 class HealthFollower:
-    """Keeps a health servicer at what the runner says."""
+    """Keeps a health servicer at what the runner says.
 
-    def __init__(self, runner: ModelRunner, poll_s: float = _POLL_S) -> None:
+    Args:
+        runner: Knows the routes.
+        poll_s: How often it is asked.
+    """
+
+    def __init__(self, runner: ModelRunner, poll_s: float = DEFAULT_POLL_S) -> None:
         self.servicer = HealthServicer()
         self._runner = runner
         self._poll_s = poll_s
-        self._known: dict[str, int] = {}
+        self._known: Statuses = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,10 +77,14 @@ class HealthFollower:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._poll_s)
-            await self._update()
+            try:
+                await self._update()
+            except Exception:
+                # A health that no longer moves would be worse than one that is late.
+                _log.exception("Cannot tell the health")
 
     async def _update(self) -> None:
         for service, status in statuses(self._runner.routes()).items():
             if self._known.get(service) != status:
                 self._known[service] = status
-                await self.servicer.set(service, status)  # type: ignore[arg-type]
+                await self.servicer.set(service, status)

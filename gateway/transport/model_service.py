@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from trident.model.v1 import model_service_pb2 as pb
 
-from gateway.domains.validation import Violations, shown
+from gateway.domains.validation import Violations, check_text, shown
 from gateway.errors import ModelNotFound
 from gateway.inference.runner import ModelRunner, RouteState
 from gateway.transport.call import Call
+from trident.model.v1 import model_service_pb2 as pb
 from triton_models.release import FeatureSpec, Manifest
 from triton_models.signatures import DOMAIN_LINES
+
+MAX_RELEASE_NAME_LENGTH = 64
 
 _RULES = {
     "refuse": pb.FEATURE_RULE_REFUSE,
@@ -29,18 +31,16 @@ class ModelServicer:
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         """List the routed releases, without their features."""
+        violations = Violations()
         if request.domain:
-            _check_domain(request.domain)
+            _check_domain(request.domain, violations)
+        violations.raise_if_any()
         states = self._states(request.domain or None)
         return pb.ListModelsResponse(models=[_model(state, features=False) for state in states])
 
     async def GetModel(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
         """Describe one release."""
-        lines = _check_domain(request.domain)
-        if request.line and request.line not in lines:
-            violations = Violations()
-            violations.add("line", f"must be one of {', '.join(lines)}, got {shown(request.line)}")
-            violations.raise_if_any()
+        _check(request)
         for state in self._states(request.domain):
             if request.line in ("", state.line) and request.release in ("", state.release):
                 return pb.GetModelResponse(model=_model(state, features=True))
@@ -52,13 +52,20 @@ class ModelServicer:
         return sorted(states, key=lambda s: (_DOMAIN_OF.get(s.line, ""), s.line, -s.weight))
 
 
-def _check_domain(domain: str) -> tuple[str, ...]:
+def _check(request: pb.GetModelRequest) -> None:
+    violations = Violations()
+    _check_domain(request.domain, violations)
+    check_text(violations, "release", request.release, 0, MAX_RELEASE_NAME_LENGTH)
+    lines = DOMAIN_LINES.get(request.domain, tuple(_DOMAIN_OF))
+    if request.line and request.line not in lines:
+        violations.add("line", f"must be one of {', '.join(lines)}, got {shown(request.line)}")
+    violations.raise_if_any()
+
+
+def _check_domain(domain: str, violations: Violations) -> None:
     if domain not in DOMAIN_LINES:
-        violations = Violations()
         accepted = ", ".join(DOMAIN_LINES)
         violations.add("domain", f"must be one of {accepted}, got {shown(domain)}")
-        violations.raise_if_any()
-    return DOMAIN_LINES[domain]
 
 
 def _model(state: RouteState, *, features: bool) -> pb.Model:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
-from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
-from trident.risk.v1 import risk_service_pb2 as risk_pb
-
 from gateway.domains import diagnose, recommend, risk
 from gateway.transport.answering import Answering
 from gateway.transport.call import Call
+from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
+from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
+from trident.risk.v1 import risk_service_pb2 as risk_pb
 
 
 class RecommendServicer:

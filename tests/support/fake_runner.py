@@ -1,0 +1,290 @@
+"""A runner without Triton, a trace that only remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from manifests import CATALOGUE, manifest
+
+from gateway.errors import ModelUnavailable
+from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from triton_models.release import Manifest
+from triton_models.signatures import (
+    RULE_CLIPPED_TO_MAXIMUM,
+    RULE_CLIPPED_TO_MINIMUM,
+    RULE_IMPUTED,
+    RULE_NONE,
+    RULE_UNKNOWN_AS_MISSING,
+    SIGNATURES,
+)
+
+Outputs = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass
+class RecordingTrace:
+    """What a call told its trace."""
+
+    method: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    peer: str = ""
+    stages: list[str] = field(default_factory=list)
+    stage_starts: dict[str, int | None] = field(default_factory=dict)
+    attributes: dict[str, object] = field(default_factory=dict)
+    releases: list[tuple[str, str, str]] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    error: BaseException | None = None
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextmanager
+    def stage(self, name: str, start_ns: int | None = None) -> Iterator[None]:
+        self.stages.append(name)
+        self.stage_starts[name] = start_ns
+        yield
+
+    @contextmanager
+    def triton_call(self, model_name: str) -> Iterator[Mapping[str, str]]:
+        yield {}
+
+    def set_release(self, line: str, release: str, variant: str) -> None:
+        self.releases.append((line, release, variant))
+
+    def set_attribute(self, name: str, value: object) -> None:
+        self.attributes[name] = value
+
+    def finish(self, code: int, error: BaseException | None = None) -> None:
+        self.codes.append(code)
+        self.error = error
+        self.finished.set()
+
+
+class RecordingTracing:
+    """Remembers every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[RecordingTrace] = []
+
+    def start_call(
+        self,
+        method: str,
+        metadata: Mapping[str, str],
+        peer: str = "",
+        start_ns: int | None = None,
+    ) -> RecordingTrace:
+        self.calls.append(RecordingTrace(method, metadata, peer))
+        return self.calls[-1]
+
+    def shutdown(self) -> None:
+        """Nothing is left to send."""
+
+
+@dataclass
+class FakeCall:
+    """A call that no transport made."""
+
+    method: str = "trident.risk.v1.RiskService/ScoreRisk"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    peer: str = "test"
+    received_ns: int = 17
+    trace: RecordingTrace = field(default_factory=RecordingTrace)
+    timeout_s: float | None = None
+
+    def time_remaining(self) -> float | None:
+        return self.timeout_s
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One inference that was asked for."""
+
+    release: ServedRelease
+    tensors: Tensors
+    outputs: tuple[str, ...] | None
+    timeout_s: float | None
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+
+def route(served: Manifest, *, serving: bool = True, detail: str = "") -> RouteState:
+    """A route to a release."""
+    return RouteState(
+        served.line, served.release, 1.0, serving, detail, served=ServedRelease(served)
+    )
+
+
+class FakeRunner:
+    """Answers by signature, at once unless ``hold`` says otherwise."""
+
+    def __init__(self, *manifests: Manifest) -> None:
+        self.states = [route(one) for one in manifests or map(manifest, SIGNATURES)]
+        self.asked: list[Asked] = []
+        self.error: Exception | None = None
+        self.change: Callable[[Outputs], Outputs] = lambda outputs: outputs
+        self.cancelled = 0
+        self.running = 0
+        self.most_running = 0
+        self._hold: asyncio.Event | None = None
+        self._moved = asyncio.Condition()
+
+    def hold(self) -> None:
+        """Let inferences wait for :meth:`release`."""
+        self._hold = asyncio.Event()
+
+    def release(self) -> None:
+        assert self._hold is not None
+        self._hold.set()
+
+    async def wait(self, reached: Callable[[], bool]) -> None:
+        """Wait until something holds that inferences change."""
+        async with asyncio.timeout(20), self._moved:
+            await self._moved.wait_for(reached)
+
+    def choose(self, line: str, key: str) -> ServedRelease:
+        states = [state for state in self.states if state.line == line and state.serving]
+        if not states:
+            raise ModelUnavailable(line, "no release is routed")
+        # A split that a test can foresee: keys that end in 'b' go to the second release.
+        chosen = states[-1] if key.endswith("b") else states[0]
+        assert chosen.served is not None
+        return chosen.served
+
+    def routes(self) -> Sequence[RouteState]:
+        return self.states
+
+    async def run(
+        self,
+        release: ServedRelease,
+        tensors: Tensors,
+        *,
+        outputs: Sequence[str] | None = None,
+        timeout_s: float | None,
+        trace: Any,
+    ) -> Outputs:
+        self.asked.append(
+            Asked(release, tensors, tuple(outputs) if outputs is not None else None, timeout_s)
+        )
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await self._tell()
+            if self._hold is not None:
+                await self._hold.wait()
+            if self.error is not None:
+                raise self.error
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+            await asyncio.shield(self._tell())
+        answer = ANSWERS[release.line](tensors, release.manifest)
+        return self.change({name: answer[name] for name in outputs or answer})
+
+    async def _tell(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()
+
+
+def recommended(tensors: Tensors, release: Manifest) -> Outputs:
+    """The first items of the catalogue that may be recommended."""
+    history = tensors["history_item_ids"]
+    candidates, excluded = tensors["candidate_item_ids"], tensors["excluded_item_ids"]
+    catalogue = [item.encode() for item in CATALOGUE]
+    rows, places = len(history), int(tensors["item_count"].max())
+    ids = np.full((rows, places), b"", np.object_)
+    scores = np.zeros((rows, places), np.float32)
+    because = np.full((rows, places, 2), -1, np.int32)
+    for row in range(rows):
+        allowed = [item for item in candidates[row] if item in catalogue]
+        banned = set(excluded[row])
+        if not tensors["history_allowed"][row, 0]:
+            banned |= set(history[row])
+        if not any(candidates[row]):
+            allowed = catalogue
+        items = [item for item in dict.fromkeys(allowed) if item not in banned][:places]
+        ids[row, : len(items)] = items
+        scores[row, : len(items)] = 1 / np.arange(2, len(items) + 2)
+        known = [place for place, item in enumerate(history[row]) if item in catalogue]
+        because[row, : len(items), : len(known[:2])] = known[::-1][:2]
+    known_ids = [b"", *catalogue]
+    return {
+        "item_ids": ids,
+        "scores": scores,
+        "because_positions": because,
+        "history_known": np.isin(history, known_ids),
+        "candidate_known": np.isin(candidates, known_ids),
+        "excluded_known": np.isin(excluded, known_ids),
+    }
+
+
+def diagnosed(tensors: Tensors, release: Manifest) -> Outputs:
+    """The greater the measurements, the more the second label."""
+    rules = fired_rules(tensors, release)
+    weights = np.nan_to_num(tensors["numbers"]).clip(-100, 100)
+    logits = np.stack([0 * weights[:, 0], weights[:, 0] - 15, weights[:, 0] / 20 - 2], axis=1)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    contributions = weights[:, :, None] * np.array([-1, 1, 0.5])
+    return {
+        "probabilities": probabilities.astype(np.float32),
+        "contributions": contributions.astype(np.float32),
+        "input_rules": rules,
+    }
+
+
+def scored(tensors: Tensors, release: Manifest) -> Outputs:
+    """The younger, the riskier."""
+    rules = fired_rules(tensors, release)
+    age = np.nan_to_num(tensors["numbers"][:, :1]).clip(18, 90)
+    probability = (90 - age) / 100
+    contributions = np.zeros(rules.shape, np.float32)
+    contributions[:, 0] = (35 - age[:, 0]) / 10
+    contributions[:, 1] = 0.25
+    contributions[:, 2] = -1
+    return {
+        "default_probability": probability.astype(np.float32),
+        "score": (850 - 550 * probability).astype(np.float32),
+        "contributions": contributions,
+        "input_rules": rules,
+    }
+
+
+ANSWERS: dict[str, Callable[[Tensors, Manifest], Outputs]] = {
+    "recommend": recommended,
+    "diagnose-measurements": diagnosed,
+    "score-risk": scored,
+}
+
+
+def fired_rules(tensors: Tensors, release: Manifest) -> Outputs | Any:
+    """What a release would do to its inputs: ``(B, F)`` int32."""
+    rows = len(next(iter(tensors.values())))
+    rules = np.zeros((rows, len(release.features)), np.int32)
+    for place, spec in enumerate(release.features):
+        for row in range(rows):
+            if spec.kind == "number":
+                value = tensors["numbers"][row, release.number_places[spec.name]]
+                rules[row, place] = _number_rule(float(value), spec.minimum, spec.maximum)
+            else:
+                name = tensors["categories"][row, release.category_places[spec.name]].decode()
+                unknown = RULE_NONE if name in spec.categories else RULE_UNKNOWN_AS_MISSING
+                rules[row, place] = unknown if name else RULE_IMPUTED
+    return rules
+
+
+def _number_rule(value: float, low: float | None, high: float | None) -> int:
+    if np.isnan(value):
+        return RULE_IMPUTED
+    if low is not None and value < low:
+        return RULE_CLIPPED_TO_MINIMUM
+    if high is not None and value > high:
+        return RULE_CLIPPED_TO_MAXIMUM
+    return RULE_NONE
