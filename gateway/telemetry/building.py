@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import uuid4
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-from gateway.telemetry.trace_file import FileSpanExporter, TraceFile
+from gateway.telemetry.collector import collector_exporter
+from gateway.telemetry.trace_file import FileSpanExporter
 from gateway.telemetry.tracing import Tracing
 
 _EXPORT_DELAY_MS = 500
@@ -19,60 +22,77 @@ _EXPORT_DELAY_MS = 500
 
 def build_tracing(
     *,
+    service_name: str = "trident-gateway",
+    traces_file: Path | None = None,
+    otlp_endpoint: str | None = None,
+    sample_ratio: float = 1.0,
+    environment: Mapping[str, str] = os.environ,
+) -> Tracing:
+    """Return tracing that goes to the file, the collector, both or nowhere.
+
+    No global tracer provider is set.
+
+    Args:
+        service_name: ``service.name`` of the spans, unless ``OTEL_SERVICE_NAME`` or
+            ``OTEL_RESOURCE_ATTRIBUTES`` say otherwise.
+        traces_file: A file of OTLP/JSON lines.
+        otlp_endpoint: A collector: ``http://host:4318`` for OTLP/HTTP, ``host:4317`` for
+            OTLP/gRPC; by default what ``OTEL_EXPORTER_OTLP_ENDPOINT`` says.
+        sample_ratio: Share of the calls without a parent that are traced, in [0, 1]. A call
+            with a parent is traced if the parent is.
+        environment: Of the process.
+
+    Raises:
+        UnknownCollector: If the collector's address or protocol cannot be understood.
+    """
+    provider, processors = build_provider(
+        service_name=service_name,
+        traces_file=traces_file,
+        otlp_endpoint=otlp_endpoint,
+        sample_ratio=sample_ratio,
+        environment=environment,
+    )
+    return Tracing(provider, processors)
+
+
+def build_provider(
+    *,
     service_name: str,
     traces_file: Path | None = None,
     otlp_endpoint: str | None = None,
     sample_ratio: float = 1.0,
-) -> Tracing:
-    """Return tracing that goes to the file, the collector, both or nowhere.
-
-    Args:
-        service_name: ``service.name`` of the spans, unless ``OTEL_SERVICE_NAME`` says otherwise.
-        traces_file: A file of OTLP/JSON lines.
-        otlp_endpoint: A collector: ``http://host:4318`` for OTLP/HTTP, ``host:4317`` for OTLP/gRPC.
-        sample_ratio: Share of the calls without a sampled parent that are traced, in [0, 1].
-    """
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[TracerProvider | None, Sequence[SpanProcessor]]:
+    """Return what makes the spans of a process and what takes them; see `build_tracing`."""
     exporters: list[SpanExporter] = []
     if traces_file is not None:
-        exporters.append(FileSpanExporter(TraceFile(traces_file)))
-    if otlp_endpoint is not None:
-        exporters.append(otlp_exporter(otlp_endpoint))
+        exporters.append(FileSpanExporter(traces_file))
+    if (collector := collector_exporter(otlp_endpoint, environment)) is not None:
+        exporters.append(collector)
     if not exporters:
-        return Tracing(None)
-    # What the environment says (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) wins.
-    resource = Resource(
-        {
-            "service.name": service_name,
-            "service.version": _own_version(),
-            "service.instance.id": str(uuid4()),
-        }
-    ).merge(Resource.create())
-    if resource.attributes.get("service.name", "").__str__().startswith("unknown_service"):
-        resource = resource.merge(Resource({"service.name": service_name}))
+        return None, ()
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
-        resource=resource,
+        resource=process_resource(service_name),
         shutdown_on_exit=False,
     )
-    for exporter in exporters:
-        provider.add_span_processor(
-            BatchSpanProcessor(exporter, schedule_delay_millis=_EXPORT_DELAY_MS)
-        )
-    return Tracing(provider)
+    processors = [
+        BatchSpanProcessor(exporter, schedule_delay_millis=_EXPORT_DELAY_MS)
+        for exporter in exporters
+    ]
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider, processors
 
 
-def otlp_exporter(endpoint: str) -> SpanExporter:
-    """Return the exporter that fits a collector's address."""
-    if endpoint.startswith(("http://", "https://")):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
-        return OTLPSpanExporter(endpoint=url)
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-        OTLPSpanExporter as GrpcExporter,
-    )
-
-    return GrpcExporter(endpoint=endpoint, insecure=True)
+def process_resource(service_name: str) -> Resource:
+    """Return what says which process made a span; ``OTEL_*`` variables win."""
+    own = {
+        "service.name": service_name,
+        "service.version": _own_version(),
+        "service.instance.id": str(uuid4()),
+    }
+    return Resource.create(own).merge(OTELResourceDetector().detect())
 
 
 def _own_version() -> str:

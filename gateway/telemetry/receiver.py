@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from google.protobuf.message import DecodeError
@@ -13,86 +13,96 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.sdk.trace import ReadableSpan
 
-from gateway.telemetry.trace_file import json_to_request
+from gateway.telemetry.otlp_json import Json, json_to_spans, request_to_json
 
 _log = logging.getLogger(__name__)
-_MAX_REQUEST_BYTES = 16 * 1024 * 1024
-_QUEUE_LENGTH = 1000
-
-Sink = Callable[[ExportTraceServiceRequest], object]
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_PATH = "/v1/traces"
+_JSON = "application/json"
+_PROTOBUF = "application/x-protobuf"
+_STOP_S = 2.0
 
 
 class OtlpReceiver:
     """A small OTLP/HTTP server on this machine.
 
     Args:
-        sinks: Each gets every request, on a thread of its own kind (they may block).
+        sinks: Each gets the spans of every request; they must not block.
         host: Where to listen.
         port: 0 for a free one.
+        max_request_bytes: The largest request, unpacked.
+        service_name: Of spans whose resource does not say.
     """
 
-    def __init__(self, *sinks: Sink, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *sinks: Callable[[Sequence[ReadableSpan]], object],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        service_name: str = "triton",
+    ) -> None:
         self._sinks = sinks
         self._host, self._port = host, port
-        self._queue: asyncio.Queue[ExportTraceServiceRequest] = asyncio.Queue(_QUEUE_LENGTH)
+        self._max_request_bytes = max_request_bytes
+        self._service_name = service_name
         self._runner: web.AppRunner | None = None
-        self._worker: asyncio.Task[None] | None = None
-        self.dropped_requests = 0
 
     @property
     def url(self) -> str:
-        """Where to send spans."""
-        return f"http://{self._host}:{self._port}/v1/traces"
+        """Where to send spans; known once it has started."""
+        return f"http://{self._host}:{self._port}{_PATH}"
 
     async def start(self) -> None:
         """Listen."""
-        app = web.Application(client_max_size=_MAX_REQUEST_BYTES)
-        app.router.add_post("/v1/traces", self._receive)
-        self._runner = web.AppRunner(app, access_log=None)
+        app = web.Application(client_max_size=self._max_request_bytes)
+        app.router.add_post(_PATH, self._receive)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = self._runner.addresses[0][1]
-        self._worker = asyncio.create_task(self._deliver())
 
     async def stop(self) -> None:
-        """Deliver what has arrived and stop listening."""
+        """Finish what is arriving and stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
-            await self._queue.join()
-        if self._worker is not None:
-            self._worker.cancel()
+            self._runner = None
 
     async def _receive(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        as_json = request.content_type == "application/json"
+        content_type = request.content_type
+        if content_type not in (_JSON, _PROTOBUF):
+            return web.Response(status=415, text=f"send {_JSON} or {_PROTOBUF}")
         try:
-            if as_json:
-                spans = json_to_request(json.loads(body))
-            elif request.content_type == "application/x-protobuf":
-                spans = ExportTraceServiceRequest.FromString(body)
-            else:
-                return web.Response(status=415, text="send application/json or x-protobuf")
-        except (ValueError, DecodeError) as error:
+            body = await request.read()
+        except web.HTTPException:  # too large
+            raise
+        except Exception as error:  # aiohttp's errors of a body that cannot be unpacked
+            return web.Response(status=400, text=f"unreadable body: {type(error).__name__}")
+        try:
+            # On a thread: Triton's batches are large, and calls are served on this loop.
+            spans = await asyncio.to_thread(self._parse, content_type, body)
+        except (ValueError, RecursionError) as error:  # the latter: JSON as deep as a well
             return web.Response(status=400, text=str(error))
-        try:
-            self._queue.put_nowait(spans)
-        except asyncio.QueueFull:
-            self.dropped_requests += 1
-            return web.Response(status=503, headers={"Retry-After": "1"})
-        if as_json:
+        for sink in self._sinks:
+            try:
+                sink(spans)
+            except Exception:
+                _log.exception("Spans that were received could not be passed on")
+        if content_type == _JSON:
             return web.json_response({})
         return web.Response(
-            body=ExportTraceServiceResponse().SerializeToString(),
-            content_type="application/x-protobuf",
+            body=ExportTraceServiceResponse().SerializeToString(), content_type=_PROTOBUF
         )
 
-    async def _deliver(self) -> None:
-        while True:
-            spans = await self._queue.get()
-            for sink in self._sinks:
-                try:
-                    await asyncio.to_thread(sink, spans)
-                except Exception:
-                    _log.exception("Spans of Triton could not be passed on")
-            self._queue.task_done()
+    def _parse(self, content_type: str, body: bytes) -> list[ReadableSpan]:
+        content: Json
+        if content_type == _JSON:
+            content = json.loads(body)
+        else:
+            try:
+                content = request_to_json(ExportTraceServiceRequest.FromString(body))
+            except DecodeError as error:
+                raise ValueError("not an ExportTraceServiceRequest") from error
+        return json_to_spans(content, self._service_name)

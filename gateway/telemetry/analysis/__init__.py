@@ -1,0 +1,1 @@
+"""Reads traces and shows where the time went."""

@@ -1,0 +1,124 @@
+"""Finds a trace in files of OTLP/JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from gateway.telemetry.otlp_json import json_to_spans
+from gateway.telemetry.trace_file import previous_file
+
+_SERVER = 2
+_HEX = re.compile(r"[0-9a-f]{1,32}")
+
+
+class TraceNotFound(Exception):
+    """The files do not have what was asked for."""
+
+
+def newest_trace(path: Path) -> str:
+    """Return the ID of the trace whose server span ended last.
+
+    Triton's spans call themselves server spans too, but they name no RPC.
+
+    Raises:
+        TraceNotFound: If there is no trace with a server span.
+    """
+    newest, newest_end_ns = "", -1
+    for line in _lines(path):
+        for span in _raw_spans(line):
+            try:
+                trace_id, kind = str(span["traceId"]), int(span.get("kind", 0))
+                end_ns = int(span["endTimeUnixNano"])
+            except (KeyError, TypeError, ValueError):
+                continue
+            if kind == _SERVER and end_ns > newest_end_ns and _is_rpc(span):
+                newest, newest_end_ns = trace_id, end_ns
+    if not newest:
+        raise TraceNotFound(f"{path} holds no trace of a served call yet")
+    return newest
+
+
+def complete_id(path: Path, prefix: str) -> str:
+    """Return the one trace ID that starts with ``prefix``.
+
+    Raises:
+        TraceNotFound: If none does, or several do.
+    """
+    prefix = prefix.lower()
+    if not _HEX.fullmatch(prefix):
+        raise TraceNotFound(f"'{prefix}' is no trace ID: 32 hexadecimal digits, or the first few")
+    found = {
+        str(span.get("traceId"))
+        for line in _lines(path)
+        if prefix in line
+        for span in _raw_spans(line)
+        if str(span.get("traceId", "")).startswith(prefix)
+    }
+    if len(found) == 1:
+        return found.pop()
+    if found:
+        some = ", ".join(sorted(found)[:3])
+        raise TraceNotFound(f"{len(found)} traces start with '{prefix}': {some} …")
+    raise TraceNotFound(f"{path} holds no trace '{prefix}'")
+
+
+def read_trace(path: Path, trace_id: str) -> list[ReadableSpan]:
+    """Return the spans of a trace, in the order written.
+
+    Args:
+        path: The file; the one put away beside it is read too.
+        trace_id: All 32 digits.
+    """
+    spans: list[ReadableSpan] = []
+    wanted = int(trace_id, 16)
+    for line in _lines(path):
+        if trace_id in line:
+            try:
+                content = json_to_spans(json.loads(line))
+            except ValueError:
+                continue
+            spans.extend(span for span in content if span.context.trace_id == wanted)
+    return spans
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Give the lines of the file put away, then of the file.
+
+    Raises:
+        TraceNotFound: If there is neither.
+    """
+    files = [file for file in (previous_file(path), path) if file.is_file()]
+    if not files:
+        raise TraceNotFound(f"there is no file {path}")
+    for file in files:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
+
+
+def _raw_spans(line: str) -> Iterator[dict[str, Any]]:
+    """Give the spans of a line; of a torn one, none."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return
+    for part in _list(content, "resourceSpans"):
+        for scope in _list(part, "scopeSpans"):
+            yield from (span for span in _list(scope, "spans") if isinstance(span, dict))
+
+
+def _is_rpc(span: dict[str, Any]) -> bool:
+    return any(
+        isinstance(one, dict) and one.get("key") == "rpc.method"
+        for one in _list(span, "attributes")
+    )
+
+
+def _list(content: Any, name: str) -> Sequence[Any]:
+    found = content.get(name) if isinstance(content, dict) else None
+    return found if isinstance(found, list) else ()

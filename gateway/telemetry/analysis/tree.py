@@ -1,0 +1,144 @@
+"""Spans as a tree, with what Triton's span events say made visible.
+
+A step of an ensemble in Triton is a span called like its model, with the events
+``REQUEST_START``, ``QUEUE_START`` and ``REQUEST_END``, and below it a span ``compute`` with
+``COMPUTE_START``, ``COMPUTE_INPUT_END``, ``COMPUTE_OUTPUT_START`` and ``COMPUTE_END``. How long
+the step queued stands only between the events: a line is made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+_MODEL = "triton.model_name"
+_COMPUTE = "compute"
+
+
+@dataclass
+class Node:
+    """One line of the tree: a span, or what Triton's events say."""
+
+    name: str
+    service: str
+    span_id: str
+    parent_span_id: str
+    trace_id: str
+    start_ns: int
+    end_ns: int
+    kind: str = "INTERNAL"
+    attributes: dict[str, Any] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    """Name to ns since 1970; the last of those with the same name."""
+    status: str = "UNSET"
+    """``UNSET``, ``OK`` or ``ERROR``."""
+    error: str = ""
+    """What went wrong, if anything did."""
+    orphan: bool = False
+    """Whether its parent is not in the trace, or not yet."""
+    derived: bool = False
+    """Whether it was made from events."""
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        """The model in Triton that the span is of, or ''."""
+        return str(self.attributes.get(_MODEL, ""))
+
+    def walk(self) -> Iterator[Node]:
+        """Give it and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+def build_tree(spans: Iterable[ReadableSpan]) -> list[Node]:
+    """Return the roots of a trace, each with its children by start.
+
+    A span whose parent is missing is a root too. A span that was written twice counts once.
+    """
+    nodes = {node.span_id: node for node in map(_node, spans)}
+    roots = []
+    for node in nodes.values():
+        parent = nodes.get(node.parent_span_id)
+        if parent is None or parent is node:
+            node.orphan = bool(node.parent_span_id)
+            roots.append(node)
+        else:
+            parent.children.append(node)
+    roots.extend(_cut_cycles(nodes, roots))
+    for node in nodes.values():
+        node.children.extend(_queue_and_compute(node))
+        node.children.sort(key=_by_time)
+    return sorted(roots, key=_by_time)
+
+
+def _by_time(node: Node) -> tuple[int, int]:
+    return node.start_ns, node.end_ns
+
+
+def _cut_cycles(nodes: dict[str, Node], roots: list[Node]) -> Iterator[Node]:
+    """Give a root for every circle of parents, which only a faulty writer makes."""
+    reached = {node.span_id for root in roots for node in root.walk()}
+    for node in nodes.values():
+        if node.span_id in reached:
+            continue
+        nodes[node.parent_span_id].children.remove(node)
+        node.orphan = True
+        reached.update(inner.span_id for inner in node.walk())
+        yield node
+
+
+def _node(span: ReadableSpan) -> Node:
+    attributes = dict(span.attributes or {})
+    failed = span.status.status_code is StatusCode.ERROR
+    return Node(
+        name=span.name,
+        service=str(span.resource.attributes.get("service.name", "")),
+        span_id=f"{span.context.span_id:016x}",
+        parent_span_id=f"{span.parent.span_id:016x}" if span.parent else "",
+        trace_id=f"{span.context.trace_id:032x}",
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        kind=span.kind.name,
+        attributes=attributes,
+        events={event.name: event.timestamp for event in span.events},
+        status=span.status.status_code.name,
+        error=_error(attributes, span.status.description) if failed else "",
+    )
+
+
+def _error(attributes: dict[str, Any], description: str | None) -> str:
+    kind = str(attributes.get("error.type", "ERROR"))
+    return f"{kind}: {description}" if description else kind
+
+
+def _queue_and_compute(node: Node) -> Iterator[Node]:
+    """Give the queue of a model's span, and its compute if no span says it."""
+    if not node.model:
+        return
+    compute = next((child for child in node.children if child.name == _COMPUTE), None)
+    events = node.events | (compute.events if compute else {})
+    start_ns, end_ns = events.get("COMPUTE_START"), events.get("COMPUTE_END")
+    queued_ns = events.get("QUEUE_START")
+    if start_ns is not None and queued_ns is not None:
+        yield _derived(node, "queue", queued_ns, start_ns)
+    if compute is None and start_ns is not None and end_ns is not None:
+        yield _derived(node, _COMPUTE, start_ns, end_ns)
+
+
+def _derived(parent: Node, name: str, start_ns: int, end_ns: int) -> Node:
+    return Node(
+        name=name,
+        service=parent.service,
+        span_id=f"{parent.span_id}-{name}",
+        parent_span_id=parent.span_id,
+        trace_id=parent.trace_id,
+        start_ns=start_ns,
+        end_ns=max(start_ns, end_ns),
+        derived=True,
+    )

@@ -1,0 +1,73 @@
+"""Which exporter takes spans to a collector.
+
+Everything but the address and the protocol (headers, certificates, compression, timeouts) is
+read by the exporters themselves from the standard ``OTEL_EXPORTER_OTLP_*`` variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.trace.export import SpanExporter
+
+_GRPC_PORT = 4317
+_PATH = "/v1/traces"
+_TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+
+class UnknownCollector(Exception):
+    """An address or a protocol that no exporter speaks."""
+
+
+def collector_exporter(endpoint: str | None, environment: Mapping[str, str]) -> SpanExporter | None:
+    """Return the exporter to a collector, or ``None`` if none is configured.
+
+    Args:
+        endpoint: ``http://host:4318`` for OTLP/HTTP (protobuf); ``host:4317``, or a URL with
+            that port, for OTLP/gRPC. ``None``: what the environment says.
+        environment: ``OTEL_EXPORTER_OTLP[_TRACES]_ENDPOINT`` and ``…_PROTOCOL`` count.
+
+    Raises:
+        UnknownCollector: If the address or the protocol cannot be understood.
+    """
+    # The variable for traces is the whole URL; the others name the collector.
+    whole = False
+    if not endpoint:
+        whole = bool(environment.get(_TRACES_ENDPOINT))
+        endpoint = environment.get(_TRACES_ENDPOINT) or environment.get(_ENDPOINT)
+    if not endpoint:
+        return None
+    protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), "")
+    url = endpoint if "://" in endpoint else f"//{endpoint}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UnknownCollector(f"'{endpoint}' is no collector's address: {error}") from error
+    if not host or parts.scheme not in ("", "http", "https"):
+        raise UnknownCollector(
+            f"'{endpoint}' is no collector's address: host:4317 or http://host:4318 is"
+        )
+    if not protocol:
+        protocol = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
+    if protocol == "grpc":
+        return _grpc_exporter(parts.netloc, insecure=parts.scheme != "https")
+    if protocol != "http/protobuf":
+        raise UnknownCollector(f"'{protocol}' is no protocol here: grpc and http/protobuf are")
+    base = endpoint if parts.scheme else f"http://{endpoint}"
+    return _http_exporter(base if whole or base.endswith(_PATH) else base.rstrip("/") + _PATH)
+
+
+def _grpc_exporter(target: str, *, insecure: bool) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=target, insecure=insecure)
+
+
+def _http_exporter(url: str) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=url)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from gateway.telemetry.trace_file import FileSpanExporter, previous_file
+
+WRITER = dedent(
+    """
+    import sys
+    from pathlib import Path
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
+    from gateway.telemetry.trace_file import FileSpanExporter
+
+    path, writer = Path(sys.argv[1]), int(sys.argv[2])
+    exporter = FileSpanExporter(path, max_bytes=int(sys.argv[3]))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(1, 201):
+        span = ReadableSpan("x" * 500, SpanContext(writer, number, False), start_time=1, end_time=2)
+        exporter.export([span])
+    print(exporter.lost_spans)
+    """
+)
+
+CRAMPED = dedent(
+    """
+    import resource, signal, sys
+    from pathlib import Path
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
+    from gateway.telemetry.trace_file import FileSpanExporter
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    exporter = FileSpanExporter(Path(sys.argv[1]))
+    for number in (1, 2):
+        span = ReadableSpan("x" * 500, SpanContext(1, number, False), start_time=1, end_time=2)
+        print(exporter.export([span]).name, end=" ")
+    print(exporter.lost_spans)
+    """
+)
+
+
+def span(span_id: int = 2, trace_id: int = 1) -> ReadableSpan:
+    context = SpanContext(trace_id, span_id, False, TraceFlags(TraceFlags.SAMPLED))
+    return ReadableSpan("decode", context, start_time=1, end_time=2)
+
+
+def long_span() -> ReadableSpan:
+    """As long as those of the writers."""
+    return ReadableSpan("x" * 500, SpanContext(1, 1, False), start_time=1, end_time=2)
+
+
+def written(*files: Path) -> list[tuple[str, int]]:
+    """Trace and number of each span."""
+    return [
+        (one["traceId"], int(one["spanId"], 16))
+        for file in files
+        for line in file.read_text().splitlines()
+        for part in json.loads(line)["resourceSpans"]
+        for scope in part["scopeSpans"]
+        for one in scope["spans"]
+    ]
+
+
+def run_writers(path: Path, max_bytes: int) -> None:
+    """Let two processes write 200 spans each at the same time."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(number), str(max_bytes)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        out, _ = writer.communicate(timeout=60)
+        assert (writer.returncode, out) == (0, "0\n")
+
+
+def test_spans_of_one_export_are_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "not" / "there" / "yet.jsonl"
+    exporter = FileSpanExporter(file)
+    assert exporter.export([span(2), span(3)]) is SpanExportResult.SUCCESS
+    exporter.export([span(4)])
+    exporter.shutdown()
+    assert len(file.read_text().splitlines()) == 2
+    assert written(file) == [(f"{1:032x}", 2), (f"{1:032x}", 3), (f"{1:032x}", 4)]
+
+
+def test_what_another_process_wrote_stays(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    FileSpanExporter(file).export([span(2)])
+    FileSpanExporter(file).export([span(3)])
+    assert [number for _, number in written(file)] == [2, 3]
+
+
+def test_two_processes_share_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    run_writers(file, max_bytes=1 << 30)
+    assert sorted(written(file)) == sorted(
+        (f"{writer:032x}", number) for writer in (1, 2) for number in range(1, 201)
+    )
+
+
+def test_a_full_file_is_put_away(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    exporter = FileSpanExporter(file, max_bytes=1)
+    exporter.export([span(2)])
+    assert not file.exists()
+    exporter.export([span(3)])
+    assert previous_file(file) == tmp_path / "t.jsonl.1"
+    assert [number for _, number in written(previous_file(file))] == [3]
+
+
+def test_a_file_below_the_limit_stays(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    exporter = FileSpanExporter(file, max_bytes=10_000)
+    for number in range(1, 4):
+        exporter.export([span(number)])
+    assert not previous_file(file).exists()
+    assert len(written(file)) == 3
+
+
+def test_two_processes_can_put_a_file_away_without_tearing_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    # Two files are kept: with a limit of 0.6 of all that is written, the second is not full.
+    FileSpanExporter(tmp_path / "one", max_bytes=1 << 30).export([long_span()])
+    line_bytes = (tmp_path / "one").stat().st_size
+    run_writers(file, max_bytes=240 * line_bytes)
+    kept = written(*(one for one in (previous_file(file), file) if one.exists()))
+    assert previous_file(file).exists()
+    assert sorted(kept) == sorted(
+        (f"{writer:032x}", number) for writer in (1, 2) for number in range(1, 201)
+    )
+
+
+def test_what_cannot_be_written_is_counted_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "t.jsonl").mkdir()
+    exporter = FileSpanExporter(tmp_path / "t.jsonl")
+    with caplog.at_level(logging.WARNING):
+        assert exporter.export([span(2), span(3)]) is SpanExportResult.FAILURE
+        exporter.export([span(4)])
+    assert exporter.lost_spans == 3
+    (record,) = caplog.records
+    assert os.strerror(errno.EISDIR) in record.getMessage()
+
+
+def export_with_room(path: Path, max_file_bytes: int) -> str:
+    """Let a process write two spans where no file may grow beyond a size, as on a full disk."""
+    done = subprocess.run([sys.executable, "-c", CRAMPED, str(path), str(max_file_bytes)],
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_full_disk_is_counted_and_raises_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    FileSpanExporter(file).export([long_span()])
+    size = file.stat().st_size
+    assert export_with_room(file, size) == "FAILURE FAILURE 2\n"
+    assert export_with_room(file, 3 * size) == "SUCCESS SUCCESS 0\n"
+
+
+def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    FileSpanExporter(file).export([long_span()])
+    assert export_with_room(file, file.stat().st_size + 100) == "FAILURE FAILURE 2\n"
+    assert not file.read_bytes().endswith(b"\n")
+    FileSpanExporter(file).export([span(9)])
+    whole, torn, after = file.read_text().splitlines()
+    assert [len(json.loads(line)["resourceSpans"]) for line in (whole, after)] == [1, 1]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(torn)
+
+
+def test_a_file_that_cannot_be_put_away_grows_on_and_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    previous_file(file).mkdir()
+    exporter = FileSpanExporter(file, max_bytes=1)
+    results = [exporter.export([span(number)]) for number in (2, 3)]
+    assert results == [SpanExportResult.SUCCESS] * 2
+    assert exporter.lost_spans == 0
+    assert [number for _, number in written(file)] == [2, 3]
