@@ -1,0 +1,146 @@
+"""Runs the routed releases on Triton."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.errors import DeadlineExceeded, ModelContractBroken, ModelUnavailable
+from gateway.inference import router
+from gateway.inference.admission import Admission
+from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from gateway.telemetry.tracing import CallTrace
+from gateway.triton.client import TritonClient
+from gateway.triton.errors import translating_triton_errors
+from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.tensors import arrays_to_request, response_to_arrays
+
+
+class KnowsStates(Protocol):
+    """What the runner needs of a :class:`~gateway.triton.lifecycle.Lifecycle`."""
+
+    @property
+    def states(self) -> tuple[ReleaseState, ...]:
+        """Every routed release, by line and falling weight; replaced, never changed."""
+        ...
+
+
+class TritonRunner:
+    """A :class:`~gateway.inference.runner.ModelRunner` on one or more Tritons.
+
+    Args:
+        lifecycle: Knows what is loaded where.
+        build_admission: Makes what bounds the calls of one line, given its name.
+        call_timeout_s: Time that a call without a deadline has, so that none is held for ever.
+    """
+
+    def __init__(
+        self,
+        lifecycle: KnowsStates,
+        build_admission: Callable[[str], Admission],
+        *,
+        call_timeout_s: float = 60,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._build_admission = build_admission
+        self._call_timeout_s = call_timeout_s
+        self._admissions: dict[str, Admission] = {}
+        self._outstanding: Counter[TritonClient] = Counter()
+        self._seen: tuple[ReleaseState, ...] | None = None
+        self._routes: list[RouteState] = []
+        self._clients: Mapping[tuple[str, str], tuple[TritonClient, ...]] = {}
+
+    def routes(self) -> Sequence[RouteState]:
+        """Return every routed release, by line and falling weight."""
+        states = self._lifecycle.states
+        if states is not self._seen:
+            self._routes = [_route(state) for state in states]
+            self._clients = {(state.line, state.release): state.clients for state in states}
+            self._seen = states
+        return self._routes
+
+    def choose(self, line: str, key: str) -> ServedRelease:
+        """Return the release that answers for a key."""
+        return router.choose(line, key, self.routes())
+
+    async def run(
+        self,
+        release: ServedRelease,
+        tensors: Tensors,
+        *,
+        outputs: Sequence[str] | None = None,
+        timeout_s: float | None,
+        trace: CallTrace,
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Ask the Triton that has least to do."""
+        line = release.line
+        end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
+        admission = self._admission(line)
+        with trace.stage("queue"):
+            await admission.enter(end - time.monotonic())
+        try:
+            client = self._least_busy(release)
+            self._outstanding[client] += 1
+            try:
+                return await self._infer(client, release, tensors, outputs, end, trace)
+            finally:
+                self._outstanding[client] -= 1
+        finally:
+            admission.leave()
+
+    async def _infer(
+        self,
+        client: TritonClient,
+        release: ServedRelease,
+        tensors: Tensors,
+        outputs: Sequence[str] | None,
+        end: float,
+        trace: CallTrace,
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        model = release.model_name
+        request = arrays_to_request(model, tensors, outputs)
+        # What is left of the deadline goes on as gRPC's own: Triton drops what is late between two
+        # steps. Its request parameter `timeout` would be heeded by a dynamic batcher only.
+        timeout_s = end - time.monotonic()
+        if timeout_s <= 0:
+            raise DeadlineExceeded(release.line)
+        is_loaded = partial(client.is_loaded, model)
+        async with translating_triton_errors(release.line, release.release, is_loaded):
+            with trace.triton_call(model) as headers:
+                request.id = headers.get("traceparent", "")
+                response = await client.infer(request, timeout_s=timeout_s, headers=headers)
+            rows = next(iter(tensors.values())).shape[0]
+            answer = response_to_arrays(response, rows)
+        if response.model_name != model or any(name not in answer for name in outputs or ()):
+            raise ModelContractBroken(release.line, release.release)
+        return answer
+
+    def _admission(self, line: str) -> Admission:
+        if line not in self._admissions:
+            self._admissions[line] = self._build_admission(line)
+        return self._admissions[line]
+
+    def _least_busy(self, release: ServedRelease) -> TritonClient:
+        """Return where the fewest calls are, of all lines: they share the machine."""
+        self.routes()
+        clients = self._clients.get((release.line, release.release), ())
+        if not clients:  # it went away while the call waited
+            raise ModelUnavailable(release.line, f"release '{release.release}' is not loaded")
+        return min(clients, key=self._outstanding.__getitem__)
+
+
+def _route(state: ReleaseState) -> RouteState:
+    return RouteState(
+        line=state.line,
+        release=state.release,
+        weight=state.weight,
+        serving=bool(state.clients),
+        detail=state.detail,
+        served=ServedRelease(state.manifest, state.variant) if state.manifest else None,
+    )

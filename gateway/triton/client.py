@@ -1,0 +1,95 @@
+"""One Triton, spoken to over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A Triton that comes back is found at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # One connection for each client, also for two clients of one target.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+_PROBE_TIMEOUT_S = 2.0
+
+
+class TritonClient:
+    """A Triton at ``target`` (``host:port``). Errors are ``grpc.RpcError`` as they come."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def is_live(self) -> bool:
+        """Return whether Triton answers.
+
+        Not whether it is "ready": by default it says no to that as long as any model is being
+        loaded, or could not be.
+        """
+        try:
+            request = service_pb2.ServerLiveRequest()
+            return bool((await self._stub.ServerLive(request, timeout=_PROBE_TIMEOUT_S)).live)
+        except grpc.RpcError:
+            return False
+
+    async def is_loaded(self, model_name: str) -> bool:
+        """Return whether Triton can run a model."""
+        request = service_pb2.ModelReadyRequest(name=model_name)
+        try:
+            return bool((await self._stub.ModelReady(request, timeout=_PROBE_TIMEOUT_S)).ready)
+        except grpc.RpcError:
+            return False
+
+    async def load(self, model_name: str, timeout_s: float) -> None:
+        """Load a model; an ensemble brings its steps, side by side."""
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model_name)
+        await self._stub.RepositoryModelLoad(request, timeout=timeout_s)
+
+    async def unload(self, model_name: str, timeout_s: float) -> None:
+        """Unload an ensemble with its steps."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model_name)
+        request.parameters["unload_dependents"].bool_param = True
+        await self._stub.RepositoryModelUnload(request, timeout=timeout_s)
+
+    async def metadata(self, model_name: str) -> service_pb2.ModelMetadataResponse:
+        """Return the tensors that Triton serves; ``shape`` starts with the batch axis."""
+        request = service_pb2.ModelMetadataRequest(name=model_name)
+        answer: service_pb2.ModelMetadataResponse = await self._stub.ModelMetadata(
+            request, timeout=_PROBE_TIMEOUT_S
+        )
+        return answer
+
+    async def config(self, model_name: str) -> model_config_pb2.ModelConfig:
+        """Return the configuration that Triton runs a model with."""
+        request = service_pb2.ModelConfigRequest(name=model_name)
+        answer = await self._stub.ModelConfig(request, timeout=_PROBE_TIMEOUT_S)
+        config: model_config_pb2.ModelConfig = answer.config
+        return config
+
+    async def infer(
+        self,
+        request: service_pb2.ModelInferRequest,
+        *,
+        timeout_s: float | None,
+        headers: Mapping[str, str],
+    ) -> service_pb2.ModelInferResponse:
+        """Run one inference."""
+        answer: service_pb2.ModelInferResponse = await self._stub.ModelInfer(
+            request, timeout=timeout_s, metadata=tuple(headers.items()) or None
+        )
+        return answer
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close(None)

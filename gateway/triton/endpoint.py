@@ -1,0 +1,155 @@
+"""One Triton, and what is known of each routed release there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import grpc
+
+from gateway.triton.check import differences
+from gateway.triton.client import TritonClient
+from gateway.triton.routed import Key
+from triton_models.release import Manifest
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_RETRY_S = 60.0
+
+Wanted = Mapping[Key, tuple[str, Manifest]]
+"""Of each routed release: the model that answers for it, and its manifest."""
+
+
+class TritonEndpoint:
+    """Keeps releases loaded on one Triton, and knows which of them fit.
+
+    Args:
+        client: Speaks to it.
+        on_change: Called whenever what is known has changed.
+        load_timeout_s: Time that Triton has to load one release.
+        retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
+            doubled after each failure.
+    """
+
+    def __init__(
+        self,
+        client: TritonClient,
+        on_change: Callable[[], None],
+        *,
+        load_timeout_s: float = 120,
+        retry_s: float = 1,
+    ) -> None:
+        self.client = client
+        self._on_change = on_change
+        self._load_timeout_s = load_timeout_s
+        self._retry_s = retry_s
+        self._up: bool | None = None
+        self._fitting: set[Key] = set()
+        self._faults: dict[Key, str] = {}
+        self._failures: Counter[Key] = Counter()
+        self._retry_at: dict[Key, float] = {}
+        self._loading: dict[Key, asyncio.Task[None]] = {}
+
+    def serves(self, key: Key) -> bool:
+        """Return whether a release can be asked here."""
+        return bool(self._up) and key in self._fitting
+
+    def fault(self, key: Key) -> str:
+        """Return why a release cannot be asked here."""
+        if self._up is None:
+            return f"waiting for Triton at {self.client.target}"
+        if not self._up:
+            return f"Triton at {self.client.target} does not answer"
+        return self._faults.get(key, "it is being loaded")
+
+    async def look(self, wanted: Wanted) -> None:
+        """See whether Triton is up, and begin to load what is wanted and not loaded.
+
+        Loading goes on beside the next looks: a slow release hides nothing.
+        """
+        up = await self.client.is_live()
+        if up != bool(self._up):
+            _log.info("Triton at %s %s", self.client.target, "answers" if up else "is gone")
+            self._up = up
+            if not up:
+                self._forget()
+            self._on_change()
+        if up:
+            await asyncio.gather(*(self._look_at(key, *what) for key, what in wanted.items()))
+
+    async def close(self) -> None:
+        """Look no more; what is loaded stays loaded."""
+        loading = list(self._loading.values())
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
+        await self.client.close()
+
+    async def _look_at(self, key: Key, model: str, manifest: Manifest) -> None:
+        if key in self._loading:
+            return
+        loaded = await self.client.is_loaded(model)
+        if key in self._fitting:
+            if loaded:
+                return
+            # Triton was restarted between two looks, or somebody unloaded it.
+            self._fitting.discard(key)
+            self._on_change()
+        if time.monotonic() < self._retry_at.get(key, 0):
+            return
+        self._loading[key] = asyncio.create_task(self._bring(key, model, manifest, loaded))
+
+    async def _bring(self, key: Key, model: str, manifest: Manifest, loaded: bool) -> None:
+        """Load a release if need be, and check it; the outcome is its fault or its fitness."""
+        try:
+            fault = await self._load_and_check(model, manifest, loaded)
+            if fault is not None:
+                self._settle(key, fault)
+        except Exception:
+            # Nothing may end the loop that brings service back.
+            _log.exception("%s/%s: looking after it failed", *key)
+            self._settle(key, "the gateway could not check it; its log says why")
+        finally:
+            self._loading.pop(key, None)
+
+    async def _load_and_check(self, model: str, manifest: Manifest, loaded: bool) -> str | None:
+        """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
+        client = self.client
+        try:
+            if not loaded:
+                await client.load(model, self._load_timeout_s)
+            metadata = await client.metadata(model)
+            config = await client.config(model)
+        except grpc.RpcError as error:
+            if not await client.is_live():
+                return None
+            details = " ".join((error.details() or error.code().name).split())
+            return f"Triton at {client.target} cannot load it: {details.rstrip('.')}"
+        return "; ".join(differences(manifest, metadata, config))
+
+    def _settle(self, key: Key, fault: str) -> None:
+        if fault:
+            if self._faults.get(key) != fault:
+                _log.info("%s/%s: %s", *key, fault)
+            self._faults[key] = fault
+            pause_s = min(self._retry_s * 2 ** self._failures[key], _LONGEST_RETRY_S)
+            self._retry_at[key] = time.monotonic() + pause_s
+            self._failures[key] += 1
+        else:
+            self._faults.pop(key, None)
+            self._failures.pop(key, None)
+            self._retry_at.pop(key, None)
+            self._fitting.add(key)
+        self._on_change()
+
+    def _forget(self) -> None:
+        """Know nothing any more: what comes back may be another process."""
+        for task in self._loading.values():
+            task.cancel()
+        self._fitting.clear()
+        self._faults.clear()
+        self._failures.clear()
+        self._retry_at.clear()

@@ -1,0 +1,179 @@
+"""Keeps the routed releases loaded on every Triton, and knows which of them fit.
+
+Whatever it finds, a Triton that is away, one that has come back empty, a new route file, a
+release that does not fit, becomes the state of single releases; the others serve on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.triton.client import TritonClient
+from gateway.triton.endpoint import TritonEndpoint
+from gateway.triton.routed import Key, RoutedReleases
+from triton_models.release import Manifest, RouteTarget
+from triton_models.signatures import SIGNATURES
+from triton_models.store import ReleaseStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReleaseState:
+    """A routed release."""
+
+    line: str
+    release: str
+    weight: float
+    variant: str
+    manifest: Manifest | None
+    clients: tuple[TritonClient, ...]
+    """The Tritons that can be asked now."""
+    detail: str
+    """Why none can, else ``""``."""
+
+
+class Lifecycle:
+    """Loads what is routed, checks it, and loads it again where it was lost.
+
+    Args:
+        store: Has the routes and the manifests.
+        clients: Every Triton; all read the same store.
+        variant: ``ensemble`` or ``fused``: the layout that answers.
+        poll_s: Time between two looks at a Triton.
+        store_poll_s: Time between two looks at the store.
+        load_timeout_s: Time that Triton has to load one release.
+        on_change: Called whenever the state of a release has changed.
+    """
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        clients: Sequence[TritonClient],
+        *,
+        variant: str = "ensemble",
+        poll_s: float = 0.5,
+        store_poll_s: float = 1,
+        load_timeout_s: float = 120,
+        on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
+    ) -> None:
+        self._routed = RoutedReleases(store)
+        self._endpoints = [
+            TritonEndpoint(client, self._settle, load_timeout_s=load_timeout_s)
+            for client in clients
+        ]
+        self._variant = variant
+        self._poll_s = poll_s
+        self._store_poll_s = store_poll_s
+        self._on_change = on_change
+        self._targets: dict[str, tuple[RouteTarget, ...]] = {}
+        self._served: set[Key] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._states: tuple[ReleaseState, ...] = ()
+
+    @property
+    def states(self) -> tuple[ReleaseState, ...]:
+        """Every routed release, by line and falling weight; replaced, never changed."""
+        return self._states
+
+    async def start(self) -> None:
+        """Read the store, and begin to load.
+
+        Raises:
+            StoreError: If the routes cannot be understood.
+            OSError: If the store cannot be reached.
+        """
+        await self._routed.read()
+        self._settle()
+        self._repeat(self._look_at_store, self._store_poll_s)
+        for endpoint in self._endpoints:
+            self._repeat(partial(self._look_at, endpoint), self._poll_s)
+
+    async def stop(self) -> None:
+        """Look no more; what is loaded stays loaded."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
+
+    def _repeat(self, look: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        async def loop() -> None:
+            while True:
+                try:
+                    await look()
+                except Exception:
+                    # This loop is what brings service back: nothing may end it.
+                    _log.exception("Looking after the releases failed; trying again")
+                await asyncio.sleep(pause_s)
+
+        self._tasks.append(asyncio.create_task(loop()))
+
+    async def _look_at_store(self) -> None:
+        await self._routed.read_again()
+        self._settle()
+
+    async def _look_at(self, endpoint: TritonEndpoint) -> None:
+        wanted = {}
+        for line, targets in self._targets.items():
+            for target in targets:
+                key = (line, target.release)
+                manifest = self._routed.manifest(key)
+                if manifest is not None and not self._unfit(manifest):
+                    wanted[key] = (manifest.model_of(self._variant), manifest)
+        await endpoint.look(wanted)
+
+    def _unfit(self, manifest: Manifest) -> str:
+        """Return why a release is not even loaded, or ``""``."""
+        if manifest.line not in SIGNATURES:
+            return f"line '{manifest.line}' has no declared tensors in this gateway"
+        if self._variant not in manifest.variants:
+            return f"it has no variant '{self._variant}', only {', '.join(manifest.variants)}"
+        return ""
+
+    def _settle(self) -> None:
+        """Make the states anew from what is known."""
+        self._targets = {
+            line: self._targets_of(line, targets) for line, targets in self._routed.lines.items()
+        }
+        states = tuple(
+            self._state(line, target.release, target.weight)
+            for line, targets in sorted(self._targets.items())
+            for target in sorted(targets, key=lambda target: -target.weight)
+        )
+        if states != self._states:
+            self._states = states
+            self._on_change(states)
+
+    def _targets_of(self, line: str, routed: tuple[RouteTarget, ...]) -> tuple[RouteTarget, ...]:
+        """Return what is routed, and until one of that serves, what answered before."""
+        if any(target.weight > 0 and self._clients((line, target.release)) for target in routed):
+            return routed
+        releases = {target.release for target in routed}
+        return routed + tuple(
+            target
+            for target in self._targets.get(line, ())
+            if target.release not in releases and (line, target.release) in self._served
+        )
+
+    def _clients(self, key: Key) -> tuple[TritonClient, ...]:
+        """Return the Tritons where a release can be asked."""
+        clients = tuple(one.client for one in self._endpoints if one.serves(key))
+        if clients:
+            self._served.add(key)
+        return clients
+
+    def _state(self, line: str, release: str, weight: float) -> ReleaseState:
+        key: Key = (line, release)
+        manifest = self._routed.manifest(key)
+        clients: tuple[TritonClient, ...] = ()
+        if manifest is None:
+            detail = self._routed.fault(key)
+        elif not (detail := self._unfit(manifest)):
+            clients = self._clients(key)
+            faults = dict.fromkeys(one.fault(key) for one in self._endpoints)
+            detail = "" if clients else "; ".join(faults)
+        return ReleaseState(line, release, weight, self._variant, manifest, clients, detail)
