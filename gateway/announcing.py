@@ -1,0 +1,70 @@
+"""Tells people what is served: what `gateway serve` prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.triton.lifecycle import ReleaseState
+
+
+class Announcer:
+    """Says each change of a release's state, and when all routed lines serve.
+
+    Args:
+        say: Prints one line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._since = time.monotonic()  # when not all lines served, last
+        self._known: dict[tuple[str, str], str] = {}
+        self._ready = False
+
+    def introduce(self, *, address: str, store: str, triton: str, traces: str) -> None:
+        """Say where everything is."""
+        for name, where in (
+            ("Gateway", address),
+            ("Releases", store),
+            ("Triton", triton),
+            ("Traces", traces),
+        ):
+            self._say(f"{name:<10}{where}")
+
+    def empty(self, store: str) -> None:
+        """Say that there is nothing to serve."""
+        self._say(
+            f"Nothing is routed in {store}, so no domain serves. Run "
+            f"`model-builder build recsys|diagnosis|risk --store {store}`: "
+            "what it builds is served at once."
+        )
+
+    def show(self, states: Sequence[ReleaseState]) -> None:
+        """Say what is new."""
+        now = {(state.line, state.release): _text(state) for state in states}
+        for (line, release), text in now.items():
+            if self._known.get((line, release)) != text:
+                self._tell(f"{line}/{release}: {text}")
+        for line, release in self._known.keys() - now.keys():
+            self._tell(f"{line}/{release}: no longer routed")
+        self._known = now
+        self._show_ready(states)
+
+    def _show_ready(self, states: Sequence[ReleaseState]) -> None:
+        lines = {state.line for state in states}
+        ready = bool(lines) and lines == {state.line for state in states if state.clients}
+        if ready and not self._ready:
+            which = "line serves" if len(lines) == 1 else "lines serve"
+            self._tell(f"ready: {len(lines)} {which}, after {time.monotonic() - self._since:.1f} s")
+        if self._ready and not ready:
+            self._since = time.monotonic()
+        self._ready = ready
+
+    def _tell(self, text: str) -> None:
+        self._say(f"{time.strftime('%H:%M:%S')}  {text}")
+
+
+def _text(state: ReleaseState) -> str:
+    if not state.clients:
+        return f"not serving: {state.detail}"
+    return "serving" if state.weight == 1 else f"serving, weight {state.weight:g}"

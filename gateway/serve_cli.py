@@ -1,0 +1,57 @@
+"""``gateway serve``: parses, and shows on standard error what is served."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML with any of the settings; see gateway/settings.py.",
+)
+@click.option("--embedded", is_flag=True, default=None, help="Start the Triton that comes along.")
+@click.option(
+    "--triton",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A Triton that reads the same store, in explicit mode; repeatable.",
+)
+@click.option(
+    "--store", metavar="DIR", help="Where the releases lie; by default triton_models/store."
+)
+@click.option("--listen", metavar="HOST:PORT", help="By default 127.0.0.1:50051.")
+@click.option(
+    "--variant",
+    type=click.Choice(["auto", "ensemble", "fused"]),
+    help="The layout of the releases that answers.",
+)
+def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
+    """Serve the routed releases of a store, on the embedded Triton or on others.
+
+    Every setting can also come from the environment as TRIDENT_<NAME>, or from --config. Ends
+    with 0 when it was told to stop (SIGTERM, Ctrl-C) and everything in flight was answered.
+    """
+    from gateway.settings import InvalidSettings, load_settings
+
+    try:
+        settings = load_settings(config, options | {"triton": triton or None})
+    except InvalidSettings as error:
+        raise click.UsageError(str(error)) from error
+    logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING, stream=sys.stderr)
+    # What follows imports grpc and Triton's client: only now.
+    from gateway.serving import StartFailed, run
+
+    try:
+        exit_code = run(settings, say=lambda text: click.echo(text, err=True))
+    except StartFailed as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(exit_code)

@@ -1,0 +1,188 @@
+"""The settings of ``gateway serve``.
+
+Each can be given on the command line, as an environment variable ``TRIDENT_<NAME>``, or in a
+YAML file, in this order of precedence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+DEFAULT_TRACES_FILE = Path("traces/trident.jsonl")
+
+
+class InvalidSettings(Exception):
+    """Settings that cannot be used; every violation is in the message."""
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        lines = [f"{name}: {text}" for name, text in violations.items()]
+        super().__init__("Invalid settings:\n  " + "\n  ".join(lines))
+        self.violations = dict(violations)
+
+
+class Settings(BaseSettings):
+    """How to serve."""
+
+    model_config = SettingsConfigDict(env_prefix="TRIDENT_", frozen=True, extra="forbid")
+
+    listen: str = "127.0.0.1:50051"
+    """Where clients call: ``host:port``; port 0 for a free one."""
+
+    store: str = "triton_models/store"
+    """Where the releases lie: a folder, or any URL that fsspec knows."""
+
+    embedded: bool = False
+    """Whether to start the Triton that comes along; else ``triton`` names others."""
+
+    triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
+    """Tritons that read the same store, each ``host:port``; in the environment with commas."""
+
+    variant: Literal["auto", "ensemble", "fused"] = "auto"
+    """The layout of a release that answers; ``auto`` is ``ensemble``."""
+
+    traces_file: Path | None = Field(default=None, validate_default=True)
+    """A file for the spans, as OTLP/JSON lines; ``traces/trident.jsonl`` if Triton is embedded,
+    else none. Empty: none in any case."""
+
+    otlp_endpoint: str | None = None
+    """A collector for the spans: ``host:4317`` or ``http://host:4318``."""
+
+    trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """The share of calls that are traced, in [0, 1], where the client does not decide."""
+
+    triton_log_file: Path | None = None
+    """Where the embedded Triton's log is kept; by default it goes when the gateway does."""
+
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """The largest message, either way."""
+
+    max_in_flight: int = Field(default=64, ge=1)
+    """Calls of one line that are at Triton at a time."""
+
+    max_waiting: int = Field(default=512, ge=0)
+    """Calls of one line that wait for that; one more is refused."""
+
+    max_stream_outstanding: int = Field(default=64, ge=1)
+    """Elements of one stream that are answered at a time."""
+
+    call_timeout_s: float = Field(default=60, gt=0)
+    """Time that a call without a deadline has, in seconds."""
+
+    load_timeout_s: float = Field(default=120, gt=0)
+    """Time that Triton has to load a release, in seconds."""
+
+    ready_timeout_s: float = Field(default=60, gt=0)
+    """Time that the embedded Triton has to start, in seconds."""
+
+    grace_s: float = Field(default=20, ge=0)
+    """Time that calls in flight have to finish when the gateway is told to stop, in seconds."""
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str) -> str:
+        return _address(value, lowest_port=0)
+
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("triton", mode="before")
+    @classmethod
+    def _split_targets(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("triton")
+    @classmethod
+    def _check_triton(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for target in value:
+            _address(target, lowest_port=1)
+        if len(set(value)) < len(value):
+            raise ValueError(f"names a Triton twice: {', '.join(value)}")
+        embedded = info.data.get("embedded")
+        if embedded and value:
+            raise ValueError("give --embedded or --triton HOST:PORT, not both")
+        if embedded is False and not value:
+            raise ValueError("give --embedded, or a Triton with --triton HOST:PORT")
+        return value
+
+    @field_validator("traces_file", mode="before")
+    @classmethod
+    def _default_traces_file(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return DEFAULT_TRACES_FILE if info.data.get("embedded") else None
+        return value or None
+
+    @field_validator("otlp_endpoint", "triton_log_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return value or None
+
+    @property
+    def served_variant(self) -> str:
+        """The variant that ``auto`` stands for."""
+        return "ensemble" if self.variant == "auto" else self.variant
+
+
+def load_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:
+    """Return the settings from command line, environment and file.
+
+    Args:
+        config: A YAML file with names as in :class:`Settings`.
+        options: What the command line says; ``None`` where it says nothing.
+
+    Raises:
+        InvalidSettings: With everything that is wrong.
+    """
+
+    class FromEverywhere(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            if config is None:
+                return init_settings, env_settings
+            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config)
+
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return FromEverywhere(**given)
+    except ValidationError as error:
+        violations = {
+            ".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ")
+            for one in error.errors()
+        }
+        raise InvalidSettings(violations) from error
+    except (YAMLError, OSError, ValueError, TypeError) as error:
+        raise InvalidSettings({str(config): " ".join(str(error).split())}) from error
+
+
+def _address(value: str, lowest_port: int) -> str:
+    match = _ADDRESS.fullmatch(value)
+    if match is None or not lowest_port <= int(match[2]) <= 65535:
+        raise ValueError(f"must be HOST:PORT with a port in [{lowest_port}, 65535], got {value!r}")
+    return value
