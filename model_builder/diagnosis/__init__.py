@@ -1,0 +1,1 @@
+"""Builds models that name a finding from measurements."""

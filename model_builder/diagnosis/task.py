@@ -1,0 +1,187 @@
+"""The task ``diagnosis``: the probability of each finding, from measurements."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+
+from model_builder.diagnosis.calibrate_graph import calibrate_graph
+from model_builder.diagnosis.probability import contributions, probabilities
+from model_builder.diagnosis.review import review_threshold
+from model_builder.errors import DataFault, Fault
+from model_builder.evaluation.calibration import fit_temperature
+from model_builder.evaluation.parity import compare
+from model_builder.export.ensemble import StepChain
+from model_builder.progress import Progress
+from model_builder.tabular.evaluation import DIAGNOSIS_MEASURES, answered_measures, measure
+from model_builder.tabular.fitting import (
+    Fitted,
+    cross_fitted,
+    feature_rows,
+    fit_table,
+    run_in_parts,
+)
+from model_builder.tabular.loading import load_table
+from model_builder.tabular.table import Table
+from model_builder.tabular.targets import finding_target
+from model_builder.tabular.training import TabularConfig
+from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+
+TOLERANCES = {
+    "probabilities": 1e-5,
+    "contributions": 1e-4,  # log-odds
+    "input_rules": 0.0,
+}
+"""How far the exported steps may be from torch, by output."""
+
+Answers = dict[str, npt.NDArray[Any]]
+
+
+class DiagnosisConfig(TabularConfig):
+    """Hyperparameters of a release that diagnoses from measurements."""
+
+    review_accuracy: float = Field(0.99, gt=0, le=1)
+    """Wanted of the answers that no person looks at."""
+    least_answered: float = Field(0.5, gt=0, le=1)
+    """Share of rows that are answered without review even if they are less accurate."""
+
+
+class DiagnosisTask:
+    """Builds releases of the line ``diagnose-measurements``."""
+
+    name: ClassVar[str] = "diagnosis"
+    summary: ClassVar[str] = "Names a finding from measurements, with its probability."
+    default_data: ClassVar[str] = "breast-cancer"
+    config_type: ClassVar[type[TaskConfig]] = DiagnosisConfig
+
+    def build(self, data: ResolvedData, config: DiagnosisConfig, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        with progress.stage("read"):
+            table = load_table(data, finding_target, progress)
+            _check_numbers(table, data.path.name)
+        fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
+        temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)
+        judged = cross_fitted(fitted, _calibrated)
+        threshold = review_threshold(
+            judged,
+            fitted.judged_target,
+            wanted_accuracy=config.review_accuracy,
+            least_answered=config.least_answered,
+        )
+        with progress.stage("evaluate"):
+            answers = _test_answers(fitted, temperature)
+            metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
+            baselines = _baselines(fitted, config)
+        with progress.stage("export"):
+            steps = _steps(fitted, temperature)
+        with progress.stage("compare"):
+            parity = compare(
+                answers,
+                run_in_parts(StepChain(steps), fitted.test_tensors()),
+                TOLERANCES,
+                rows=len(fitted.splits.test),
+            )
+        return Candidate(
+            line="diagnose-measurements",
+            steps=steps,
+            data=fitted.data_source(data, config),
+            metrics=metrics,
+            baselines=baselines,
+            parity=parity,
+            answers=_answer_table(fitted, answers),
+            features=fitted.encoding.features,
+            labels=table.labels,
+            review_threshold=threshold,
+            headline=("auc", "accuracy", "log_loss", "ece"),
+        )
+
+
+def _check_numbers(table: Table, file_name: str) -> None:
+    faults = [
+        Fault(file_name, "numbers (measurements are numbers)", "texts", column=column.file_name)
+        for column in table.columns
+        if column.kind == "category"
+    ]
+    if faults:
+        raise DataFault(faults)
+
+
+def _calibrated(
+    known: npt.NDArray[np.float32],
+    target: npt.NDArray[np.int64],
+    asked: npt.NDArray[np.float32],
+) -> npt.NDArray[Any]:
+    return probabilities(asked, fit_temperature(known, target))
+
+
+def _test_answers(fitted: Fitted, temperature: float) -> Answers:
+    """Return what the release must answer for the test rows: torch's logits, then numpy."""
+    logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
+    return {
+        "probabilities": probabilities(logits, temperature),  # (rows, K)
+        "contributions": contributions(logits, reset, temperature),  # (rows, F, K)
+        "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
+    }
+
+
+def _metrics(
+    fitted: Fitted,
+    judged: npt.NDArray[Any],
+    test: npt.NDArray[Any],
+    threshold: float,
+    config: DiagnosisConfig,
+) -> dict[str, Metrics]:
+    measures = {**DIAGNOSIS_MEASURES, **answered_measures(threshold)}
+    return {
+        fitted.splits.judged_split: measure(measures, fitted.judged_target, judged, config.seed),
+        "test": measure(measures, fitted.table.target[fitted.splits.test], test, config.seed),
+    }
+
+
+def _baselines(fitted: Fitted, config: DiagnosisConfig) -> dict[str, dict[str, Metrics]]:
+    target = {
+        fitted.splits.judged_split: fitted.judged_target,
+        "test": fitted.table.target[fitted.splits.test],
+    }
+    return {
+        name: {
+            split: measure(DIAGNOSIS_MEASURES, target[split], answers, config.seed)
+            for split, answers in splits.items()
+        }
+        for name, splits in fitted.baselines(config).items()
+    }
+
+
+def _steps(fitted: Fitted, temperature: float) -> tuple[StepModel, ...]:
+    prepare, classify = fitted.export()
+    calibrate = calibrate_graph(
+        temperature, len(fitted.encoding.features), len(fitted.table.labels)
+    )
+    return (
+        StepModel("prepare", "pre", prepare),
+        StepModel("classify", "core", classify),
+        StepModel("calibrate", "post", calibrate),
+    )
+
+
+def _answer_table(fitted: Fitted, answers: Answers) -> pa.Table:
+    return pa.table(
+        {
+            "measurements": [json.dumps(row) for row in feature_rows(fitted)],
+            "probabilities": pa.array(answers["probabilities"].tolist(), pa.list_(pa.float64())),
+            "target": fitted.table.target[fitted.splits.test],
+        }
+    )
+
+
+TASK = DiagnosisTask()

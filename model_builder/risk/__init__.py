@@ -1,0 +1,1 @@
+"""Builds models that score the risk of a credit."""

@@ -1,0 +1,171 @@
+"""The task ``risk``: the probability that a credit is not paid back, from a table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+
+from model_builder.evaluation.calibration import fit_platt
+from model_builder.evaluation.parity import compare
+from model_builder.export.ensemble import StepChain
+from model_builder.progress import Progress
+from model_builder.risk.calibrate_graph import calibrate_graph
+from model_builder.risk.score import Scorecard, make_bands
+from model_builder.tabular.evaluation import RISK_MEASURES, measure
+from model_builder.tabular.fitting import (
+    Fitted,
+    cross_fitted,
+    feature_rows,
+    fit_table,
+    run_in_parts,
+)
+from model_builder.tabular.loading import load_table
+from model_builder.tabular.targets import outcome_target
+from model_builder.tabular.training import TabularConfig
+from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+
+TOLERANCES = {
+    "default_probability": 1e-5,
+    "score": 0.01,  # points
+    "contributions": 1e-4,  # log-odds
+    "input_rules": 0.0,
+}
+"""How far the exported steps may be from torch, by output."""
+
+
+class RiskConfig(TabularConfig):
+    """Hyperparameters of a risk release."""
+
+    base_score: float = Field(600, ge=300, le=850)
+    """The score at ``base_odds``."""
+    base_odds: float = Field(30, gt=0)
+    """Paid to defaulted."""
+    points_to_double: float = Field(20, gt=0)
+
+
+class RiskTask:
+    """Builds releases of the line ``score-risk``."""
+
+    name: ClassVar[str] = "risk"
+    summary: ClassVar[str] = "Scores the risk of a credit from a table of past ones."
+    default_data: ClassVar[str] = "german-credit"
+    config_type: ClassVar[type[TaskConfig]] = RiskConfig
+
+    def build(self, data: ResolvedData, config: RiskConfig, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        with progress.stage("read"):
+            table = load_table(data, outcome_target, progress)
+        fitted = fit_table(table, config, logits=1, progress=progress)
+        card = _scorecard(fitted, config)
+        with progress.stage("evaluate"):
+            answers = _test_answers(fitted, card)
+            metrics = _metrics(fitted, answers, config)
+            baselines = _baselines(fitted, config)
+        with progress.stage("export"):
+            steps = _steps(fitted, card)
+        with progress.stage("compare"):
+            parity = compare(
+                answers,
+                run_in_parts(StepChain(steps), fitted.test_tensors()),
+                TOLERANCES,
+                rows=len(fitted.splits.test),
+            )
+        return Candidate(
+            line="score-risk",
+            steps=steps,
+            data=fitted.data_source(data, config),
+            metrics=metrics,
+            baselines=baselines,
+            parity=parity,
+            answers=_answer_table(fitted, answers),
+            features=fitted.encoding.features,
+            bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
+            headline=("auc", "ks", "brier", "ece"),
+        )
+
+
+def _scorecard(fitted: Fitted, config: RiskConfig) -> Scorecard:
+    slope, offset = fit_platt(fitted.judged_logits[:, 0], fitted.judged_target)
+    return Scorecard(slope, offset, config.base_score, config.base_odds, config.points_to_double)
+
+
+def _test_answers(fitted: Fitted, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
+    """Return what the release must answer for the test rows: torch's logits, then numpy."""
+    logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
+    return {
+        "default_probability": card.probabilities(logits),  # (rows, 1)
+        "score": card.scores(logits),  # (rows, 1)
+        "contributions": card.contributions(logits, reset),  # (rows, F)
+        "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
+    }
+
+
+def _metrics(
+    fitted: Fitted, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
+) -> dict[str, Metrics]:
+    def calibrate(
+        known: npt.NDArray[np.float32],
+        target: npt.NDArray[np.int64],
+        asked: npt.NDArray[np.float32],
+    ) -> npt.NDArray[Any]:
+        card = Scorecard(*fit_platt(known[:, 0], target), 0, 1, 1)
+        return card.probabilities(asked[:, 0])
+
+    judged = cross_fitted(fitted, calibrate)
+    test_target = fitted.table.target[fitted.splits.test]
+    return {
+        fitted.splits.judged_split: measure(
+            RISK_MEASURES, fitted.judged_target, judged, config.seed
+        ),
+        "test": measure(
+            RISK_MEASURES, test_target, answers["default_probability"][:, 0], config.seed
+        ),
+    }
+
+
+def _baselines(fitted: Fitted, config: RiskConfig) -> dict[str, dict[str, Metrics]]:
+    target = {
+        fitted.splits.judged_split: fitted.judged_target,
+        "test": fitted.table.target[fitted.splits.test],
+    }
+    return {
+        name: {
+            split: measure(RISK_MEASURES, target[split], answers[:, 1], config.seed)
+            for split, answers in splits.items()
+        }
+        for name, splits in fitted.baselines(config).items()
+    }
+
+
+def _steps(fitted: Fitted, card: Scorecard) -> tuple[StepModel, ...]:
+    prepare, score = fitted.export()
+    return (
+        StepModel("prepare", "pre", prepare),
+        StepModel("score", "core", score),
+        StepModel("calibrate", "post", calibrate_graph(card, len(fitted.encoding.features))),
+    )
+
+
+def _answer_table(fitted: Fitted, answers: dict[str, npt.NDArray[Any]]) -> pa.Table:
+    return pa.table(
+        {
+            "features": [json.dumps(row) for row in feature_rows(fitted)],
+            "default_probability": answers["default_probability"][:, 0],
+            "score": answers["score"][:, 0],
+            "contributions": pa.array(answers["contributions"].tolist(), pa.list_(pa.float64())),
+            "target": fitted.table.target[fitted.splits.test],
+        }
+    )
+
+
+TASK = RiskTask()

@@ -1,0 +1,1 @@
+"""What the tasks on tables share: reading, schema, preparation, network, calibration."""

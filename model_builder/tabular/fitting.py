@@ -1,0 +1,227 @@
+"""The part of a build that risk and diagnosis share: from a table to a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from model_builder.export.ensemble import StepChain
+from model_builder.export.onnx import export_core
+from model_builder.progress import Progress
+from model_builder.tabular.encoding import Encoding, fit_encoding
+from model_builder.tabular.evaluation import (
+    Floats,
+    base_rate,
+    cross_validated_regression,
+    logistic_regression,
+)
+from model_builder.tabular.network import OccludedNetwork
+from model_builder.tabular.preparation import prepare
+from model_builder.tabular.prepare_graph import prepare_graph
+from model_builder.tabular.schema import infer_features
+from model_builder.tabular.splits import Splits, make_splits, protocol
+from model_builder.tabular.table import Table
+from model_builder.tabular.training import TabularConfig, TrainedMembers, train_members
+from model_builder.task import ResolvedData
+from triton_models.release import DataSource
+from triton_models.signatures import MAX_BATCH_ROWS
+
+Answers = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A table, its splits and the network that was trained on it."""
+
+    table: Table
+    splits: Splits
+    encoding: Encoding
+    inputs: npt.NDArray[np.float32]
+    """``(rows, D)`` float32, prepared; all rows of the table."""
+    rules: npt.NDArray[np.int32]
+    """``(rows, F)`` int32, ``RULE_*``."""
+    trained: TrainedMembers
+
+    @property
+    def judged_logits(self) -> npt.NDArray[np.float32]:
+        """``(judged rows, K)``: what the members answer for rows that they have not seen."""
+        return self.trained.held_out_logits[self.splits.judging]
+
+    @property
+    def judged_target(self) -> npt.NDArray[np.int64]:
+        """``(judged rows,)``, the class."""
+        return self.table.target[self.splits.development][self.splits.judging]
+
+    @property
+    def judged_folds(self) -> npt.NDArray[np.int64]:
+        """``(judged rows,)``: the fold of the first repeat; 0 for one validation split."""
+        return self.splits.held_out[self.splits.judging].argmax(axis=1)
+
+    def occluded(self) -> OccludedNetwork:
+        """Return the network as it is exported."""
+        return OccludedNetwork(
+            self.trained.network,
+            torch.from_numpy(self.encoding.owners),
+            torch.from_numpy(self.encoding.typical),
+        ).eval()
+
+    def test_answers(self) -> Answers:
+        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
+        network = self.occluded()
+        inputs = torch.from_numpy(self.inputs[self.splits.test])
+        with torch.no_grad():
+            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
+        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
+        return {"logits": logits, "reset_logits": reset}
+
+    def test_tensors(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the ensemble's inputs for the test rows, as a client would send them."""
+        test = self.splits.test
+        tensors = {
+            "numbers": self.table.numbers[test],
+            "categories": self.table.categories[test],
+        }
+        return {name: tensor for name, tensor in tensors.items() if tensor.shape[1]}
+
+    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """Return the steps that prepare and that run the network."""
+        example = {"inputs": torch.from_numpy(self.inputs[:2])}
+        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
+        return prepare_graph(self.encoding), core
+
+    def baselines(self, config: TabularConfig) -> dict[str, dict[str, Floats]]:
+        """Return ``(rows, K)`` probabilities by baseline and split, for the same rows."""
+        splits, target = self.splits, self.table.target
+        learned, test, judged = splits.training, splits.test, splits.judged_split
+        classes = len(self.table.labels)
+        asked = self.inputs[splits.development][splits.judging]
+        if splits.cross_validated:
+            judged_regression = cross_validated_regression(
+                self.inputs[learned], target[learned], config.folds, config.seed
+            )
+        else:
+            judged_regression = logistic_regression(self.inputs[learned], target[learned], asked)
+        regression = logistic_regression(self.inputs[learned], target[learned], self.inputs[test])
+        return {
+            "logistic regression": {judged: judged_regression, "test": regression},
+            "base rate": {
+                judged: base_rate(target[learned], len(asked), classes),
+                "test": base_rate(target[learned], len(test), classes),
+            },
+        }
+
+    def data_source(self, data: ResolvedData, config: TabularConfig) -> DataSource:
+        """Say what was trained on, and how it was split."""
+        return DataSource(
+            name=data.name,
+            sha256=data.sha256,
+            rows=len(self.table),
+            generated=data.generated,
+            licence=data.licence,
+            source=data.source,
+            split=self.splits.counts,
+            protocol=protocol(self.splits, config.folds, config.repeats, config.seed),
+        )
+
+
+def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progress) -> Fitted:
+    """Split, infer the schema, prepare and train.
+
+    Args:
+        table: Checked.
+        config: Hyperparameters.
+        logits: 1 for the log-odds of class 1, else the number of classes.
+        progress: Shows the training.
+    """
+    splits = make_splits(
+        table.target,
+        test_share=config.test_share,
+        folds=config.folds,
+        repeats=config.repeats,
+        cross_validate_below=config.cross_validate_below,
+        members=config.members,
+        seed=config.seed,
+    )
+    numbers, categories = table.numbers, table.categories
+    features = infer_features(table, splits.training)
+    encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
+    inputs, rules = prepare(encoding, numbers, categories)
+    trained = train_members(
+        inputs[splits.development],
+        table.target[splits.development],
+        splits.held_out,
+        logits=logits,
+        config=config,
+        progress=progress,
+    )
+    return Fitted(table, splits, encoding, inputs, rules, trained)
+
+
+def cross_fitted(
+    fitted: Fitted,
+    calibrate: Callable[
+        [npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]], Floats
+    ],
+) -> Floats:
+    """Return probabilities for the judged rows that no row had a part in calibrating.
+
+    Args:
+        fitted: The trained network.
+        calibrate: Takes known logits, their target and the logits that are asked.
+    """
+    logits, target = fitted.judged_logits, fitted.judged_target
+    parts = _parts(fitted)
+    answers: Floats | None = None
+    for part in np.unique(parts):
+        asked = parts == part
+        some = calibrate(logits[~asked], target[~asked], logits[asked])
+        if answers is None:
+            answers = np.zeros((len(target), *some.shape[1:]))
+        answers[asked] = some
+    assert answers is not None
+    return answers
+
+
+def _parts(fitted: Fitted) -> npt.NDArray[np.int64]:
+    """Return the folds, or five parts of the one validation split."""
+    if fitted.splits.cross_validated:
+        return fitted.judged_folds
+    parts = np.zeros(len(fitted.judged_target), np.int64)
+    for label in np.unique(fitted.judged_target):
+        rows = np.flatnonzero(fitted.judged_target == label)
+        parts[rows] = np.arange(len(rows)) % 5
+    return parts
+
+
+def feature_rows(fitted: Fitted) -> list[Mapping[str, float | str]]:
+    """Return the test rows as requests would carry them; what is missing is left out."""
+    columns = fitted.table.columns
+    rows = []
+    for i in fitted.splits.test:
+        row: dict[str, float | str] = {}
+        for column in columns:
+            value = fitted.table.values[column.name][i]
+            if column.kind == "category":
+                if value != "":
+                    row[column.name] = str(value)
+            elif not np.isnan(value):
+                row[column.name] = float(value)
+        rows.append(row)
+    return rows
+
+
+def run_in_parts(
+    chain: StepChain, tensors: Mapping[str, npt.NDArray[np.generic]]
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Run the steps over any number of rows, as many at once as a call may carry."""
+    rows = len(next(iter(tensors.values())))
+    parts = [
+        chain.run({name: tensor[i : i + MAX_BATCH_ROWS] for name, tensor in tensors.items()})
+        for i in range(0, rows, MAX_BATCH_ROWS)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,1 @@
+"""What the known data sets look like: their columns, codes and targets."""

@@ -1,0 +1,76 @@
+"""From a data set on this machine to a checked table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from model_builder.errors import DataFault, Fault
+from model_builder.progress import Progress
+from model_builder.tabular.checking import check_table
+from model_builder.tabular.columns import Layout, Target
+from model_builder.tabular.kinds import guess_columns
+from model_builder.tabular.layouts.known import known_layout
+from model_builder.tabular.reading import RawTable, read_parquet, read_text
+from model_builder.tabular.table import Table
+from model_builder.tabular.targets import target_name
+from model_builder.task import ResolvedData
+
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+
+TargetRule = Callable[[RawTable, str], Target]
+"""What the values of a column to predict mean, for a table that is not known."""
+
+
+def load_table(data: ResolvedData, unknown_target: TargetRule, progress: Progress) -> Table:
+    """Read and check ``data``.
+
+    Args:
+        data: A known data set, by its name or by its file's, or any table.
+        unknown_target: Makes the target of a table that is not known.
+        progress: Is told which columns are left out.
+
+    Raises:
+        DataFault: If anything in it cannot be used.
+    """
+    path = _file(data.path)
+    # A generated stand-in has the columns of a table, not the layout that it stands in for.
+    layout = None if data.generated else known_layout(data.name, path.name)
+    if layout is not None:
+        return _load_known(path, layout, data.label)
+    raw = _read(path)
+    name = target_name(raw, data.label)
+    target = unknown_target(raw, name)
+    return check_table(raw, guess_columns(raw, name, progress), target)
+
+
+def _load_known(path: Path, layout: Layout, label: str | None) -> Table:
+    if label not in (None, layout.target.name):
+        expected = f"label '{layout.target.name}' for data set '{layout.names[0]}'"
+        raise DataFault([Fault(path.name, expected, f"'{label}'")])
+    raw = read_text(
+        path,
+        separator=layout.separator,
+        names=layout.file_columns,
+        skipped_lines=layout.skipped_lines,
+    )
+    return check_table(raw, layout.columns, layout.target)
+
+
+def _read(path: Path) -> RawTable:
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return read_parquet(path)
+    if suffix in _TEXT_SUFFIXES:
+        return read_text(path)
+    raise DataFault([Fault(path.name, "a .csv or .parquet file", f"'{path.suffix}'")])
+
+
+def _file(path: Path) -> Path:
+    """Return the one file of a folder, or the file itself."""
+    if not path.is_dir():
+        return path
+    files = sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
+    if len(files) != 1:
+        raise DataFault([Fault(path.name, "a folder with one file", f"{len(files)} files")])
+    return files[0]

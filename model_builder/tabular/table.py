@@ -1,0 +1,47 @@
+"""A table that has been checked: typed columns and a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_builder.tabular.columns import Column
+
+Floats = npt.NDArray[np.float32]
+Texts = npt.NDArray[np.object_]
+Classes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features in order, and what is to be predicted."""
+
+    columns: tuple[Column, ...]
+    values: Mapping[str, npt.NDArray[np.generic]]
+    """By column name, ``(rows,)``: float64 with NaN for missing, or ``str`` objects with ''."""
+    target: Classes
+    """``(rows,)`` int64, an index of ``labels``."""
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.target)
+
+    @property
+    def numbers(self) -> Floats:
+        """The tensor ``numbers``: ``(rows, N)`` float32, raw units, NaN is missing."""
+        return self._stack([c for c in self.columns if c.kind != "category"], np.float32)
+
+    @property
+    def categories(self) -> Texts:
+        """The tensor ``categories``: ``(rows, S)`` of ``str``, '' is missing."""
+        return self._stack([c for c in self.columns if c.kind == "category"], np.object_)
+
+    def _stack(self, columns: list[Column], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+        stacked = np.empty((len(self), len(columns)), dtype)
+        for i, column in enumerate(columns):
+            stacked[:, i] = self.values[column.name]
+        return stacked

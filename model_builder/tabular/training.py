@@ -1,0 +1,178 @@
+"""Trains all members at once, each on the rows that it may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from model_builder.progress import Progress
+from model_builder.tabular.network import TabularNetwork
+from model_builder.tabular.splits import HeldOut
+from model_builder.task import TaskConfig
+from model_builder.training.loop import FitResult, FitSettings, fit
+from model_builder.training.seeding import seed_everything
+
+_LARGE_TABLE_ROWS = 5000
+
+
+class TabularConfig(TaskConfig):
+    """Hyperparameters of a network on a table. ``None`` is chosen by the number of rows."""
+
+    test_share: float = Field(0.2, gt=0, lt=0.5)
+    folds: int = Field(5, ge=2)
+    repeats: int = Field(2, ge=1)
+    """Cross-validations; a small table gets ``folds * repeats`` members."""
+    cross_validate_below: int = Field(_LARGE_TABLE_ROWS, ge=0)
+    """Tables with fewer rows are cross-validated; larger ones get one validation split."""
+    members: int = Field(4, ge=1)
+    """Networks in the ensemble for a large table."""
+    width: int | None = Field(None, ge=1)
+    depth: int = Field(1, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    epochs: int | None = Field(None, ge=1)
+    """The learning rate falls over these; training mostly stops before the last."""
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    patience: int = Field(10, ge=1)
+
+    def width_for(self, rows: int) -> int:
+        """Return the hidden width."""
+        return self.width or (128 if rows >= _LARGE_TABLE_ROWS else 32)
+
+    def epochs_for(self, rows: int) -> int:
+        """Return the most passes over the training data."""
+        return self.epochs or (16 if rows >= _LARGE_TABLE_ROWS else 60)
+
+    def batch_size_for(self, rows: int) -> int:
+        """Return the rows of a batch."""
+        return self.batch_size or (1024 if rows >= _LARGE_TABLE_ROWS else 64)
+
+
+class Batch(NamedTuple):
+    """Some rows of the training data."""
+
+    inputs: torch.Tensor
+    """``(B, D)`` float32."""
+    target: torch.Tensor
+    """``(B,)`` int64."""
+    learns: torch.Tensor
+    """``(M, B)`` float32: 1 where a member may learn from a row, else 0."""
+
+
+@dataclass(frozen=True)
+class TrainedMembers:
+    """A trained network and what its members answer for rows that they have never seen."""
+
+    network: TabularNetwork
+    held_out_logits: npt.NDArray[np.float32]
+    """``(development rows, K)``: mean over the members that a row was held out from; NaN for
+    a row that none was held out from."""
+    fit: FitResult
+
+
+def train_members(
+    inputs: npt.NDArray[np.float32],
+    target: npt.NDArray[np.int64],
+    held_out: HeldOut,
+    *,
+    logits: int,
+    config: TabularConfig,
+    progress: Progress,
+) -> TrainedMembers:
+    """Train and stop when the answers for held-out rows get no better.
+
+    Args:
+        inputs: ``(rows, D)`` float32, prepared; the development rows.
+        target: ``(rows,)`` int64, the class.
+        held_out: ``(rows, M)``, what each member must not learn from.
+        logits: K; 1 gives the log-odds of class 1, more the unnormalised log of each class.
+        config: Hyperparameters.
+        progress: Shows the training.
+    """
+    seed_everything(config.seed)
+    rows, members = held_out.shape
+    network = TabularNetwork(
+        members=members,
+        columns=inputs.shape[1],
+        logits=logits,
+        width=config.width_for(rows),
+        depth=config.depth,
+        dropout=config.dropout,
+    )
+    data = Batch(
+        torch.from_numpy(inputs),
+        torch.from_numpy(target),
+        torch.from_numpy(~held_out.T).float(),
+    )
+    learnable = np.flatnonzero(~held_out.all(axis=1))
+    batch_size = config.batch_size_for(rows)
+    # A last batch of a row or two would be a step of noise: it joins the one before.
+    steps = max(1, len(learnable) // batch_size)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        order = np.random.default_rng((config.seed, epoch)).permutation(learnable)
+        for chosen in np.array_split(order, steps):
+            some = torch.from_numpy(chosen)
+            yield Batch(data.inputs[some], data.target[some], data.learns[:, some])
+
+    judging = held_out.any(axis=1)
+
+    def validate(model: nn.Module) -> float:
+        answers = _held_out_logits(model, data.inputs, held_out)
+        chosen = torch.from_numpy(answers[judging]).unsqueeze(0)
+        return -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
+
+    result = fit(
+        network,
+        batches=batches,
+        steps_per_epoch=steps,
+        loss=_member_loss,
+        validate=validate,
+        settings=FitSettings(
+            epochs=config.epochs_for(rows),
+            batch_size=batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience,
+        ),
+        progress=progress,
+    )
+    return TrainedMembers(network, _held_out_logits(network, data.inputs, held_out), result)
+
+
+def _member_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the mean loss of the members, each over the rows that it may learn from."""
+    losses = _losses(model(batch.inputs), batch.target)  # (M, B)
+    # Summed, not averaged, over the members: they share no weight, and each shall learn as
+    # fast as if it were alone.
+    return (losses * batch.learns).sum() / batch.learns.sum() * losses.shape[0]
+
+
+def _losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy ``(M, B)`` of ``(M, B, K)`` logits."""
+    if logits.shape[-1] == 1:
+        truth = target.to(logits.dtype).expand(logits.shape[:2])
+        return functional.binary_cross_entropy_with_logits(logits[..., 0], truth, reduction="none")
+    return functional.cross_entropy(
+        logits.permute(0, 2, 1), target.expand(logits.shape[:2]), reduction="none"
+    )
+
+
+@torch.no_grad()
+def _held_out_logits(
+    model: nn.Module, inputs: torch.Tensor, held_out: HeldOut
+) -> npt.NDArray[np.float32]:
+    device = next(model.parameters()).device
+    answers = model(inputs.to(device)).cpu().numpy()  # (M, rows, K)
+    share = held_out.T[:, :, None].astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return (answers * share).sum(axis=0) / share.sum(axis=0)

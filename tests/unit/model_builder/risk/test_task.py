@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from model_builder.errors import DataFault, ParityBroken
+from model_builder.export.ensemble import run_steps, write_models
+from model_builder.progress import SilentProgress
+from model_builder.risk.task import TASK, TOLERANCES, RiskConfig
+from model_builder.task import Candidate, ResolvedData
+from triton_models.signatures import SCORE_RISK
+
+CONFIG = RiskConfig(epochs=4, learning_rate=0.01, width=8, folds=3, repeats=1)
+
+
+@pytest.fixture(scope="session")
+def built(loans: ResolvedData) -> Candidate:
+    return TASK.build(loans, CONFIG, SilentProgress())
+
+
+def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
+    inputs, outputs = write_models(tmp_path, built.line, "r1", built.steps, SCORE_RISK)
+    assert [tensor.name for tensor in inputs] == ["numbers", "categories"]
+    assert [tensor.name for tensor in outputs] == [spec.name for spec in SCORE_RISK.outputs]
+    assert [(step.name, step.role) for step in built.steps] == [
+        ("prepare", "pre"),
+        ("score", "core"),
+        ("calibrate", "post"),
+    ]
+
+
+def test_quality_stands_beside_the_baselines(built):
+    assert set(built.metrics) == {"cv", "test"}
+    for split, metrics in built.metrics.items():
+        assert {"auc", "ks", "accuracy", "brier", "log_loss", "ece"} <= set(metrics)
+        assert metrics["auc"].low <= metrics["auc"].value <= metrics["auc"].high
+        assert built.baselines["base rate"][split]["auc"].value == 0.5
+        assert metrics["auc"].value > 0.65
+        assert metrics["log_loss"].value < built.baselines["base rate"][split]["log_loss"].value
+    assert set(built.headline) <= set(built.metrics["test"])
+
+
+def test_parity_covers_every_output_on_the_whole_test_split(built):
+    assert set(built.parity) == {spec.name for spec in SCORE_RISK.outputs}
+    assert {parity.rows for parity in built.parity.values()} == {built.data.split["test"]}
+
+
+def test_the_answers_are_what_the_steps_say_to_the_same_requests(built):
+    answers = built.answers.to_pydict()
+    requests = [json.loads(text) for text in answers["features"]]
+    numbers = [[row.get(f.name, np.nan) for f in built.features if f.kind == "number"]
+               for row in requests]  # fmt: skip
+    words = [[row.get(f.name, "") for f in built.features if f.kind == "category"]
+             for row in requests]  # fmt: skip
+    tensors = {"numbers": np.array(numbers, np.float32), "categories": np.array(words, object)}
+    made = run_steps(built.steps, tensors)
+
+    assert any(len(row) < len(built.features) for row in requests)
+    for column, name in (
+        ("default_probability", "default_probability"),
+        ("score", "score"),
+        ("contributions", "contributions"),
+    ):
+        expected = np.array(answers[column]).reshape(len(requests), -1)
+        np.testing.assert_allclose(made[name], expected, atol=TOLERANCES[name])
+    assert set(answers["target"]) == {0, 1}
+
+
+def test_bands_go_from_safest_to_the_lowest_score(built):
+    limits = [band.minimum_score for band in built.bands]
+    assert built.bands[0].name == "A"
+    assert limits == sorted(limits, reverse=True)
+    assert limits[-1] == 300
+
+
+def test_the_data_is_described(built):
+    assert built.data.rows == sum(built.data.split.values())
+    assert built.data.generated
+    assert "cross-validation" in built.data.protocol
+
+
+def test_a_faulty_table_builds_nothing(tmp_path):
+    path = tmp_path / "loans.csv"
+    path.write_text("x,bad\n" + "".join(f"{i},maybe{i % 2}\n" for i in range(40)))
+    with pytest.raises(DataFault, match=r"loans.csv, column 'bad': expected two outcomes"):
+        TASK.build(ResolvedData("loans.csv", path, ""), CONFIG, SilentProgress())
+
+
+def test_a_step_that_answers_otherwise_is_refused(loans, monkeypatch):
+    monkeypatch.setitem(TOLERANCES, "score", 0.0)
+    with pytest.raises(ParityBroken, match="output 'score'"):
+        TASK.build(loans, CONFIG, SilentProgress())
+
+
+def test_a_large_table_is_validated_by_one_split(loans):
+    config = CONFIG.model_copy(update={"cross_validate_below": 0, "members": 2, "epochs": 2})
+    built = TASK.build(loans, config, SilentProgress())
+    assert set(built.metrics) == {"validation", "test"}
+    assert set(built.data.split) == {"train", "validation", "test"}
