@@ -1,0 +1,1 @@
+"""Recommends the next item from a log of who had what, when."""

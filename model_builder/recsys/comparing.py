@@ -1,0 +1,109 @@
+"""Do the exported steps answer like the reference? Items that score alike may change places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_builder.evaluation.parity import compare
+from model_builder.export.ensemble import StepChain
+from model_builder.recsys.reference import Reference, Request, Tensors, request_tensors
+from triton_models.release import Parity
+from triton_models.signatures import MAX_BATCH_ROWS
+
+TOLERANCES = {
+    "item_ids": 0.0,
+    "scores": 1e-5,
+    "because_positions": 0.0,
+    "history_known": 0.0,
+    "candidate_known": 0.0,
+    "excluded_known": 0.0,
+}
+"""How far the exported steps may be from torch, by output."""
+
+_TIE = 1e-4
+"""Share of a score by which two items may differ and still change places."""
+_SIMILARITY_TOLERANCE = 1e-5
+
+
+def compare_steps(
+    chain: StepChain, reference: Reference, requests: Sequence[Request]
+) -> tuple[Tensors, dict[str, Parity]]:
+    """Ask both, a batch at a time.
+
+    Returns:
+        ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, and how far the
+        steps are from it, by output.
+
+    Raises:
+        ParityBroken: If they differ by more than the tolerance.
+    """
+    answers: list[Tensors] = []
+    found: dict[str, Parity] = {}
+    for start in range(0, len(requests), MAX_BATCH_ROWS):
+        asked = requests[start : start + MAX_BATCH_ROWS]
+        expected = reference.answer(asked)
+        actual = settle_ties(reference, asked, expected, chain.run(request_tensors(asked)))
+        part = compare(expected, actual, TOLERANCES, rows=len(requests))
+        found = {name: _wider(found.get(name), parity) for name, parity in part.items()}
+        answers.append(expected)
+    joined = {
+        name: np.concatenate([answer[name] for answer in answers])
+        for name in ("item_ids", "scores")
+    }
+    return joined, found
+
+
+def settle_ties(
+    reference: Reference, requests: Sequence[Request], expected: Tensors, actual: Tensors
+) -> Tensors:
+    """Return ``actual`` with the reference's item wherever the one given is as good.
+
+    An item is as good if the reference gives it the score of that rank, but for rounding;
+    a reason, if it is as similar to the item that is in the answer.
+    """
+    ids, because = actual["item_ids"].copy(), actual["because_positions"].copy()
+    if ids.shape != expected["item_ids"].shape:
+        return dict(actual)
+    probabilities = reference.probabilities(requests)
+    for row, rank in np.argwhere(ids != expected["item_ids"]):
+        item = reference.number(ids[row, rank])
+        score = expected["scores"][row, rank]
+        if item and abs(probabilities[row, item] - score) <= _TIE * score:
+            similar = _similar(reference, requests[row], item, because[row, rank])
+            wanted = reference.because(requests[row], item)
+            if _alike(similar, _similar(reference, requests[row], item, wanted)):
+                ids[row, rank] = expected["item_ids"][row, rank]
+                because[row, rank] = expected["because_positions"][row, rank]
+    differ = (because != expected["because_positions"]).any(axis=2)
+    for row, rank in np.argwhere(differ & (ids == expected["item_ids"])):
+        item = reference.number(ids[row, rank])
+        wanted = expected["because_positions"][row, rank]
+        if _alike(
+            _similar(reference, requests[row], item, because[row, rank]),
+            _similar(reference, requests[row], item, wanted),
+        ):
+            because[row, rank] = wanted
+    return {**actual, "item_ids": ids, "because_positions": because}
+
+
+def _similar(
+    reference: Reference, request: Request, item: int, positions: Sequence[int]
+) -> list[float]:
+    """Return how similar the named items are; one that may not be named is not at all."""
+    similarity = reference.similarity(request, item)
+    return [similarity.get(int(position), 0.0) for position in positions]
+
+
+def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether both name items of the same similarity; none is like one of similarity 0."""
+    size = max(len(one), len(other))
+    wide = [[*values, *[0.0] * (size - len(values))] for values in (one, other)]
+    return bool(np.allclose(wide[0], wide[1], rtol=0, atol=_SIMILARITY_TOLERANCE))
+
+
+def _wider(known: Parity | None, part: Parity) -> Parity:
+    if known is None or part.max_difference > known.max_difference:
+        return part
+    return known

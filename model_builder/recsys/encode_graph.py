@@ -1,0 +1,116 @@
+"""The step ``encode`` of a release: from IDs to items of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import spox.opset.ai.onnx.ml.v3 as ml
+import spox.opset.ai.onnx.v18 as op
+from spox import Tensor, Var, argument, build
+
+_UNKNOWN = -1
+
+
+def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
+    """Return the graph; its inputs are those of the line but ``item_count``.
+
+    Outputs, all integers int32 and 0 for no item:
+        ``history``: ``(B, L)``, the newest ``L`` known items, oldest first, on the right.
+        ``history_positions``: ``(B, L)``, where each stands in ``history_item_ids``, else -1.
+        ``candidates``: ``(B, C)``.
+        ``candidates_given``: ``(B, 1)``, 1 if there is any candidate, even an unknown one.
+        ``excluded``: ``(B, X + T)``, also the whole history unless it is allowed.
+        ``history_known``, ``candidate_known``, ``excluded_known``: bool, true for padding.
+
+    Args:
+        item_ids: The catalogue; the item number is the place, from 1.
+        length: ``L``.
+    """
+    history_ids = argument(Tensor(np.str_, ("B", "T")))
+    candidate_ids = argument(Tensor(np.str_, ("B", "C")))
+    excluded_ids = argument(Tensor(np.str_, ("B", "X")))
+    history_allowed = argument(Tensor(np.bool_, ("B", 1)))
+
+    history = _numbers(history_ids, item_ids)
+    candidates = _numbers(candidate_ids, item_ids)
+    excluded = _numbers(excluded_ids, item_ids)
+    newest, positions = _compact(history, length)
+    given = op.cast(op.not_(op.equal(candidates, _const(0))), to=np.int32)
+    past = op.where(history_allowed, _const(0), _items(history))
+    return build(
+        {
+            "history_item_ids": history_ids,
+            "candidate_item_ids": candidate_ids,
+            "excluded_item_ids": excluded_ids,
+            "history_allowed": history_allowed,
+        },
+        {
+            "history": newest,
+            "history_positions": positions,
+            "candidates": _items(candidates),
+            "candidates_given": op.reduce_max(given, _axes(1), keepdims=1),
+            "excluded": op.concat([_items(excluded), past], axis=1),
+            "history_known": _known(history),
+            "candidate_known": _known(candidates),
+            "excluded_known": _known(excluded),
+        },
+    )
+
+
+def _numbers(ids: Var, item_ids: Sequence[str]) -> Var:
+    """Return int32 of the same shape: 0 for ``''``, -1 for an ID outside the catalogue."""
+    numbers = ml.label_encoder(
+        ids,
+        keys_strings=["", *item_ids],
+        values_int64s=range(len(item_ids) + 1),
+        default_int64=_UNKNOWN,
+    )
+    return op.cast(numbers, to=np.int32)
+
+
+def _known(numbers: Var) -> Var:
+    return op.greater_or_equal(numbers, _const(0))
+
+
+def _items(numbers: Var) -> Var:
+    return op.max([numbers, _const(0)])
+
+
+def _compact(history: Var, length: int) -> tuple[Var, Var]:
+    """Return the newest known items and their positions, each ``(B, L)`` int32."""
+    is_item = op.greater(history, _const(0))
+    # Of each item: how many there are from here to the end; 1 for the newest.
+    age = op.cumsum(op.cast(is_item, to=np.int32), op.const(np.int32(1)), reverse=1)
+    fits = op.and_(is_item, op.less_or_equal(age, _const(length)))
+    # One place more than wanted takes all that is not wanted, and is cut off.
+    slot = op.where(fits, op.sub(_const(length), age), _const(length))
+    rows = op.shape(history, start=0, end=1)
+    shape = op.concat([rows, op.const(np.array([length + 1], np.int64))], axis=0)
+    places = op.cast(
+        op.range(
+            op.const(np.int64(0)), op.squeeze(op.shape(history, start=1, end=2)),
+            op.const(np.int64(1)),
+        ),
+        to=np.int32,
+    )  # fmt: skip
+    places = op.expand(places, op.shape(history))  # (B, T)
+    kept = [
+        op.slice(
+            op.scatter_elements(op.expand(_const(empty), shape), slot, values, axis=1),
+            op.const(np.array([0], np.int64)),
+            op.const(np.array([length], np.int64)),
+            _axes(1),
+        )
+        for values, empty in ((history, 0), (places, -1))
+    ]
+    return kept[0], kept[1]
+
+
+def _const(value: int) -> Var:
+    return op.const(np.int32(value))
+
+
+def _axes(axis: int) -> Var:
+    return op.const(np.array([axis], np.int64))

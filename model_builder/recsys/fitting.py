@@ -1,0 +1,65 @@
+"""From what is learnt from to a trained network."""
+
+from __future__ import annotations
+
+import torch
+
+from model_builder.evaluation.metrics import ndcg_at
+from model_builder.progress import Progress
+from model_builder.recsys.company import company_vectors
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.data import Splits
+from model_builder.recsys.evaluation import item_counts, network_ranks
+from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.recsys.windows import Batch, WindowBatches
+from model_builder.training.loop import FitSettings, fit
+
+
+def fit_network(
+    splits: Splits, item_count: int, config: RecsysConfig, progress: Progress
+) -> NextItemNetwork:
+    """Lay out the items' vectors, then train until the validation split no longer gains.
+
+    Args:
+        splits: What is learnt from, and what is asked of the validation split.
+        item_count: The size of the catalogue.
+        config: Hyperparameters.
+        progress: Shows the training.
+    """
+    network = NextItemNetwork(
+        torch.from_numpy(item_counts(splits, item_count)),
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+        history_length=config.history_length,
+        dropout=config.dropout,
+        negatives=config.negatives,
+    )
+    if config.neighbours:
+        with progress.stage("lay out items"):
+            vectors = company_vectors(
+                splits.training, item_count, config.neighbours, config.width, config.seed
+            )
+            network.lay_out(torch.from_numpy(vectors))
+    batches = WindowBatches(splits.training, config.history_length, config.batch_size, config.seed)
+    fit(
+        network,
+        batches=batches,
+        steps_per_epoch=batches.steps(),
+        loss=surprise,
+        validate=lambda model: ndcg_at(network_ranks(model, splits.validation), 10),
+        settings=FitSettings(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience,
+        ),
+        progress=progress,
+    )
+    return network
+
+
+def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch of windows, ``()``."""
+    return network(batch["history"], batch["labels"])

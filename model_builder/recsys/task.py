@@ -1,0 +1,134 @@
+"""The task ``recsys``: what comes next for someone, from what everyone had so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import onnx
+import pyarrow as pa
+import torch
+
+from model_builder.errors import ConfigInvalid
+from model_builder.export.ensemble import StepChain
+from model_builder.export.onnx import export_core
+from model_builder.progress import Progress
+from model_builder.recsys.comparing import compare_steps
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.data import Splits, data_source, leave_one_out, load_interactions
+from model_builder.recsys.decode_graph import decode_graph
+from model_builder.recsys.encode_graph import encode_graph
+from model_builder.recsys.evaluation import (
+    HEADLINE,
+    Ranks,
+    item_counts,
+    measure,
+    network_ranks,
+    popularity_ranks,
+)
+from model_builder.recsys.fitting import fit_network
+from model_builder.recsys.item_knn import item_knn_ranks
+from model_builder.recsys.ranking import OUTPUTS, Ranker
+from model_builder.recsys.reference import Reference, Request, Tensors
+from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+
+
+class RecsysTask:
+    """Builds releases of the line ``recommend``."""
+
+    name: ClassVar[str] = "recsys"
+    summary: ClassVar[str] = "Recommends the next item from a log of who had what, when."
+    default_data: ClassVar[str] = "movielens-latest-small"
+    config_type: ClassVar[type[TaskConfig]] = RecsysConfig
+
+    def build(self, data: ResolvedData, config: RecsysConfig, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            ConfigInvalid: If a label is asked for.
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        if data.label is not None:
+            raise ConfigInvalid([f"--label {data.label}: a log of interactions has no label"])
+        with progress.stage("read"):
+            interactions = load_interactions(data.path)
+            splits = leave_one_out(interactions.sequences, data.path.name)
+        item_ids = interactions.item_ids
+        network = fit_network(splits, len(item_ids), config, progress)
+        with progress.stage("evaluate"):
+            metrics = _measured(
+                {split: network_ranks(network, asked) for split, asked in splits.asked.items()},
+                config,
+            )
+            baselines = _baselines(splits, len(item_ids), config)
+        with progress.stage("export"):
+            steps = export_steps(network, item_ids)
+        requests = [Request(interactions.ids(items)) for items in splits.test.histories]
+        with progress.stage("compare"):
+            answers, parity = compare_steps(
+                StepChain(steps), Reference(network, item_ids), requests
+            )
+        return Candidate(
+            line="recommend",
+            steps=steps,
+            data=data_source(data, interactions, splits),
+            metrics=metrics,
+            baselines=baselines,
+            parity=parity,
+            answers=_answer_table(requests, answers),
+            item_count=len(item_ids),
+            headline=HEADLINE,
+        )
+
+
+def _measured(ranks: Mapping[str, Ranks], config: RecsysConfig) -> dict[str, Metrics]:
+    return {split: measure(each, config.seed) for split, each in ranks.items()}
+
+
+def _baselines(
+    splits: Splits, item_count: int, config: RecsysConfig
+) -> dict[str, dict[str, Metrics]]:
+    counts = item_counts(splits, item_count)
+    popularity = {split: popularity_ranks(counts, asked) for split, asked in splits.asked.items()}
+    return {
+        "popularity": _measured(popularity, config),
+        "item_knn": _measured(item_knn_ranks(splits, item_count), config),
+    }
+
+
+def export_steps(network: NextItemNetwork, item_ids: tuple[str, ...]) -> tuple[StepModel, ...]:
+    """Return the steps of a release: IDs to items, items to the best items, items to IDs."""
+    ranker = Ranker(network).eval()
+    length = network.history_length
+    return (
+        StepModel("encode", "pre", encode_graph(item_ids, length)),
+        StepModel("rank", "core", _rank_graph(ranker, length)),
+        StepModel("decode", "post", decode_graph(item_ids, length, ranker.count)),
+    )
+
+
+def _rank_graph(ranker: Ranker, length: int) -> onnx.ModelProto:
+    sizes = {"history": length, "candidates": 3, "candidates_given": 1, "excluded": 5}
+    examples = {name: torch.ones(2, size, dtype=torch.int32) for name, size in sizes.items()}
+    return export_core(ranker, examples, OUTPUTS, {"candidates": {1: "C"}, "excluded": {1: "X"}})
+
+
+def _answer_table(requests: list[Request], answers: Tensors) -> pa.Table:
+    given = answers["item_ids"] != ""  # a small catalogue may have fewer than asked for
+    found = {
+        name: [row[there].tolist() for row, there in zip(answers[name], given, strict=True)]
+        for name in ("item_ids", "scores")
+    }
+    strings, numbers = pa.list_(pa.string()), pa.list_(pa.float64())
+    return pa.table(
+        {
+            "history_item_ids": pa.array([list(r.history) for r in requests], strings),
+            "item_ids": pa.array(found["item_ids"], strings),
+            "scores": pa.array(found["scores"], numbers),
+        }
+    )
+
+
+TASK = RecsysTask()

@@ -1,0 +1,88 @@
+"""Training batches: windows over the users' histories, so that all of a long one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model_builder.recsys.data import Items
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one epoch.
+
+    Each window reads up to ``L`` items and is asked for the item after each of the newest
+    ``asked``; over all windows every item but a user's first is asked for exactly once.
+    """
+
+    ends: npt.NDArray[np.int64]
+    """``(n,)``, where in all items, user after user, each window's last label stands."""
+    asked: npt.NDArray[np.int64]
+    """``(n,)``, in [1, L]."""
+
+
+class WindowBatches:
+    """Cuts the histories anew for each epoch, at a random place for each user."""
+
+    def __init__(self, sequences: Sequence[Items], length: int, batch_size: int, seed: int) -> None:
+        """Take the histories.
+
+        Args:
+            sequences: Of each user, what may be learnt from, oldest first.
+            length: ``L``, items that the network reads.
+            batch_size: Windows in a batch.
+            seed: Of the cuts and of the order.
+        """
+        lengths = np.array([len(items) for items in sequences], np.int64)
+        self._items = np.concatenate(sequences)
+        self._begins = np.cumsum(lengths) - lengths
+        self._first = np.repeat(self._begins, lengths)  # of each item: where its user begins
+        self._lengths = lengths
+        self._length = length
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def steps(self) -> int:
+        """Return the batches of the first epoch; others differ by a few."""
+        return -(-len(self.cut(0).ends) // self._batch_size)
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        """Give ``history`` and ``labels``, each ``(b, L)`` int64."""
+        windows = self.cut(epoch)
+        order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(windows.ends))
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]
+            yield self._batch(windows.ends[chosen], windows.asked[chosen])
+
+    def cut(self, epoch: int) -> Windows:
+        """Return the windows of an epoch."""
+        draws = np.random.default_rng([self._seed, epoch, 0])
+        ends: list[npt.NDArray[np.int64]] = []
+        asked: list[npt.NDArray[np.int64]] = []
+        for begin, length in zip(self._begins, self._lengths, strict=True):
+            if length < 2:
+                continue
+            newest = draws.integers(1, self._length + 1)
+            older = np.arange(length - 1 - newest, 0, -self._length)
+            last = np.append(length - 1, older)
+            ends.append(begin + last)
+            asked.append(last - np.append(older, 0))
+        if not ends:
+            return Windows(np.empty(0, np.int64), np.empty(0, np.int64))
+        return Windows(np.concatenate(ends), np.concatenate(asked))
+
+    def _batch(self, ends: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> Batch:
+        back = np.arange(self._length, 0, -1)  # (L,), from the label of the last place
+        places = ends[:, None] - back  # (b, L)
+        known = places >= self._first[ends][:, None]
+        history = np.where(known, self._items[np.maximum(places, 0)], 0)
+        # What follows a place stands one further; of older labels another window takes care.
+        labels = np.where(back <= asked[:, None], self._items[np.maximum(places + 1, 0)], 0)
+        return {"history": torch.from_numpy(history), "labels": torch.from_numpy(labels)}

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_builder.recsys.transformer import NextItemNetwork
+
+WriteLog = Callable[..., Path]
+
+ITEMS = 12
+LENGTH = 6
+
+
+def small_network(items: int = ITEMS, length: int = LENGTH, **changes: int) -> NextItemNetwork:
+    """A network with weights at random that reads its neighbours."""
+    torch.manual_seed(1)
+    counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, items + 1))
+    options = {"width": 8, "layers": 2, "heads": 2, "dropout": 0.0, **changes}
+    network = NextItemNetwork(counts, history_length=length, **options)
+    for block in network.blocks:
+        torch.nn.init.normal_(block.distance_bias.weight)
+    torch.nn.init.normal_(network.items.weight)
+    return network.eval()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other take longer than networks this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def write_log(tmp_path: Path) -> WriteLog:
+    def write(content: str | bytes, name: str = "log.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def network() -> NextItemNetwork:
+    return small_network()
+
+
+@pytest.fixture(scope="session")
+def item_ids() -> tuple[str, ...]:
+    return tuple(f"i{number}" for number in range(1, ITEMS + 1))
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., NextItemNetwork]:
+    return small_network

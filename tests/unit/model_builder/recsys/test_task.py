@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_builder.errors import ConfigInvalid, DataFault, ParityBroken
+from model_builder.export.ensemble import run_steps, write_models
+from model_builder.progress import SilentProgress
+from model_builder.recsys.comparing import TOLERANCES
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.reference import Request, request_tensors
+from model_builder.recsys.task import TASK
+from model_builder.task import Candidate, ResolvedData
+from model_builder.training.seeding import seed_everything
+from triton_models.signatures import RECOMMEND
+
+CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, dropout=0.0,
+                      batch_size=16, negatives=0)  # fmt: skip
+ITEMS = 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> ResolvedData:
+    """After item ``i`` comes ``i + 1``; the last user has too little to be asked for."""
+    draws = np.random.default_rng(0)
+    lines = ["user,item,timestamp"]
+    for user in range(40):
+        start = draws.integers(ITEMS)
+        lines += [f"u{user},film {(start + t) % ITEMS},{t}" for t in range(draws.integers(5, 11))]
+    path: Path = tmp_path_factory.mktemp("data") / "log.csv"
+    path.write_text("\n".join([*lines, "u99,film 3,1"]) + "\n")
+    return ResolvedData("log.csv", path, "f00d", generated=True)
+
+
+@pytest.fixture(scope="module")
+def built(data: ResolvedData) -> Candidate:
+    seed_everything(CONFIG.seed)
+    return TASK.build(data, CONFIG, SilentProgress())
+
+
+def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
+    inputs, outputs = write_models(tmp_path, built.line, "r1", built.steps, RECOMMEND)
+    assert [tensor.name for tensor in inputs] == [spec.name for spec in RECOMMEND.inputs]
+    assert [tensor.name for tensor in outputs] == [spec.name for spec in RECOMMEND.outputs]
+    assert [(step.name, step.role) for step in built.steps] == [
+        ("encode", "pre"),
+        ("rank", "core"),
+        ("decode", "post"),
+    ]
+
+
+def test_the_core_could_become_a_tensorrt_plan(built):
+    core = built.steps[1].model
+    assert {node.domain for node in core.graph.node} == {""}
+    strings = [value.name for value in (*core.graph.input, *core.graph.output)
+               if value.type.tensor_type.elem_type == 8]  # fmt: skip
+    assert strings == []
+
+
+def test_quality_stands_beside_the_baselines(built):
+    for split in ("validation", "test"):
+        metrics, popularity = built.metrics[split], built.baselines["popularity"][split]
+        assert {"ndcg@10", "hr@10", "mrr"} <= metrics.keys() == popularity.keys()
+        assert metrics["ndcg@10"].low <= metrics["ndcg@10"].value <= metrics["ndcg@10"].high
+        assert metrics["mrr"].low > popularity["mrr"].high
+        neighbours = built.baselines["item_knn"][split]
+        assert neighbours.keys() == metrics.keys()
+        assert neighbours["mrr"].value > popularity["mrr"].high  # it finds the planted order too
+    assert set(built.headline) <= built.metrics["test"].keys()
+
+
+def test_parity_covers_every_output_on_the_whole_test_split(built):
+    assert set(built.parity) == {spec.name for spec in RECOMMEND.outputs}
+    assert {parity.rows for parity in built.parity.values()} == {built.data.split["test"]}
+
+
+def test_the_answers_are_what_the_steps_say_to_the_same_requests(built):
+    answers = built.answers.to_pydict()
+    histories = answers["history_item_ids"]
+    made = run_steps(built.steps, request_tensors([Request(history) for history in histories]))
+    assert len(histories) == built.data.split["test"] == 40
+    for row, history in enumerate(histories):
+        count = ITEMS - len(set(history))  # fewer are left than the ten that are asked for
+        assert answers["item_ids"][row] == made["item_ids"][row, :count].tolist()
+        np.testing.assert_allclose(
+            made["scores"][row, :count], answers["scores"][row], rtol=0, atol=TOLERANCES["scores"]
+        )
+        assert set(made["item_ids"][row, count:]) <= {""}
+
+
+def test_the_next_item_of_the_planted_order_comes_first(built):
+    answers = built.answers.to_pydict()
+    hits = [
+        answer[0] == f"film {(int(history[-1].removeprefix('film ')) + 1) % ITEMS}"
+        for history, answer in zip(answers["history_item_ids"], answers["item_ids"], strict=True)
+    ]
+    assert np.mean(hits) > 0.8
+
+
+def test_the_data_is_described(built):
+    assert (built.line, built.item_count, built.data.sha256) == ("recommend", ITEMS, "f00d")
+    assert built.data.generated
+    assert built.data.rows == sum(built.data.split.values())
+    assert "1 users with fewer" in built.data.protocol
+
+
+def test_a_step_that_answers_otherwise_is_refused(data, monkeypatch):
+    monkeypatch.setitem(TOLERANCES, "scores", -1.0)
+    config = CONFIG.model_copy(update={"epochs": 1})
+    with pytest.raises(ParityBroken, match="output 'scores'"):
+        TASK.build(data, config, SilentProgress())
+
+
+def test_a_faulty_log_builds_nothing(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,timestamp\nann,x,soon\n")
+    with pytest.raises(DataFault, match=r"log.csv, row 2, column 'timestamp': expected a finite"):
+        TASK.build(ResolvedData("log.csv", path, ""), CONFIG, SilentProgress())
+
+
+def test_a_label_is_refused(data):
+    labelled = ResolvedData(data.name, data.path, "", label="rating")
+    with pytest.raises(ConfigInvalid, match="--label rating: a log of interactions has no label"):
+        TASK.build(labelled, CONFIG, SilentProgress())
