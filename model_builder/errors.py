@@ -3,8 +3,12 @@
 ::
 
     BuilderError
-    ├── DataFault            a file, row or column is not what it must be
+    ├── ConfigInvalid        a hyperparameter is not what it must be
+    ├── UnknownData          neither a data set nor a file
     ├── DataSetUnavailable   a named data set cannot be had
+    ├── DataFault            a file, row or column is not what it must be
+    ├── TrainingDiverged     the loss is no longer a number
+    ├── ExportBroken         a network or a chain of steps cannot become a release
     └── ParityBroken         an exported model does not answer like the trained one
 """
 
@@ -12,10 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class BuilderError(Exception):
     """Anything that the builder reports to its user."""
+
+    exit_code: ClassVar[int] = 1
+    """Of the program: 1 failed, 2 asked for something that cannot be."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,39 @@ class ParityBroken(BuilderError):
             f"output '{output}' differs from torch by {difference:.3g}, "
             f"more than its tolerance {tolerance:.3g}"
         )
+
+
+class TrainingDiverged(BuilderError):
+    """The loss is no longer a number."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(
+            f"training diverged in epoch {epoch + 1} (loss {loss}): "
+            "lower the learning rate, such as --set learning_rate=0.0003"
+        )
+
+
+class ExportBroken(BuilderError):
+    """A network or a chain of steps cannot become a release as it is."""
+
+
+class UnknownData(BuilderError):
+    """``--data`` names neither a data set nor a file."""
+
+    exit_code = 2
+
+    def __init__(self, text: str, names: Sequence[str], close: Sequence[str]) -> None:
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        super().__init__(
+            f"there is no file and no data set '{text}'.{meant} Data sets: {', '.join(names)}"
+        )
+
+
+class ConfigInvalid(BuilderError):
+    """Hyperparameters are not what they must be; names each."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))

@@ -1,0 +1,174 @@
+"""From a task and a data set to a release in the store: the same for every task.
+
+Everything is made in memory and in a temporary folder; the store is touched once, at the end,
+by ``ReleaseStore.publish``. So whatever fails before leaves no trace.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model_builder.errors import ExportBroken
+from model_builder.export.ensemble import write_models
+from model_builder.progress import Progress
+from model_builder.provenance import git_commit, versions
+from model_builder.report import model_card
+from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
+from model_builder.training.seeding import seed_everything
+from triton_models.release import (
+    Manifest,
+    Routes,
+    RouteTarget,
+    Step,
+    check_release_name,
+    default_release_name,
+    step_name,
+)
+from triton_models.signatures import SIGNATURES
+from triton_models.store import ReleaseStore, file_hashes
+from triton_models.store_errors import RoutesChanged
+
+_ROUTING_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release that is in the store."""
+
+    manifest: Manifest
+    manifest_path: str
+    report_path: str
+    routed: bool
+    """Whether it answers its line's calls from now on."""
+    seconds: float
+    step_bytes: dict[str, int]
+    """Size of each step's model, by the step's name."""
+    headline: tuple[str, ...]
+
+
+def build_release(
+    task: Task,
+    data: ResolvedData,
+    config: TaskConfig,
+    store: ReleaseStore,
+    progress: Progress,
+    release: str | None = None,
+) -> Built:
+    """Train, measure, export and publish; route the release if it is its line's first.
+
+    Args:
+        task: What to build.
+        data: What to learn from.
+        config: The task's hyperparameters.
+        store: Where the release goes.
+        progress: Shows the stages.
+        release: Its name; by default the time.
+
+    Raises:
+        BuilderError: If the data, the training or the export is at fault.
+        StoreError: If the store refuses it, such as a name that is taken.
+    """
+    started = time.monotonic()
+    release = check_release_name(release) if release else default_release_name()
+    seed_everything(config.seed)
+    candidate = task.build(data, config, progress)
+    with tempfile.TemporaryDirectory(prefix="model-builder-") as scratch:
+        models = Path(scratch)
+        with progress.stage("publish"):
+            manifest = stage_release(candidate, config, release, models)
+            sizes = {
+                step.name: (models / step.model / "1" / "model.onnx").stat().st_size
+                for step in manifest.steps
+            }
+            manifest_path = store.publish(manifest, models, _reports(candidate, manifest))
+            routed = route_first(store, manifest.line, release)
+    return Built(
+        manifest=manifest,
+        manifest_path=manifest_path,
+        report_path=store.report_path(manifest.line, release),
+        routed=routed,
+        seconds=time.monotonic() - started,
+        step_bytes=sizes,
+        headline=candidate.headline,
+    )
+
+
+def stage_release(candidate: Candidate, config: TaskConfig, release: str, models: Path) -> Manifest:
+    """Write the candidate's models into ``models`` and return the manifest that goes with them.
+
+    Raises:
+        ExportBroken: If the steps do not fit the line's signature.
+    """
+    signature = SIGNATURES.get(candidate.line)
+    if signature is None:
+        raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
+    inputs, outputs = write_models(models, candidate.line, release, candidate.steps, signature)
+    return Manifest(
+        line=candidate.line,
+        release=release,
+        create_time=datetime.now(UTC).replace(microsecond=0),
+        git_commit=git_commit(),
+        versions=versions(),
+        seed=config.seed,
+        data=candidate.data,
+        hyperparameters=config.model_dump(mode="json"),
+        metrics={split: dict(metrics) for split, metrics in candidate.metrics.items()},
+        baselines={
+            name: {split: dict(metrics) for split, metrics in splits.items()}
+            for name, splits in candidate.baselines.items()
+        },
+        parity=dict(candidate.parity),
+        steps=tuple(
+            Step(
+                name=step.name,
+                role=step.role,
+                model=step_name(candidate.line, release, step.name),
+            )
+            for step in candidate.steps
+        ),
+        inputs=inputs,
+        outputs=outputs,
+        features=candidate.features,
+        labels=candidate.labels,
+        review_threshold=candidate.review_threshold,
+        bands=candidate.bands,
+        item_count=candidate.item_count,
+        files=file_hashes(models),
+    )
+
+
+def route_first(store: ReleaseStore, line: str, release: str) -> bool:
+    """Give ``release`` all of its line's calls, if no release has any; say whether it has."""
+    for _ in range(_ROUTING_ATTEMPTS):
+        number, routes = store.routes()
+        if routes.lines.get(line):
+            return False
+        lines = {**routes.lines, line: (RouteTarget(release=release),)}
+        try:
+            store.add_routes(Routes(lines=lines, shadows=routes.shadows), after=number)
+        except RoutesChanged:
+            continue  # another build was first; it may even have routed this line
+        return True
+    return False
+
+
+def _reports(candidate: Candidate, manifest: Manifest) -> dict[str, bytes]:
+    return {
+        **candidate.extra_files,
+        "answers.parquet": _parquet(candidate.answers),
+        "report.md": model_card(manifest, candidate.headline).encode(),
+    }
+
+
+def _parquet(table: pa.Table) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    return content.getvalue()

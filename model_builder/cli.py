@@ -1,0 +1,241 @@
+"""The command ``model-builder``: parses, delegates, prints.
+
+Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from model_builder.data_cli import data
+from model_builder.discovery import Tasks
+from model_builder.errors import BuilderError
+from model_builder.releases_cli import releases
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from model_builder.build import Built
+
+DEFAULT_STORE = "triton_models/store"
+
+
+class BuilderGroup(click.Group):
+    """Shows every error that a user can act on as one clear line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn our errors into click's, with their exit code."""
+        from triton_models.store_errors import StoreError
+
+        try:
+            return super().invoke(ctx)
+        except BuilderError as error:
+            shown = click.ClickException(str(error))
+            shown.exit_code = error.exit_code
+            raise shown from error
+        except StoreError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class TaskName(click.ParamType):
+    """The name of a task that exists."""
+
+    name = "task"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return ``value`` if there is such a task."""
+        assert ctx is not None
+        names = ctx.ensure_object(Tasks).names()
+        return str(click.Choice(names).convert(value, param, ctx))
+
+
+class BuildCommand(click.Command):
+    """Lists the tasks under its options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the tasks with their summaries."""
+        tasks = ctx.ensure_object(Tasks)
+        with formatter.section("Tasks"):
+            formatter.write_dl([(name, tasks.summary(name)) for name in tasks.names()])
+
+
+@click.group(cls=BuilderGroup)
+@click.version_option(package_name="trident", prog_name="model-builder")
+def cli() -> None:
+    """Train models, export them, and publish them as releases that Triton serves."""
+
+
+@cli.command(cls=BuildCommand)
+@click.argument("task_name", metavar="TASK", type=TaskName())
+@click.option(
+    "--data",
+    "data_name",
+    metavar="PATH|NAME",
+    help="A file, a folder, or a name that `data list` shows; by default the task's own.",
+)
+@click.option("--label", metavar="COLUMN", help="The column to predict; by default the last.")
+@click.option(
+    "--evidence",
+    type=click.Choice(["image", "note", "measurements"]),
+    help="What a diagnosis is made from; only measurements can be built yet.",
+)
+@click.option(
+    "--store",
+    "store_url",
+    metavar="DIR",
+    default=DEFAULT_STORE,
+    envvar="TRIDENT_STORE",
+    show_default=True,
+    help="Where releases lie; also TRIDENT_STORE.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML or JSON with hyperparameters.",
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One hyperparameter; repeatable."
+)
+@click.option("--seed", type=int, help="Of everything that is drawn by chance.")
+@click.option(
+    "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.pass_context
+def build(
+    ctx: click.Context,
+    task_name: str,
+    data_name: str | None,
+    label: str | None,
+    evidence: str | None,
+    store_url: str,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    seed: int | None,
+    release: str | None,
+    as_json: bool,
+) -> None:
+    """Build a release of TASK from data, and publish it to the store.
+
+    The first release of a line answers its calls at once; later ones wait in the store.
+    Exits 0 when done, 1 when it failed, 2 when it was asked wrongly.
+    """
+    _check_evidence(task_name, evidence)
+    _check_release(release)
+    # What follows imports torch: only now, when the command line is known to be right.
+    console = _console()
+    with console.status("starting …"):
+        from model_builder.build import build_release
+        from model_builder.config import read_config
+        from model_builder.datasets import resolve
+        from model_builder.terminal import TerminalProgress
+        from triton_models.store import ReleaseStore
+
+        task = ctx.ensure_object(Tasks).load(task_name)
+    config = read_config(task.config_type, config_file, settings, seed)
+    progress = TerminalProgress(console)
+    found = resolve(data_name or task.default_data, label=label, progress=progress)
+    if found.generated:
+        progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
+    built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+    _show(console, built, store_url)
+    if as_json:
+        click.echo(json.dumps(_as_json(built), allow_nan=False))
+
+
+cli.add_command(data)
+cli.add_command(releases)
+
+
+def _check_evidence(task_name: str, evidence: str | None) -> None:
+    if evidence is None:
+        return
+    if task_name != "diagnosis":
+        raise click.UsageError(f"--evidence is for diagnosis, not for {task_name}")
+    if evidence != "measurements":
+        raise click.UsageError(
+            f"a diagnosis from {evidence} cannot be built yet; only from measurements"
+        )
+
+
+def _check_release(release: str | None) -> None:
+    from triton_models.release import check_release_name
+
+    if release is None:
+        return
+    try:
+        check_release_name(release)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--release") from error
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _show(console: Console, built: Built, store_url: str) -> None:
+    from model_builder import terminal
+
+    manifest = built.manifest
+    for table in terminal.metrics_tables(manifest, built.headline):
+        console.print(table)
+        console.print()
+    console.print(terminal.steps_table(manifest, built.step_bytes))
+    console.print()
+    console.print(terminal.parity_table(manifest))
+    console.print()
+    for line in _closing_lines(built, store_url):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
+    manifest = built.manifest
+    name = f"{manifest.line}/{manifest.release}"
+    store = "" if store_url == DEFAULT_STORE else f" --store {store_url}"
+    lines = [
+        f"Built {name} in {built.seconds:.0f} s.",
+        f"  manifest  {built.manifest_path}",
+        f"  report    {built.report_path}",
+    ]
+    if built.routed:
+        lines += [
+            f"It is the first release of '{manifest.line}' and answers its calls. Next:",
+            f"  gateway serve --embedded{store}",
+            f"  gateway call {_CALLS.get(manifest.line, 'models')} --help",
+        ]
+    else:
+        lines.append(
+            f"Another release answers the calls of '{manifest.line}': the route file with the "
+            f"highest number in {store_url}/routes decides, and was left as it is."
+        )
+    return lines
+
+
+_CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}
+
+
+def _as_json(built: Built) -> dict[str, Any]:
+    manifest = built.manifest
+    return {
+        "line": manifest.line,
+        "release": manifest.release,
+        "manifest": built.manifest_path,
+        "verdict": manifest.verdict,
+        "seconds": round(built.seconds, 1),
+        "metrics": manifest.model_dump(mode="json")["metrics"],
+    }
+
+
+def main() -> None:
+    """Run ``model-builder``."""
+    cli(prog_name="model-builder")

@@ -1,0 +1,56 @@
+"""Does the exported model answer like the trained one?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model_builder.errors import ParityBroken
+from triton_models.release import Parity
+
+
+def compare(
+    expected: Mapping[str, npt.NDArray[Any]],
+    actual: Mapping[str, npt.NDArray[Any]],
+    tolerances: Mapping[str, float],
+    rows: int,
+    compared: Literal["torch-onnx", "torch-served"] = "torch-onnx",
+) -> dict[str, Parity]:
+    """Compare the outputs named in ``tolerances``: names, then shapes, then values.
+
+    Numbers may differ by at most the tolerance, absolutely; NaN equals NaN. Strings and
+    booleans count 1 for every row in which they differ, so that a tolerance of 0 means equal.
+
+    Raises:
+        ParityBroken: At the first output that is missing, of another shape, or too far off.
+    """
+    found: dict[str, Parity] = {}
+    for name, tolerance in tolerances.items():
+        if name not in actual or name not in expected:
+            raise ParityBroken(name, float("inf"), tolerance)
+        difference = _difference(np.asarray(expected[name]), np.asarray(actual[name]))
+        if difference > tolerance:
+            raise ParityBroken(name, difference, tolerance)
+        found[name] = Parity(
+            compared=compared, rows=rows, tolerance=tolerance, max_difference=difference
+        )
+    return found
+
+
+def _difference(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> float:
+    if expected.shape != actual.shape:
+        return float("inf")
+    if expected.size == 0:
+        return 0.0
+    if expected.dtype.kind in "OUSb" or actual.dtype.kind in "OUSb":
+        differs = expected != actual
+        return float(np.count_nonzero(differs.reshape(len(differs), -1).any(axis=1)))
+    one, other = expected.astype(np.float64), actual.astype(np.float64)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    if same.all():
+        return 0.0
+    gap = np.abs(one[~same] - other[~same])
+    return float("inf") if np.isnan(gap).any() else float(gap.max())

@@ -1,0 +1,93 @@
+"""The model card: what a person should know of a release, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from triton_models.release import Manifest, Metric
+
+
+def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
+    """Return the card of a release; ``headline`` are the metrics that come first."""
+    parts = [f"# {manifest.line}/{manifest.release}\n"]
+    if manifest.data.generated:
+        parts.append("**Built from made-up data. For trying out, never for use.**\n")
+    parts.append(_facts(manifest))
+    parts.append("## Metrics\n\nWith 95 % intervals, beside simple baselines.\n")
+    parts.append(_metrics(manifest, headline))
+    parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
+    parts.append(
+        "## Parity\n\nLargest difference of the exported steps from torch.\n\n"
+        + _table(("output", "rows", "largest difference", "tolerance"), _parity(manifest))
+    )
+    if manifest.features:
+        rows = ((f.name, f.kind, f.unit, f.description) for f in manifest.features)
+        parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
+    if manifest.labels:
+        parts.append("## Labels\n\n" + ", ".join(manifest.labels) + "\n")
+    settings = ((key, str(value)) for key, value in manifest.hyperparameters.items())
+    parts.append("## Hyperparameters\n\n" + _table(("name", "value"), settings))
+    return "\n".join(parts)
+
+
+def metric_names(manifest: Manifest, split: str, headline: Sequence[str] = ()) -> list[str]:
+    """Return the metrics of a split, those of ``headline`` first."""
+    measured = manifest.metrics[split]
+    first = [name for name in headline if name in measured]
+    return first + [name for name in measured if name not in first]
+
+
+def metric_text(metric: Metric | None) -> str:
+    """Return a metric with its interval, ``–`` for none."""
+    if metric is None:
+        return "–"
+    return f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
+
+
+def _facts(manifest: Manifest) -> str:
+    data = manifest.data
+    split = ", ".join(f"{rows} {name}" for name, rows in data.split.items())
+    rows = [
+        ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
+        ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
+        ("data sha256", data.sha256),
+        ("source", data.source),
+        ("licence", data.licence),
+        ("protocol", data.protocol),
+        ("commit", manifest.git_commit),
+        ("versions", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())),
+    ]
+    return _table(("", ""), (row for row in rows if row[1]))
+
+
+def _metrics(manifest: Manifest, headline: Sequence[str]) -> str:
+    baselines = manifest.baselines
+    tables = []
+    for split in manifest.metrics:
+        rows = (
+            (
+                name,
+                metric_text(manifest.metrics[split][name]),
+                *(metric_text(splits.get(split, {}).get(name)) for splits in baselines.values()),
+            )
+            for name in metric_names(manifest, split, headline)
+        )
+        tables.append(_table((split, "this release", *baselines), rows))
+    return "\n".join(tables)
+
+
+def _steps(manifest: Manifest) -> Iterable[tuple[str, ...]]:
+    return ((step.name, step.role, f"`{step.model}`") for step in manifest.steps)
+
+
+def _parity(manifest: Manifest) -> Iterable[tuple[str, ...]]:
+    return (
+        (output, str(parity.rows), f"{parity.max_difference:.2g}", f"{parity.tolerance:.2g}")
+        for output, parity in manifest.parity.items()
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    cells = ((cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)

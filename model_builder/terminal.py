@@ -1,0 +1,143 @@
+"""What people see on standard error: bars, and the table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from model_builder.progress import Stage
+from model_builder.report import metric_names, metric_text
+from triton_models.release import Manifest
+
+
+class TerminalProgress:
+    """Bars on a terminal; elsewhere one plain line for each stage that ended."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Progress | None = None
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+        """Show a bar from entering to leaving."""
+        if not self._console.is_terminal:
+            with self._line(name, total) as stage:
+                yield stage
+        elif self._bars is not None:  # a stage inside a stage gets a bar below
+            yield _Bar(self._bars, name, total)
+        else:
+            self._bars = _bars(self._console)
+            try:
+                with self._bars:
+                    bar = _Bar(self._bars, name, total)
+                    yield bar
+                    bar.finish()
+            finally:
+                self._bars = None
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, highlight=False, markup=False)
+
+    @contextmanager
+    def _line(self, name: str, total: int | None) -> Iterator[Stage]:
+        stage = _Count()
+        started = time.monotonic()
+        yield stage
+        steps = f", {stage.steps} of {total}" if total else ""
+        note = f", {stage.note}" if stage.note else ""
+        self.say(f"{name}: {time.monotonic() - started:.1f} s{steps}{note}")
+
+
+class _Bar:
+    def __init__(self, bars: Progress, name: str, total: int | None) -> None:
+        self._bars = bars
+        self._task = bars.add_task(name, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        if note:
+            self._bars.update(self._task, note=note)
+        self._bars.advance(self._task, steps)
+
+    def finish(self) -> None:
+        task = self._bars.tasks[self._task]
+        self._bars.update(self._task, total=task.total or 1, completed=task.completed or 1)
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.steps = 0
+        self.note = ""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.steps += steps
+        self.note = note or self.note
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=console,
+    )
+
+
+def metrics_tables(manifest: Manifest, headline: Iterable[str]) -> Iterator[Table]:
+    """Give a table for each split: the release's metrics beside the baselines'."""
+    names = tuple(headline)
+    for split in manifest.metrics:
+        shown = [name for name in names if name in manifest.metrics[split]]
+        table = _table(split, "this release", *manifest.baselines)
+        for name in shown or metric_names(manifest, split):
+            others = (splits.get(split, {}).get(name) for splits in manifest.baselines.values())
+            table.add_row(
+                name, metric_text(manifest.metrics[split][name]), *map(metric_text, others)
+            )
+        yield table
+
+
+def steps_table(manifest: Manifest, step_bytes: Mapping[str, int]) -> Table:
+    """Return a table of the steps and how large they are."""
+    table = _table("step", "role", "size")
+    for step in manifest.steps:
+        table.add_row(step.name, step.role, _size(step_bytes[step.name]))
+    return table
+
+
+def parity_table(manifest: Manifest) -> Table:
+    """Return a table of how far the exported steps are from torch."""
+    table = _table("parity with torch", "rows", "largest difference", "tolerance")
+    for output, parity in manifest.parity.items():
+        table.add_row(
+            output, str(parity.rows), f"{parity.max_difference:.2g}", f"{parity.tolerance:.2g}"
+        )
+    return table
+
+
+def plain_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table of text."""
+    table = _table(*header)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _table(*header: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(header):  # names, in the first column, are there to be copied
+        table.add_column(name, overflow="fold", no_wrap=i == 0)
+    return table
+
+
+def _size(count: int) -> str:
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1e3:.1f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,1 @@
+"""Tasks for the tests of what is the same for every task."""

@@ -1,0 +1,1 @@
+"""Learns a linear rule from two numbers and a category."""

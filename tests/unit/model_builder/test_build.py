@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from model_builder import build
+from model_builder.errors import DataFault, ExportBroken, Fault, ParityBroken
+from model_builder.task import Candidate, ResolvedData
+from triton_models.release import Routes, RouteTarget
+from triton_models.store import ReleaseStore, file_hashes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(folder: Path) -> ReleaseStore:
+    return ReleaseStore(folder)
+
+
+@pytest.fixture
+def make(canned, loans, store, progress) -> Callable[..., build.Built]:
+    def build_canned(release: str | None = "r1", task=canned) -> build.Built:
+        config = task.config_type(seed=7)
+        return build.build_release(task, loans, config, store, progress, release)
+
+    return build_canned
+
+
+def content(folder: Path) -> dict[str, str]:
+    return file_hashes(folder) if folder.exists() else {}
+
+
+def test_the_whole_way_from_data_to_release(toy, loans, store, progress, folder) -> None:
+    built = build.build_release(toy, loans, toy.config_type(), store, progress)
+    manifest = store.manifest(built.manifest.line, built.manifest.release)
+    assert manifest == built.manifest
+    assert manifest.data.name == "generated-credit"
+    assert manifest.data.generated
+    assert manifest.metrics["test"]["auc"].value > 0.5
+    assert [(step.name, step.role) for step in manifest.steps] == [
+        ("encode", "pre"),
+        ("score", "core"),
+        ("decode", "post"),
+    ]
+    assert manifest.parity["contributions"].max_difference <= 1e-5
+    assert {"train", "publish"} <= progress.stages.keys()
+    assert built.seconds > 0
+
+
+def test_the_manifest_says_how_it_was_made(make, folder) -> None:
+    manifest = make().manifest
+    assert manifest.seed == 7
+    assert manifest.hyperparameters["learning_rate"] == 0.1
+    assert {"python", "torch", "onnx", "onnxruntime", "transformers"} <= manifest.versions.keys()
+    assert manifest.files == content(folder / "models")
+    assert manifest.create_time.tzinfo is not None
+    assert [tensor.name for tensor in manifest.inputs] == ["numbers", "categories"]
+
+
+def test_the_reports_are_for_people_and_tests(make, candidate: Candidate) -> None:
+    report = Path(make().report_path)
+    answers = pq.read_table(io.BytesIO((report / "answers.parquet").read_bytes()))
+    assert answers == candidate.answers
+    assert (report / "report.md").read_text().startswith("# score-risk/r1\n")
+    assert (report / "note.txt").read_bytes() == b"for people"
+
+
+def test_reports_the_size_of_each_step(make, folder) -> None:
+    built = make()
+    files = {
+        step.name: folder / "models" / step.model / "1/model.onnx" for step in built.manifest.steps
+    }
+    assert built.step_bytes == {name: file.stat().st_size for name, file in files.items()}
+
+
+def test_the_first_release_of_a_line_answers_its_calls(make, store) -> None:
+    assert make("r1").routed
+    number, routes = store.routes()
+    assert number == 1
+    assert routes.lines == {"score-risk": (RouteTarget(release="r1", weight=1.0),)}
+
+
+def test_a_later_release_waits(make, store) -> None:
+    make("r1")
+    before = store.routes()
+    assert not make("r2").routed
+    assert store.routes() == before
+
+
+def test_routing_leaves_the_other_lines_and_shadows_alone(make, store) -> None:
+    others = Routes(lines={"recommend": (RouteTarget(release="a"),)}, shadows={"recommend": "b"})
+    store.add_routes(others, after=0)
+    make("r1")
+    _, routes = store.routes()
+    assert routes.lines["recommend"] == others.lines["recommend"]
+    assert routes.shadows == others.shadows
+    assert "score-risk" in routes.lines
+
+
+class BusyStore(ReleaseStore):
+    """Somebody else adds routes between our reading and our writing, ``times`` times."""
+
+    times = 1
+    line = "recommend"
+
+    def add_routes(self, routes: Routes, after: int) -> int:
+        if self.times:
+            self.times -= 1
+            number, found = super().routes()
+            lines = {**found.lines, self.line: (RouteTarget(release="theirs"),)}
+            super().add_routes(Routes(lines=lines), after=number)
+        return super().add_routes(routes, after)
+
+
+def test_another_build_may_add_routes_at_the_same_time(folder) -> None:
+    store = BusyStore(folder)
+    assert build.route_first(store, "score-risk", "r1")
+    assert store.routes()[1].lines.keys() == {"recommend", "score-risk"}
+
+
+def test_another_build_may_be_the_first_of_the_line(folder) -> None:
+    store = BusyStore(folder)
+    store.line = "score-risk"
+    assert not build.route_first(store, "score-risk", "r1")
+    assert store.routes()[1].lines["score-risk"] == (RouteTarget(release="theirs"),)
+
+
+def test_the_release_is_named_by_the_time_if_by_nobody(make) -> None:
+    assert len(make(None).manifest.release) == len("20261123t101502")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataFault([Fault("loans.csv", "a number", "'x'", row=3, column="income")]),
+        ParityBroken("score", 1.0, 0.1),
+        RuntimeError("a mistake of ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_build_that_fails_writes_nothing(make, canned, candidate, toy, folder, error) -> None:
+    task = type(canned)(toy, candidate, error)
+    with pytest.raises(type(error)):
+        make(task=task)
+    assert content(folder) == {}
+
+
+def test_data_that_a_task_refuses_writes_nothing(toy, store, progress, folder, tmp_path) -> None:
+    table = tmp_path / "loans.csv"
+    table.write_text("income,months\n1,2\n")
+    data = ResolvedData(name="loans.csv", path=table, sha256="")
+    with pytest.raises(DataFault, match="row 1: expected a column 'default', found none"):
+        build.build_release(toy, data, toy.config_type(), store, progress)
+    assert content(folder) == {}
+
+
+def test_broken_parity_writes_nothing(toy, loans, store, progress, folder) -> None:
+    config = toy.config_type(shift=0.25)
+    with pytest.raises(ParityBroken, match=r"'default_probability' differs from torch by 0\.25"):
+        build.build_release(toy, loans, config, store, progress)
+    assert content(folder) == {}
+
+
+def test_steps_that_do_not_fit_write_nothing(make, canned, candidate, toy, folder) -> None:
+    task = type(canned)(toy, replace(candidate, steps=candidate.steps[:2]))
+    with pytest.raises(ExportBroken, match=r"output 'score' .* is missing"):
+        make(task=task)
+    assert content(folder) == {}
+
+
+def test_a_line_without_declared_tensors_is_refused(make, canned, candidate, toy) -> None:
+    task = type(canned)(toy, replace(candidate, line="diagnose-image"))
+    with pytest.raises(ExportBroken, match="'diagnose-image' has no declared tensors"):
+        make(task=task)
+
+
+def test_a_name_that_is_taken_changes_nothing(make, folder) -> None:
+    from triton_models.store_errors import StoreError
+
+    make("r1")
+    before = content(folder)
+    with pytest.raises(StoreError, match="r1"):
+        make("r1")
+    assert content(folder) == before
+
+
+def test_a_name_that_cannot_be_is_refused_before_any_work(make, canned, candidate, toy) -> None:
+    task = type(canned)(toy, candidate, AssertionError("built"))
+    with pytest.raises(ValueError, match="release name"):
+        make("Not/Good", task)

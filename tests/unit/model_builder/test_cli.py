@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from model_builder.cli import TaskName, cli
+from model_builder.discovery import Tasks
+from triton_models.release import Routes, RouteTarget
+
+HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "sklearn", "polars", "pyarrow")
+
+
+@pytest.fixture
+def invoke(toy_tasks: str, tmp_path: Path) -> Callable[..., Result]:
+    environment = {
+        "TRIDENT_CACHE_DIR": str(tmp_path / "cache"),
+        "TRIDENT_DATA_DIR": "",
+        "TRIDENT_STORE": str(tmp_path / "store"),
+        "COLUMNS": "160",
+    }
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments, obj=Tasks(toy_tasks), env=environment)
+
+    return run
+
+
+@pytest.fixture
+def built(invoke: Callable[..., Result]) -> Result:
+    result = invoke("build", "toy", "--release", "r1", "--json", "--set", "epochs=1")
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"], ["--version"]])
+def test_help_answers_without_anything_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from model_builder.cli import cli\n"
+        f"cli({arguments!r}, standalone_mode=False)\n"
+        f"print(sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == "[]\n"
+    assert "model-builder" in done.stdout or "Usage" in done.stdout
+
+
+def test_help_lists_the_tasks_with_what_they_do(invoke) -> None:
+    text = invoke("build", "--help").output
+    assert "toy  Learns a linear rule from two numbers and a category." in text
+
+
+def test_json_is_one_object_and_nothing_else_on_standard_output(built, tmp_path) -> None:
+    found = json.loads(built.stdout)
+    assert list(found) == ["line", "release", "manifest", "verdict", "seconds", "metrics"]
+    assert (found["line"], found["release"], found["verdict"]) == ("score-risk", "r1", "accepted")
+    assert found["manifest"] == str(tmp_path / "store/releases/score-risk/r1.json")
+    assert found["metrics"]["test"]["auc"].keys() == {"value", "low", "high"}
+
+
+def test_people_see_metrics_sizes_parity_and_what_to_do_next(built, tmp_path) -> None:
+    text = built.stderr
+    for part in (
+        "made-up data",
+        "this release",
+        "coin",
+        "parity with torch",
+        "encode",
+        f"manifest  {tmp_path}/store/releases/score-risk/r1.json",
+        f"gateway serve --embedded --store {tmp_path}/store",
+        "gateway call score-risk",
+    ):
+        assert part in text, part
+
+
+def test_a_later_release_is_told_to_wait(invoke, built, tmp_path) -> None:
+    result = invoke("build", "toy", "--release", "r2", "--set", "epochs=1")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert f"{tmp_path}/store/routes decides" in result.stderr
+    assert "gateway serve" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tax"], "'tax' is not"),
+        (["toy", "--set", "epochs=soon", "--set", "x=1"], "epochs: input should be a valid int"),
+        (["toy", "--set", "epoch=1"], "did you mean epochs?"),
+        (["toy", "--release", "R 1"], "Invalid value for --release"),
+        (["toy", "--data", "generated-credits"], "Did you mean generated-credit"),
+        (["toy", "--evidence", "measurements"], "--evidence is for diagnosis, not for toy"),
+        (["toy", "--config", "missing.yaml"], "does not exist"),
+    ],
+    ids=["task", "types", "key", "release", "data", "evidence", "config"],
+)
+def test_what_is_asked_wrongly_exits_with_2(invoke, tmp_path, arguments, message) -> None:
+    result = invoke("build", *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("evidence", ["image", "note"])
+def test_evidence_that_cannot_be_built_yet_says_so(tmp_path, evidence: str) -> None:
+    result = CliRunner().invoke(cli, ["build", "diagnosis", "--evidence", evidence])
+    assert result.exit_code == 2
+    assert f"a diagnosis from {evidence} cannot be built yet" in result.stderr
+
+
+def test_a_failure_is_one_clear_line_and_exits_with_1(invoke, tmp_path) -> None:
+    table = tmp_path / "loans.csv"
+    table.write_text("income\n1\n")
+    result = invoke("build", "toy", "--data", str(table), "--json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {table}, row 1: expected a column 'default', found none\n"
+    assert not (tmp_path / "store" / "releases").exists()
+
+
+def test_a_release_that_exists_is_an_error_and_stays_as_it_is(invoke, built, tmp_path) -> None:
+    manifest = tmp_path / "store/releases/score-risk/r1.json"
+    before = manifest.read_bytes()
+    result = invoke("build", "toy", "--release", "r1", "--set", "epochs=1")
+    assert result.exit_code == 1
+    assert "r1" in result.stderr.splitlines()[-1]
+    assert manifest.read_bytes() == before
+
+
+def test_a_store_that_cannot_be_written_is_one_line(invoke, tmp_path) -> None:
+    (tmp_path / "store").write_text("a file")
+    result = invoke("build", "toy", "--set", "epochs=1")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_lists_releases_with_their_share(invoke, built) -> None:
+    invoke("build", "toy", "--release", "r2", "--set", "epochs=1")
+    found = json.loads(invoke("releases", "list", "--json").stdout)["releases"]
+    assert [(row["release"], row["weight"]) for row in found] == [
+        ("score-risk/r1", 1.0),
+        ("score-risk/r2", 0.0),
+    ]
+    assert found[0]["generated"] is True
+    assert "score-risk/r1 " in invoke("releases", "list").stdout
+
+
+def test_an_empty_store_says_so(invoke) -> None:
+    result = invoke("releases", "list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no release" in result.stderr
+
+
+def test_shows_a_release(invoke, built) -> None:
+    assert invoke("releases", "show", "score-risk/r1").stdout.startswith("# score-risk/r1")
+    found = json.loads(invoke("releases", "show", "score-risk/r1", "--json").stdout)
+    assert found["release"] == "r1"
+    assert found["files"]
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code"), [("score-risk", 2), ("score-risk/", 2), ("score-risk/none", 1)]
+)
+def test_a_release_that_is_not_there_is_an_error(invoke, name: str, exit_code: int) -> None:
+    result = invoke("releases", "show", name)
+    assert result.exit_code == exit_code
+    assert name in result.stderr
+
+
+def test_lists_the_data_sets_and_where_they_are(invoke) -> None:
+    def where() -> dict[str, str]:
+        found = json.loads(invoke("data", "list", "--json").stdout)["data"]
+        return {row["name"]: row["where"] for row in found}
+
+    assert where()["breast-cancer"] == "not here"
+    fetched = invoke("data", "fetch", "breast-cancer")
+    assert fetched.exit_code == 0
+    assert "breast-cancer is in" in fetched.stderr
+    assert where()["breast-cancer"] == "cache"
+    assert where()["generated-credit"] == "made on the spot"
+    assert "movielens-latest-small" in invoke("data", "list").stdout
+
+
+def test_fetches_nothing_if_one_name_is_wrong(invoke, tmp_path) -> None:
+    result = invoke("data", "fetch", "breast-cancer", "brest-cancer")
+    assert result.exit_code == 2
+    assert "Did you mean breast-cancer" in result.stderr
+    assert not (tmp_path / "cache").exists()
+
+
+def test_our_own_tasks_can_be_named() -> None:
+    context = click.Context(cli, obj=Tasks())
+    assert TaskName().convert("risk", None, context) == "risk"
+
+
+def test_routes_of_others_are_not_shown_as_ours(invoke, built, tmp_path) -> None:
+    from triton_models.store import ReleaseStore
+
+    store = ReleaseStore(tmp_path / "store")
+    lines = {"recommend": (RouteTarget(release="x"),)}
+    store.add_routes(Routes(lines=lines), after=store.routes()[0])
+    found = json.loads(invoke("releases", "list", "--json").stdout)["releases"]
+    assert [(row["release"], row["weight"]) for row in found] == [("score-risk/r1", 0.0)]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from model_builder import terminal
+from model_builder.build import stage_release
+from model_builder.report import metric_names, metric_text, model_card
+from triton_models.release import Manifest, Metric
+
+
+@pytest.fixture
+def manifest(candidate, toy, tmp_path: Path) -> Manifest:
+    return stage_release(candidate, toy.config_type(), "r1", tmp_path)
+
+
+def printed(*renderables: object) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    for renderable in renderables:
+        console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_the_card_warns_of_made_up_data(manifest) -> None:
+    assert "**Built from made-up data." in model_card(manifest)
+    real = manifest.model_copy(
+        update={"data": manifest.data.model_copy(update={"generated": False})}
+    )
+    assert "made-up" not in model_card(real)
+
+
+def test_the_card_holds_what_a_person_should_know(manifest) -> None:
+    card = model_card(manifest, ["auc"])
+    auc = metric_text(manifest.metrics["test"]["auc"])
+    for line in (
+        "# score-risk/r1",
+        f"| auc | {auc} | {auc} |",
+        "| test | this release | coin |",
+        "| encode | pre | `score-risk__r1__encode` |",
+        "| purpose | category |  |  |",
+        "| learning_rate | 0.1 |",
+        f"| data sha256 | {manifest.data.sha256} |",
+    ):
+        assert line in card, line
+
+
+def test_a_bar_in_a_text_does_not_break_the_table(manifest) -> None:
+    data = manifest.data.model_copy(update={"protocol": "a | b\nc"})
+    assert "| protocol | a \\| b c |" in model_card(manifest.model_copy(update={"data": data}))
+
+
+def test_the_headline_comes_first(manifest) -> None:
+    metric = Metric(value=1, low=1, high=1)
+    many = manifest.model_copy(update={"metrics": {"test": dict.fromkeys("abc", metric)}})
+    assert metric_names(many, "test", ["c", "x"]) == ["c", "a", "b"]
+
+
+def test_a_metric_shows_its_interval() -> None:
+    assert metric_text(Metric(value=0.5, low=0.25, high=0.75)) == "0.5000 [0.2500, 0.7500]"
+    assert metric_text(None) == "–"
+
+
+def test_the_closing_table_shows_metrics_beside_baselines(manifest) -> None:
+    lines = printed(*terminal.metrics_tables(manifest, ["auc"])).splitlines()
+    auc = metric_text(manifest.metrics["test"]["auc"])
+    assert lines[0].split() == ["test", "this", "release", "coin"]
+    assert lines[1].split() == ["auc", *auc.split(), *auc.split()]
+
+
+def test_the_closing_table_shows_all_metrics_without_a_headline(manifest) -> None:
+    metrics = {"test": dict.fromkeys(("one", "two"), Metric(value=1, low=1, high=1))}
+    text = printed(*terminal.metrics_tables(manifest.model_copy(update={"metrics": metrics}), []))
+    assert "one" in text
+    assert "two" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(999, "999 B"), (1500, "1.5 kB"), (2_340_000, "2.3 MB")]
+)
+def test_sizes_are_readable(manifest, count: int, text: str) -> None:
+    sizes = dict.fromkeys(("encode", "score", "decode"), count)
+    assert text in printed(terminal.steps_table(manifest, sizes))
+
+
+def test_parity_is_shown_with_its_tolerance(manifest) -> None:
+    line = next(
+        line
+        for line in printed(terminal.parity_table(manifest)).splitlines()
+        if line.startswith("score")
+    )
+    assert line.split()[1::2] == ["1000", "0.01"]
