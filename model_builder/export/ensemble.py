@@ -212,7 +212,21 @@ def _step_config(name: str, step: StepModel) -> mc.ModelConfig:
     config = _config(name, tensors_of(graph.input, step.name), tensors_of(graph.output, step.name))
     config.backend = "onnxruntime"
     config.instance_group.add(kind=mc.ModelInstanceGroup.KIND_CPU, count=1)
+    _add_warmup(config)
     return config
+
+
+def _add_warmup(config: mc.ModelConfig) -> None:
+    """Have Triton run the step once before it is ready: the first run is many times slower."""
+    warmup = config.model_warmup.add(name="one row of nothing", batch_size=1, count=1)
+    for tensor in config.input:
+        warmup.inputs[tensor.name].CopyFrom(
+            mc.ModelWarmup.Input(
+                data_type=tensor.data_type,
+                dims=[1 if size == ANY else size for size in tensor.dims],
+                zero_data=True,
+            )
+        )
 
 
 def _ensemble_config(
