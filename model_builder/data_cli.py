@@ -43,7 +43,8 @@ def list_data(as_json: bool) -> None:
 
 @data.command("fetch")
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
-def fetch_data(names: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def fetch_data(names: tuple[str, ...], as_json: bool) -> None:
     """Put data sets into the cache, unless they are on this machine, and check them."""
     from rich.console import Console
 
@@ -55,6 +56,10 @@ def fetch_data(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in NAMED:
             raise unknown(name)
+    rows = []
     for name in names:
         folder = ensure(NAMED[name], places, progress)
         progress.say(f"{name} is in {folder} ({NAMED[name].licence})")
+        rows.append({"name": name, "folder": str(folder), "licence": NAMED[name].licence})
+    if as_json:
+        click.echo(json.dumps({"data": rows}))

@@ -183,9 +183,11 @@ def test_lists_the_data_sets_and_where_they_are(invoke) -> None:
         return {row["name"]: row["where"] for row in found}
 
     assert where()["breast-cancer"] == "not here"
-    fetched = invoke("data", "fetch", "breast-cancer")
+    fetched = invoke("data", "fetch", "breast-cancer", "--json")
     assert fetched.exit_code == 0
     assert "breast-cancer is in" in fetched.stderr
+    (row,) = json.loads(fetched.stdout)["data"]
+    assert (Path(row["folder"]) / "breast-cancer.csv").is_file()
     assert where()["breast-cancer"] == "cache"
     assert where()["generated-credit"] == "made on the spot"
     assert "movielens-latest-small" in invoke("data", "list").stdout
