@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,12 @@ from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.progress import Progress
-from model_builder.tabular.evaluation import DIAGNOSIS_MEASURES, answered_measures, measure
+from model_builder.tabular.evaluation import (
+    DIAGNOSIS_MEASURES,
+    Measure,
+    answered_measures,
+    measure,
+)
 from model_builder.tabular.fitting import (
     Fitted,
     cross_fitted,
@@ -143,8 +149,8 @@ def _metrics(
 ) -> dict[str, Metrics]:
     measures = {**DIAGNOSIS_MEASURES, **answered_measures(threshold)}
     return {
-        fitted.splits.judged_split: measure(measures, fitted.judged_target, judged, config.seed),
-        "test": measure(measures, fitted.table.target[fitted.splits.test], test, config.seed),
+        fitted.splits.judged_split: _measured(measures, fitted.judged_target, judged, config),
+        "test": _measured(measures, fitted.table.target[fitted.splits.test], test, config),
     }
 
 
@@ -155,11 +161,20 @@ def _baselines(fitted: Fitted, config: DiagnosisConfig) -> dict[str, dict[str, M
     }
     return {
         name: {
-            split: measure(DIAGNOSIS_MEASURES, target[split], answers, config.seed)
+            split: _measured(DIAGNOSIS_MEASURES, target[split], answers, config)
             for split, answers in splits.items()
         }
         for name, splits in fitted.baselines(config).items()
     }
+
+
+def _measured(
+    measures: Mapping[str, Measure],
+    target: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[Any],
+    config: DiagnosisConfig,
+) -> Metrics:
+    return measure(measures, target, probabilities, seed=config.seed, resamples=config.resamples)
 
 
 def _steps(fitted: Fitted, temperature: float) -> tuple[StepModel, ...]:

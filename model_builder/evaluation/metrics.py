@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
@@ -21,15 +20,16 @@ _SMALLEST = 1e-12  # keeps log() finite for a probability of 0
 def auc(target: Integers, score: Floats) -> float:
     """Area under the ROC curve: how often a positive outscores a negative; ties count half.
 
-    NaN if there is only one class.
+    NaN if there is only one class, or if a score is NaN.
     """
-    positives = int(np.count_nonzero(target == 1))
-    negatives = len(target) - positives
-    if not positives or not negatives:
+    positive = target == 1
+    wanted, others = score[positive], np.sort(score[~positive])
+    if not len(wanted) or not len(others) or np.isnan(score).any():
         return float("nan")
-    ranks = rankdata(score)
-    above = ranks[target == 1].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    # Bounds of the places that a positive could take among the negatives; ties lie between.
+    below = np.searchsorted(others, wanted, "left").sum()
+    not_above = np.searchsorted(others, wanted, "right").sum()
+    return float((below + not_above) / 2 / (len(wanted) * len(others)))
 
 
 def macro_auc(target: Integers, probabilities: Floats) -> float:
@@ -85,10 +85,11 @@ def ece(target: Integers, probabilities: Floats, bins: int = 10) -> float:
         promised = probabilities.max(axis=1)
         happened = (probabilities.argmax(axis=1) == target).astype(np.float64)
     order = np.argsort(promised, kind="stable")
-    gap = 0.0
-    for rows in np.array_split(order, min(bins, len(order))):
-        gap += len(rows) * abs(float(promised[rows].mean() - happened[rows].mean()))
-    return gap / len(order)
+    bins = min(bins, len(order))
+    size, larger = divmod(len(order), bins)  # the first ``larger`` bins hold one row more
+    begins = np.arange(bins) * size + np.minimum(np.arange(bins), larger)
+    gaps = np.add.reduceat((promised - happened)[order], begins)
+    return float(np.abs(gaps).sum() / len(order))
 
 
 def ks(target: Integers, score: Floats) -> float:

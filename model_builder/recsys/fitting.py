@@ -45,7 +45,7 @@ def fit_network(
     fit(
         network,
         batches=batches,
-        steps_per_epoch=batches.steps(),
+        steps=batches.steps(config.epochs),
         loss=surprise,
         validate=lambda model: ndcg_at(network_ranks(model, splits.validation), 10),
         settings=FitSettings(

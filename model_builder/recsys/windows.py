@@ -49,9 +49,9 @@ class WindowBatches:
         self._batch_size = batch_size
         self._seed = seed
 
-    def steps(self) -> int:
-        """Return the batches of the first epoch; others differ by a few."""
-        return -(-len(self.cut(0).ends) // self._batch_size)
+    def steps(self, epochs: int) -> int:
+        """Return the batches of the first ``epochs`` epochs; an epoch may have one more or less."""
+        return sum(self._steps_of(epoch) for epoch in range(epochs))
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         """Give ``history`` and ``labels``, each ``(b, L)`` int64."""
@@ -63,13 +63,12 @@ class WindowBatches:
 
     def cut(self, epoch: int) -> Windows:
         """Return the windows of an epoch."""
-        draws = np.random.default_rng([self._seed, epoch, 0])
         ends: list[npt.NDArray[np.int64]] = []
         asked: list[npt.NDArray[np.int64]] = []
-        for begin, length in zip(self._begins, self._lengths, strict=True):
-            if length < 2:
-                continue
-            newest = draws.integers(1, self._length + 1)
+        learnt = self._lengths >= 2
+        for begin, length, newest in zip(
+            self._begins[learnt], self._lengths[learnt], self._newest(epoch), strict=True
+        ):
             older = np.arange(length - 1 - newest, 0, -self._length)
             last = np.append(length - 1, older)
             ends.append(begin + last)
@@ -77,6 +76,17 @@ class WindowBatches:
         if not ends:
             return Windows(np.empty(0, np.int64), np.empty(0, np.int64))
         return Windows(np.concatenate(ends), np.concatenate(asked))
+
+    def _newest(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the most that each user's newest window asks for, in [1, L]."""
+        draws = np.random.default_rng([self._seed, epoch, 0])
+        return draws.integers(1, self._length + 1, int((self._lengths >= 2).sum()))
+
+    def _steps_of(self, epoch: int) -> int:
+        lengths = self._lengths[self._lengths >= 2]
+        older = np.maximum(lengths - 1 - self._newest(epoch), 0)
+        windows = len(lengths) + int((-(-older // self._length)).sum())
+        return -(-windows // self._batch_size)
 
     def _batch(self, ends: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> Batch:
         back = np.arange(self._length, 0, -1)  # (L,), from the label of the last place

@@ -124,12 +124,8 @@ def _metrics(
     judged = cross_fitted(fitted, calibrate)
     test_target = fitted.table.target[fitted.splits.test]
     return {
-        fitted.splits.judged_split: measure(
-            RISK_MEASURES, fitted.judged_target, judged, config.seed
-        ),
-        "test": measure(
-            RISK_MEASURES, test_target, answers["default_probability"][:, 0], config.seed
-        ),
+        fitted.splits.judged_split: _measured(fitted.judged_target, judged, config),
+        "test": _measured(test_target, answers["default_probability"][:, 0], config),
     }
 
 
@@ -140,11 +136,17 @@ def _baselines(fitted: Fitted, config: RiskConfig) -> dict[str, dict[str, Metric
     }
     return {
         name: {
-            split: measure(RISK_MEASURES, target[split], answers[:, 1], config.seed)
+            split: _measured(target[split], answers[:, 1], config)
             for split, answers in splits.items()
         }
         for name, splits in fitted.baselines(config).items()
     }
+
+
+def _measured(
+    target: npt.NDArray[np.int64], probability: npt.NDArray[Any], config: RiskConfig
+) -> Metrics:
+    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=config.resamples)
 
 
 def _steps(fitted: Fitted, card: Scorecard) -> tuple[StepModel, ...]:

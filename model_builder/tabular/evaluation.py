@@ -39,7 +39,12 @@ DIAGNOSIS_MEASURES: Mapping[str, Measure] = {
 
 
 def measure(
-    measures: Mapping[str, Measure], target: Classes, probabilities: Floats, seed: int
+    measures: Mapping[str, Measure],
+    target: Classes,
+    probabilities: Floats,
+    *,
+    seed: int,
+    resamples: int,
 ) -> Metrics:
     """Return every measure with its interval.
 
@@ -48,9 +53,10 @@ def measure(
         target: ``(rows,)`` int64.
         probabilities: ``(rows,)`` or ``(rows, K)``, as the measures take them.
         seed: Of the resampling.
+        resamples: How many stand behind an interval.
     """
     return {
-        name: interval(function, target, probabilities, seed=seed)
+        name: interval(function, target, probabilities, seed=seed, resamples=resamples)
         for name, function in measures.items()
     }
 

@@ -108,8 +108,8 @@ class Fitted:
             judged_regression = logistic_regression(self.inputs[learned], target[learned], asked)
         regression = logistic_regression(self.inputs[learned], target[learned], self.inputs[test])
         return {
-            "logistic regression": {judged: judged_regression, "test": regression},
-            "base rate": {
+            "logistic_regression": {judged: judged_regression, "test": regression},
+            "base_rate": {
                 judged: base_rate(target[learned], len(asked), classes),
                 "test": base_rate(target[learned], len(test), classes),
             },

@@ -43,6 +43,8 @@ class TabularConfig(TaskConfig):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     patience: int = Field(10, ge=1)
+    resamples: int = Field(1000, ge=1)
+    """Of the rows, behind each measure's interval."""
 
     def width_for(self, rows: int) -> int:
         """Return the hidden width."""
@@ -134,7 +136,7 @@ def train_members(
     result = fit(
         network,
         batches=batches,
-        steps_per_epoch=steps,
+        steps=steps * config.epochs_for(rows),
         loss=_member_loss,
         validate=validate,
         settings=FitSettings(

@@ -72,7 +72,7 @@ def fit(
     model: nn.Module,
     *,
     batches: Callable[[int], Iterable[Batch]],
-    steps_per_epoch: int,
+    steps: int,
     loss: Callable[[nn.Module, Batch], torch.Tensor],
     validate: Callable[[nn.Module], float],
     settings: FitSettings,
@@ -85,7 +85,7 @@ def fit(
         model: The network; trained as it is, not a copy.
         batches: Gives the batches of an epoch (from 0), each a tuple or dict of tensors on
             the CPU. It decides the order, and must draw it from a seed.
-        steps_per_epoch: Batches in an epoch.
+        steps: Batches in all epochs together; the learning rate falls over them.
         loss: The mean loss of a batch, shape ``()``. The batch is on the network's device.
         validate: How good the network is, higher is better. It is called in eval mode and
             without gradients; the network takes and gives tensors on the CPU.
@@ -99,17 +99,17 @@ def fit(
     accelerator = Accelerator()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warmup_cosine(settings.epochs * steps_per_epoch, settings.warmup_share)
+        optimizer, _warmup_cosine(steps, settings.warmup_share)
     )
     prepared, optimizer = accelerator.prepare(model, optimizer)
 
     history: list[Epoch] = []
     best = best_weights = None
-    with progress.stage(stage, settings.epochs * steps_per_epoch) as bar:
+    with progress.stage(stage, steps) as bar:
         for number in range(settings.epochs):
             prepared.train()
             total = torch.zeros((), device=accelerator.device)
-            steps = 0
+            done = 0
             for batch in _placed(batches(number), accelerator.device):
                 value = loss(prepared, batch)
                 accelerator.backward(value)
@@ -119,10 +119,10 @@ def fit(
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
                 total += value.detach()
-                steps += 1
-                _advance(bar, steps, number, value)
+                done += 1
+                _advance(bar, done, number, value)
 
-            mean_loss = (total / max(steps, 1)).item()
+            mean_loss = (total / max(done, 1)).item()
             if not math.isfinite(mean_loss):
                 raise TrainingDiverged(number, mean_loss)
             prepared.eval()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,27 @@ def toy_tasks(data_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def toy(toy_tasks: str) -> Task:
+def quick_torch() -> Iterator[None]:
+    """torch without what costs only tests: threads, and reading its operators for each export.
+
+    Threads that wait for each other take longer than networks this small. The exporter parses
+    the source of its 500 operators anew each time, which a build, with one export, does once.
+    """
+    import torch
+    from torch.onnx._internal.exporter import _registration
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    operators = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        read_once = functools.cache(operators.get_torchlib_ops)
+        patch.setattr(operators, "get_torchlib_ops", read_once)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def toy(toy_tasks: str, quick_torch: None) -> Task:
     from model_builder.discovery import Tasks
 
     return Tasks(toy_tasks).load("toy")

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,26 +17,57 @@ from triton_models.release import Routes, RouteTarget
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "sklearn", "polars", "pyarrow")
 
 
+class CommandLine:
+    """Runs ``model-builder`` with store and cache in a folder."""
+
+    def __init__(self, tasks: str, folder: Path) -> None:
+        self._tasks = tasks
+        self.folder = folder
+
+    def __call__(self, *arguments: str) -> Result:
+        environment = {
+            "TRIDENT_CACHE_DIR": str(self.folder / "cache"),
+            "TRIDENT_DATA_DIR": "",
+            "TRIDENT_STORE": str(self.folder / "store"),
+            "COLUMNS": "160",
+        }
+        return CliRunner().invoke(cli, arguments, obj=Tasks(self._tasks), env=environment)
+
+    def build(self, release: str, *more: str) -> Result:
+        result = self("build", "toy", "--release", release, "--set", "epochs=1", *more)
+        assert result.exit_code == 0, result.output
+        return result
+
+
 @pytest.fixture
-def invoke(toy_tasks: str, tmp_path: Path) -> Callable[..., Result]:
-    environment = {
-        "TRIDENT_CACHE_DIR": str(tmp_path / "cache"),
-        "TRIDENT_DATA_DIR": "",
-        "TRIDENT_STORE": str(tmp_path / "store"),
-        "COLUMNS": "160",
-    }
+def invoke(toy_tasks: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(toy_tasks, tmp_path)
 
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(cli, arguments, obj=Tasks(toy_tasks), env=environment)
 
-    return run
+Built = tuple[CommandLine, Result]
+
+
+@pytest.fixture(scope="module")
+def first(toy_tasks: str, quick_torch: None, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """What a first build said, and the command line to look at its store; not to be changed."""
+    line = CommandLine(toy_tasks, tmp_path_factory.mktemp("first"))
+    return line, line.build("r1", "--json")
+
+
+@pytest.fixture(scope="module")
+def second(toy_tasks: str, first: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The same of the build after it."""
+    folder = tmp_path_factory.mktemp("second")
+    shutil.copytree(first[0].folder, folder, dirs_exist_ok=True)
+    line = CommandLine(toy_tasks, folder)
+    return line, line.build("r2")
 
 
 @pytest.fixture
-def built(invoke: Callable[..., Result]) -> Result:
-    result = invoke("build", "toy", "--release", "r1", "--json", "--set", "epochs=1")
-    assert result.exit_code == 0, result.output
-    return result
+def after_first(invoke: CommandLine, first: Built) -> CommandLine:
+    """The command line beside a store of one's own that holds the first build."""
+    shutil.copytree(first[0].folder, invoke.folder, dirs_exist_ok=True)
+    return invoke
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"], ["--version"]])
@@ -59,34 +90,34 @@ def test_help_lists_the_tasks_with_what_they_do(invoke) -> None:
     assert "toy  Learns a linear rule from two numbers and a category." in text
 
 
-def test_json_is_one_object_and_nothing_else_on_standard_output(built, tmp_path) -> None:
-    found = json.loads(built.stdout)
+def test_json_is_one_object_and_nothing_else_on_standard_output(first) -> None:
+    line, result = first
+    found = json.loads(result.stdout)
     assert list(found) == ["line", "release", "manifest", "verdict", "seconds", "metrics"]
     assert (found["line"], found["release"], found["verdict"]) == ("score-risk", "r1", "accepted")
-    assert found["manifest"] == str(tmp_path / "store/releases/score-risk/r1.json")
+    assert found["manifest"] == str(line.folder / "store/releases/score-risk/r1.json")
     assert found["metrics"]["test"]["auc"].keys() == {"value", "low", "high"}
 
 
-def test_people_see_metrics_sizes_parity_and_what_to_do_next(built, tmp_path) -> None:
-    text = built.stderr
+def test_people_see_metrics_sizes_parity_and_what_to_do_next(first) -> None:
+    line, result = first
     for part in (
         "made-up data",
         "this release",
         "coin",
         "parity with torch",
         "encode",
-        f"manifest  {tmp_path}/store/releases/score-risk/r1.json",
-        f"gateway serve --embedded --store {tmp_path}/store",
+        f"manifest  {line.folder}/store/releases/score-risk/r1.json",
+        f"gateway serve --embedded --store {line.folder}/store",
         "gateway call score-risk",
     ):
-        assert part in text, part
+        assert part in result.stderr, part
 
 
-def test_a_later_release_is_told_to_wait(invoke, built, tmp_path) -> None:
-    result = invoke("build", "toy", "--release", "r2", "--set", "epochs=1")
-    assert result.exit_code == 0
+def test_a_later_release_is_told_to_wait(second) -> None:
+    line, result = second
     assert result.stdout == ""
-    assert f"{tmp_path}/store/routes decides" in result.stderr
+    assert f"{line.folder}/store/routes decides" in result.stderr
     assert "gateway serve" not in result.stderr
 
 
@@ -127,10 +158,10 @@ def test_a_failure_is_one_clear_line_and_exits_with_1(invoke, tmp_path) -> None:
     assert not (tmp_path / "store" / "releases").exists()
 
 
-def test_a_release_that_exists_is_an_error_and_stays_as_it_is(invoke, built, tmp_path) -> None:
-    manifest = tmp_path / "store/releases/score-risk/r1.json"
+def test_a_release_that_exists_is_an_error_and_stays_as_it_is(after_first) -> None:
+    manifest = after_first.folder / "store/releases/score-risk/r1.json"
     before = manifest.read_bytes()
-    result = invoke("build", "toy", "--release", "r1", "--set", "epochs=1")
+    result = after_first("build", "toy", "--release", "r1", "--set", "epochs=1")
     assert result.exit_code == 1
     assert "r1" in result.stderr.splitlines()[-1]
     assert manifest.read_bytes() == before
@@ -144,15 +175,15 @@ def test_a_store_that_cannot_be_written_is_one_line(invoke, tmp_path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_lists_releases_with_their_share(invoke, built) -> None:
-    invoke("build", "toy", "--release", "r2", "--set", "epochs=1")
-    found = json.loads(invoke("releases", "list", "--json").stdout)["releases"]
+def test_lists_releases_with_their_share(second) -> None:
+    line, _ = second
+    found = json.loads(line("releases", "list", "--json").stdout)["releases"]
     assert [(row["release"], row["weight"]) for row in found] == [
         ("score-risk/r1", 1.0),
         ("score-risk/r2", 0.0),
     ]
     assert found[0]["generated"] is True
-    assert "score-risk/r1 " in invoke("releases", "list").stdout
+    assert "score-risk/r1 " in line("releases", "list").stdout
 
 
 def test_an_empty_store_says_so(invoke) -> None:
@@ -161,9 +192,10 @@ def test_an_empty_store_says_so(invoke) -> None:
     assert "no release" in result.stderr
 
 
-def test_shows_a_release(invoke, built) -> None:
-    assert invoke("releases", "show", "score-risk/r1").stdout.startswith("# score-risk/r1")
-    found = json.loads(invoke("releases", "show", "score-risk/r1", "--json").stdout)
+def test_shows_a_release(first) -> None:
+    line, _ = first
+    assert line("releases", "show", "score-risk/r1").stdout.startswith("# score-risk/r1")
+    found = json.loads(line("releases", "show", "score-risk/r1", "--json").stdout)
     assert found["release"] == "r1"
     assert found["files"]
 
@@ -205,11 +237,11 @@ def test_our_own_tasks_can_be_named() -> None:
     assert TaskName().convert("risk", None, context) == "risk"
 
 
-def test_routes_of_others_are_not_shown_as_ours(invoke, built, tmp_path) -> None:
+def test_routes_of_others_are_not_shown_as_ours(after_first) -> None:
     from triton_models.store import ReleaseStore
 
-    store = ReleaseStore(tmp_path / "store")
+    store = ReleaseStore(after_first.folder / "store")
     lines = {"recommend": (RouteTarget(release="x"),)}
     store.add_routes(Routes(lines=lines), after=store.routes()[0])
-    found = json.loads(invoke("releases", "list", "--json").stdout)["releases"]
+    found = json.loads(after_first("releases", "list", "--json").stdout)["releases"]
     assert [(row["release"], row["weight"]) for row in found] == [("score-risk/r1", 0.0)]

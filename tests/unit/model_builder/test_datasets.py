@@ -8,6 +8,7 @@ import pytest
 from model_builder.datasets import NAMED, Places, resolve
 from model_builder.errors import DataSetUnavailable, UnknownData
 from model_builder.fetching import file_sha256
+from model_builder.task import ResolvedData
 
 GENERATED = [name for name, data in NAMED.items() if data.generated]
 
@@ -17,9 +18,16 @@ def places(tmp_path: Path) -> Places:
     return Places(tmp_path / "cache", tmp_path / "mirror")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ResolvedData]:
+    """Every generated set, made once."""
+    places = Places(tmp_path_factory.mktemp("made"))
+    return {name: resolve(name, places=places) for name in GENERATED}
+
+
 @pytest.mark.parametrize("name", GENERATED)
-def test_a_generated_set_is_the_same_everywhere_and_says_what_it_is(name, tmp_path) -> None:
-    one = resolve(name, places=Places(tmp_path / "one"))
+def test_a_generated_set_is_the_same_everywhere_and_says_what_it_is(name, made, tmp_path) -> None:
+    one = made[name]
     other = resolve(name, places=Places(tmp_path / "other"))
     assert one.sha256 == other.sha256
     assert one.generated
@@ -27,17 +35,17 @@ def test_a_generated_set_is_the_same_everywhere_and_says_what_it_is(name, tmp_pa
     assert one.source == "made on the spot"
 
 
-def test_generated_tables_have_gaps_and_both_classes(places: Places) -> None:
+def test_generated_tables_have_gaps_and_both_classes(made) -> None:
     for name in ("generated-credit", "generated-measurements"):
-        data = resolve(name, places=places)
+        data = made[name]
         header, *rows = [line.split(",") for line in data.path.read_text().splitlines()]
         assert header[-1] == data.label
         assert any("" in row for row in rows)
         assert len({row[-1] for row in rows}) == 2
 
 
-def test_generated_films_have_titles_that_say_so(places: Places) -> None:
-    folder = resolve("generated-interactions", places=places).path
+def test_generated_films_have_titles_that_say_so(made) -> None:
+    folder = made["generated-interactions"].path
     films = (folder / "movies.csv").read_text().splitlines()[1:]
     assert all(",Made-up " in film for film in films)
     ratings = (folder / "ratings.csv").read_text().splitlines()
@@ -80,9 +88,9 @@ def test_a_mirror_that_lacks_a_file_does_not_count(places: Places) -> None:
     assert places.find(NAMED["movielens-latest-small"])[0] == "not here"
 
 
-def test_one_file_is_given_as_file_and_several_as_folder(places: Places) -> None:
-    assert resolve("generated-credit", places=places).path.is_file()
-    assert resolve("generated-interactions", places=places).path.is_dir()
+def test_one_file_is_given_as_file_and_several_as_folder(made) -> None:
+    assert made["generated-credit"].path.is_file()
+    assert made["generated-interactions"].path.is_dir()
 
 
 def test_the_label_given_wins_over_the_named_sets(places: Places) -> None:

@@ -75,7 +75,7 @@ class ToyTask:
         fit(
             network,
             batches=lambda epoch: [(features, rows)] * 4,
-            steps_per_epoch=4,
+            steps=4 * config.epochs,
             loss=lambda model, batch: nn.functional.binary_cross_entropy_with_logits(
                 model(batch[0])[0], batch[1]
             ),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -15,10 +17,15 @@ LOGITS = hnp.arrays(np.float32, (3, 4), elements=st.floats(-40, 40, width=32))
 
 def run(logits, reset, temperature):
     _, features, classes = reset.shape
-    graph = calibrate_graph(temperature, features, classes)
-    session = ort.InferenceSession(graph.SerializeToString())
     feeds = {"logits": logits, "reset_logits": reset}
-    return session.run(["probabilities", "contributions"], feeds)
+    names = ["probabilities", "contributions"]
+    return session(temperature, features, classes).run(names, feeds)
+
+
+@functools.cache
+def session(temperature: float, features: int, classes: int) -> ort.InferenceSession:
+    graph = calibrate_graph(temperature, features, classes)
+    return ort.InferenceSession(graph.SerializeToString())
 
 
 def test_log_odds_are_those_of_the_probabilities():

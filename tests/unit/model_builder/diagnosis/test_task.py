@@ -6,19 +6,26 @@ import numpy as np
 import pytest
 
 from model_builder.datasets import Places, resolve
+from model_builder.diagnosis import task
 from model_builder.diagnosis.task import TASK, TOLERANCES, DiagnosisConfig
-from model_builder.errors import DataFault
+from model_builder.errors import DataFault, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate, ResolvedData
 from triton_models.signatures import DIAGNOSE_MEASUREMENTS
 
-CONFIG = DiagnosisConfig(epochs=6, learning_rate=0.01, width=8, folds=3, repeats=1)
+pytestmark = pytest.mark.usefixtures("quick_torch")
+
+CONFIG = DiagnosisConfig(epochs=6, learning_rate=0.01, width=8, folds=3, repeats=1, resamples=100)
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    data = resolve("breast-cancer", places=Places(tmp_path_factory.mktemp("cache")))
+def data(tmp_path_factory: pytest.TempPathFactory) -> ResolvedData:
+    return resolve("breast-cancer", places=Places(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def built(data: ResolvedData, quick_torch: None) -> Candidate:
     return TASK.build(data, CONFIG, SilentProgress())
 
 
@@ -68,7 +75,7 @@ def test_several_findings_each_have_a_probability(tmp_path):
     lines = [f"{a},{b},{word}" for a, b, word in zip(x, y, finding, strict=True)]
     path.write_text("\n".join(["x,y,finding", *lines]) + "\n")
 
-    config = CONFIG.model_copy(update={"epochs": 25, "learning_rate": 0.05})
+    config = CONFIG.model_copy(update={"epochs": 10, "learning_rate": 0.1})
     built = TASK.build(ResolvedData("a.csv", path, ""), config, SilentProgress())
 
     assert built.labels == ("high", "low", "normal")
@@ -76,6 +83,13 @@ def test_several_findings_each_have_a_probability(tmp_path):
     assert made["probabilities"].argmax(axis=1).tolist() == [0, 1, 2]
     strongest = np.abs(made["contributions"]).max(axis=2)[:2].argmax(axis=1)
     assert strongest.tolist() == [0, 0]
+
+
+def test_steps_that_answer_otherwise_are_refused(built, data, monkeypatch):
+    """The steps are real ones, of a network that was trained longer."""
+    monkeypatch.setattr(task, "_steps", lambda fitted, temperature: built.steps)
+    with pytest.raises(ParityBroken, match="output 'probabilities' differs from torch"):
+        TASK.build(data, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
 
 
 def test_a_text_is_no_measurement(tmp_path):

@@ -83,3 +83,25 @@ def test_ranks_give_the_ranking_measures() -> None:
     gains = 1 + 1 / np.log2(3) + 1 / np.log2(5)
     assert metrics.ndcg_at(rank, 10) == pytest.approx(gains / 4)
     assert metrics.ndcg_gains(rank, 10)[2] == 0
+
+
+@pytest.mark.parametrize("n", [3, 10, 57])
+def test_auc_is_how_often_a_positive_wins_counted_one_by_one(n) -> None:
+    draws = np.random.default_rng(n)
+    score, target = draws.random(n).round(1), np.arange(n) % 2
+    pairs = [(p > q) + (p == q) / 2 for p in score[target == 1] for q in score[target == 0]]
+    assert metrics.auc(target, score) == pytest.approx(np.mean(pairs))
+
+
+def test_auc_of_a_score_that_is_no_number_is_none() -> None:
+    assert np.isnan(metrics.auc(np.array([0, 1, 1]), np.array([0.1, np.nan, 0.3])))
+
+
+@pytest.mark.parametrize("n", [3, 10, 11, 57])
+def test_ece_is_the_gap_in_bins_that_hold_equally_many(n) -> None:
+    draws = np.random.default_rng(n)
+    promised = np.sort(draws.random(n))
+    target = draws.integers(0, 2, n)
+    bins = np.array_split(np.arange(n), min(10, n))
+    gaps = [len(rows) * abs(promised[rows].mean() - target[rows].mean()) for rows in bins]
+    assert metrics.ece(target, promised) == pytest.approx(sum(gaps) / n)

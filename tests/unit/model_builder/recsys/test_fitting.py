@@ -53,6 +53,15 @@ def test_the_same_seed_gives_the_same_network():
         torch.testing.assert_close(other[name], value, rtol=0, atol=0)
 
 
+def test_the_bar_counts_exactly_the_batches_that_come(progress):
+    """Each epoch cuts the histories anew, into a few more or fewer windows."""
+    config = RecsysConfig.model_validate({**SMALL, "epochs": 3, "batch_size": 4, "width": 4})
+    seed_everything(config.seed)
+    fit_network(leave_one_out(cycles(), "log.csv"), CATALOGUE, config, progress)
+    done, total = progress.stages["train"]
+    assert done == total
+
+
 def test_heads_must_share_the_width():
     with pytest.raises(ValueError, match="width 10 must be a multiple of heads 4"):
         RecsysConfig(width=10, heads=4)

@@ -49,9 +49,20 @@ def test_cuts_change_from_epoch_to_epoch_and_repeat_with_the_seed():
     assert windows(0, 0) != windows(1, 0)
 
 
-def test_the_steps_are_those_of_the_first_epoch():
-    batches = WindowBatches(SEQUENCES, 5, 3, seed=0)
-    assert batches.steps() == len(list(batches(0)))
+@pytest.mark.parametrize("length", [2, 5, 30])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_steps_are_those_of_all_epochs_though_these_differ(length, batch_size):
+    batches = WindowBatches(SEQUENCES, length, batch_size, seed=0)
+    given = [len(list(batches(epoch))) for epoch in range(20)]
+    assert [batches.steps(epochs) for epochs in range(21)] == [0, *np.cumsum(given)]
+    if (length, batch_size) == (5, 1):
+        assert len(set(given)) > 1
+
+
+def test_users_with_a_single_item_teach_nothing():
+    batches = WindowBatches([np.array([4]), np.array([7])], 5, 3, seed=0)
+    assert batches.steps(3) == 0
+    assert list(batches(0)) == []
 
 
 def test_what_is_asked_for_later_is_never_learnt():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -67,6 +69,7 @@ def test_the_graph_answers_like_numpy(logit, resets):
     np.testing.assert_allclose(made["contributions"], CARD.contributions(logits, reset), atol=1e-4)
 
 
+@functools.cache
 def _session() -> ort.InferenceSession:
     return ort.InferenceSession(calibrate_graph(CARD, features=3).SerializeToString())
 

@@ -8,15 +8,21 @@ import pytest
 from model_builder.errors import DataFault, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
+from model_builder.risk import task
 from model_builder.risk.task import TASK, TOLERANCES, RiskConfig
+from model_builder.tabular.fitting import fit_table
+from model_builder.tabular.loading import load_table
+from model_builder.tabular.targets import outcome_target
 from model_builder.task import Candidate, ResolvedData
 from triton_models.signatures import SCORE_RISK
 
-CONFIG = RiskConfig(epochs=4, learning_rate=0.01, width=8, folds=3, repeats=1)
+pytestmark = pytest.mark.usefixtures("quick_torch")
+
+CONFIG = RiskConfig(epochs=4, learning_rate=0.01, width=8, folds=3, repeats=1, resamples=100)
 
 
 @pytest.fixture(scope="session")
-def built(loans: ResolvedData) -> Candidate:
+def built(loans: ResolvedData, quick_torch: None) -> Candidate:
     return TASK.build(loans, CONFIG, SilentProgress())
 
 
@@ -36,9 +42,9 @@ def test_quality_stands_beside_the_baselines(built):
     for split, metrics in built.metrics.items():
         assert {"auc", "ks", "accuracy", "brier", "log_loss", "ece"} <= set(metrics)
         assert metrics["auc"].low <= metrics["auc"].value <= metrics["auc"].high
-        assert built.baselines["base rate"][split]["auc"].value == 0.5
+        assert built.baselines["base_rate"][split]["auc"].value == 0.5
         assert metrics["auc"].value > 0.65
-        assert metrics["log_loss"].value < built.baselines["base rate"][split]["log_loss"].value
+        assert metrics["log_loss"].value < built.baselines["base_rate"][split]["log_loss"].value
     assert set(built.headline) <= set(built.metrics["test"])
 
 
@@ -88,14 +94,22 @@ def test_a_faulty_table_builds_nothing(tmp_path):
         TASK.build(ResolvedData("loans.csv", path, ""), CONFIG, SilentProgress())
 
 
-def test_a_step_that_answers_otherwise_is_refused(loans, monkeypatch):
-    monkeypatch.setitem(TOLERANCES, "score", 0.0)
-    with pytest.raises(ParityBroken, match="output 'score'"):
-        TASK.build(loans, CONFIG, SilentProgress())
+def test_steps_that_answer_otherwise_are_refused(built, loans, monkeypatch):
+    """The steps are real ones, of a network that was trained longer."""
+    monkeypatch.setattr(task, "_steps", lambda fitted, card: built.steps)
+    with pytest.raises(ParityBroken, match="output 'default_probability' differs from torch"):
+        TASK.build(loans, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
 
 
 def test_a_large_table_is_validated_by_one_split(loans):
     config = CONFIG.model_copy(update={"cross_validate_below": 0, "members": 2, "epochs": 2})
-    built = TASK.build(loans, config, SilentProgress())
-    assert set(built.metrics) == {"validation", "test"}
-    assert set(built.data.split) == {"train", "validation", "test"}
+    table = load_table(loans, outcome_target, SilentProgress())
+    fitted = fit_table(table, config, logits=1, progress=SilentProgress())
+    answers = task._test_answers(fitted, task._scorecard(fitted, config))
+    metrics, baselines = task._metrics(fitted, answers, config), task._baselines(fitted, config)
+    assert {frozenset(splits) for splits in (metrics, *baselines.values())} == {
+        frozenset({"validation", "test"})
+    }
+    split = fitted.data_source(loans, config).split
+    assert set(split) == {"train", "validation", "test"}
+    assert sum(split.values()) == len(table)

@@ -23,6 +23,11 @@ class Heard:
         self.lines.append(text)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quick(quick_torch: None) -> None:
+    pass
+
+
 @pytest.fixture
 def heard() -> Heard:
     return Heard()
@@ -38,7 +43,7 @@ def write(tmp_path: Path) -> WriteFile:
     return write_file
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def features() -> tuple[FeatureSpec, ...]:
     """One feature of every kind and rule, numbers and categories interleaved."""
     return (

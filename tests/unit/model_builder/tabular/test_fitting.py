@@ -14,6 +14,7 @@ from model_builder.tabular.fitting import (
     fit_table,
     run_in_parts,
 )
+from model_builder.tabular.prepare_graph import prepare_graph
 from model_builder.tabular.training import TabularConfig
 from model_builder.task import StepModel
 
@@ -61,8 +62,7 @@ def test_the_exported_steps_answer_like_torch(fitted):
 
 
 def test_more_rows_than_a_call_may_carry_are_run_in_parts(fitted):
-    prepare, _ = fitted.export()
-    chain = StepChain([StepModel("prepare", "pre", prepare)])
+    chain = StepChain([StepModel("prepare", "pre", prepare_graph(fitted.encoding))])
     many = {name: np.concatenate([tensor] * 50) for name, tensor in fitted.test_tensors().items()}
     once = chain.run(fitted.test_tensors())["inputs"]
     np.testing.assert_array_equal(run_in_parts(chain, many)["inputs"], np.concatenate([once] * 50))
@@ -93,13 +93,13 @@ def test_a_single_validation_split_is_calibrated_by_its_other_parts(table):
 
 def test_baselines_answer_for_the_same_rows(fitted):
     baselines = fitted.baselines(CONFIG)
-    assert set(baselines) == {"logistic regression", "base rate"}
+    assert set(baselines) == {"logistic_regression", "base_rate"}
     for splits in baselines.values():
         assert splits["cv"].shape == (len(fitted.judged_target), 2)
         assert splits["test"].shape == (len(fitted.splits.test), 2)
         for answers in splits.values():
             np.testing.assert_allclose(answers.sum(axis=1), 1)
-    assert len(np.unique(baselines["base rate"]["test"])) == 2
+    assert len(np.unique(baselines["base_rate"]["test"])) == 2
 
 
 def test_requests_leave_out_what_is_missing(fitted):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -12,13 +13,23 @@ OWNERS = torch.tensor([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bo
 TYPICAL = torch.tensor([0.0, 1.0, 0.0, 0.0])
 
 
-@pytest.fixture
-def network() -> TabularNetwork:
+def make_network() -> TabularNetwork:
     torch.manual_seed(0)
     made = TabularNetwork(members=3, columns=4, logits=2, width=8, depth=2, dropout=0.5)
     for weight in made.parameters():  # the last layers start at 0
         torch.nn.init.normal_(weight, std=0.5)
     return made.eval()
+
+
+@pytest.fixture
+def network() -> TabularNetwork:
+    return make_network()
+
+
+@pytest.fixture(scope="module")
+def exported() -> onnx.ModelProto:
+    occluded = OccludedNetwork(make_network(), OWNERS, TYPICAL).eval()
+    return export_core(occluded, {"inputs": torch.randn(2, 4)}, ["logits", "reset_logits"])
 
 
 def test_members_share_nothing(network):
@@ -58,20 +69,19 @@ def test_a_reset_is_the_answer_for_the_row_with_the_typical_value(network):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 33])
-def test_a_typical_feature_changes_nothing_at_all_in_torch_and_onnx(network, rows):
+def test_a_typical_feature_changes_nothing_at_all_in_torch_and_onnx(network, exported, rows):
     occluded = OccludedNetwork(network, OWNERS, TYPICAL).eval()
     inputs = torch.randn(rows, 4)
     inputs[:, 1:3] = TYPICAL[1:3]
-    graph = export_core(occluded, {"inputs": inputs}, ["logits", "reset_logits"])
-    session = ort.InferenceSession(graph.SerializeToString())
-    exported = session.run(None, {"inputs": inputs.numpy()})
+    session = ort.InferenceSession(exported.SerializeToString())
+    answered = session.run(None, {"inputs": inputs.numpy()})
     with torch.no_grad():
         expected = [output.numpy() for output in occluded(inputs)]
 
-    for logits, reset in (exported, expected):
+    for logits, reset in (answered, expected):
         assert (reset[:, 1] == logits).all()
         assert (reset[:, 0] != logits).any()
-    for one, other in zip(exported, expected, strict=True):
+    for one, other in zip(answered, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -92,12 +102,7 @@ def test_a_typical_feature_changes_nothing_even_if_sums_wobble():
     assert (reset[:, 2] != logits).all()
 
 
-def test_the_exported_network_is_fit_for_tensorrt(network):
-    graph = export_core(
-        OccludedNetwork(network, OWNERS, TYPICAL).eval(),
-        {"inputs": torch.randn(2, 4)},
-        ["logits", "reset_logits"],
-    )
-    assert {opset.domain for opset in graph.opset_import} <= {""}
-    types = {value.type.tensor_type.elem_type for value in graph.graph.input}
+def test_the_exported_network_is_fit_for_tensorrt(exported):
+    assert {opset.domain for opset in exported.opset_import} <= {""}
+    types = {value.type.tensor_type.elem_type for value in exported.graph.input}
     assert types == {1}  # FLOAT

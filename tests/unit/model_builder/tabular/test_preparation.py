@@ -27,7 +27,7 @@ TYPICAL = {"numbers": [30.0, 2.0, 40.0], "categories": ["own", "x"]}
 WORDS = ("", "own", "rent", "none", "été", "x", "Own", " own", "?")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def encoding(features) -> Encoding:
     """``amount`` and ``housing`` were missing in training, the others never."""
     numbers = np.array([[10, 1, 18], [NAN, 2, 40], [30, 4, 50], [90.5, 2, 75]], np.float32)
@@ -53,7 +53,7 @@ class Both:
         return inputs, rules
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def both(encoding) -> Both:
     return Both(encoding)
 

@@ -12,6 +12,8 @@ from model_builder.errors import TrainingDiverged
 from model_builder.training.loop import FitSettings, _parameter_groups, fit
 from model_builder.training.seeding import seed_everything
 
+pytestmark = pytest.mark.usefixtures("quick_torch")
+
 SETTINGS = FitSettings(epochs=20, batch_size=32, learning_rate=0.1, patience=20)
 
 
@@ -30,7 +32,7 @@ def train(model, points, progress, settings=SETTINGS, validate=None, loss=square
     return fit(
         model,
         batches=lambda epoch: [(x[:32], y[:32]), (x[32:], y[32:])],
-        steps_per_epoch=2,
+        steps=2 * settings.epochs,
         loss=loss,
         validate=validate or (lambda m: -float(squared(m, points))),
         settings=settings,
@@ -142,7 +144,7 @@ def test_batches_of_dicts_arrive_as_dicts(points, progress) -> None:
     result = fit(
         nn.Linear(2, 1),
         batches=lambda epoch: [{"x": x, "y": y}],
-        steps_per_epoch=1,
+        steps=1,
         loss=lambda model, batch: squared(model, (batch["x"], batch["y"])),
         validate=lambda model: 0.0,
         settings=FitSettings(1, 64, 0.1),
