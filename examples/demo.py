@@ -33,6 +33,8 @@ FOLDER = Path(os.environ.get("TRIDENT_DEMO_DIR", ".demo"))
 STORE = FOLDER / "store"
 TRACES = FOLDER / "traces.jsonl"
 READY_TIMEOUT_S = 60
+NOT_TO_BE_HAD = 1
+"""How `data fetch` ends for a data set that it knows and cannot get."""
 STAR_WARS_FAN = ("260", "1196", "1210", "1198", "2571", "589")
 """Star Wars IV to VI, Raiders of the Lost Ark, The Matrix, Terminator 2."""
 
@@ -74,13 +76,23 @@ def must(program: str, *arguments: str, shown: bool = True) -> str:
     return done.stdout
 
 
+def folder_of(data: str) -> Path | None:
+    """Return where a named data set lies, fetched if need be; ``None`` if it cannot be had."""
+    done = run("model-builder", "data", "fetch", data, "--json", shown=False)
+    if done.returncode == NOT_TO_BE_HAD:
+        return None
+    if done.returncode:
+        raise SystemExit(f"model-builder data fetch ended with {done.returncode}")
+    return Path(json.loads(done.stdout)["data"][0]["folder"])
+
+
 def build(model: Model, store: ReleaseStore) -> None:
     """Build a model, unless a release of its line is there."""
     if any(line == model.line for line, _ in store.releases()):
         console.print(f"[dim]{model.line}: already built, in {STORE}[/]")
         return
     data = model.data
-    if run("model-builder", "data", "fetch", data, "--json", shown=False).returncode:
+    if folder_of(data) is None:
         data = model.stand_in
         console.print(
             Panel(
@@ -90,7 +102,8 @@ def build(model: Model, store: ReleaseStore) -> None:
                 "Its answers mean nothing; its manifest says so.",
                 title="GENERATED DATA",
                 border_style="bold red",
-            )
+            ),
+            soft_wrap=False,
         )
     must("model-builder", "build", model.task, "--data", data, "--store", str(STORE), "--json")
 
@@ -157,15 +170,14 @@ def call_and_trace(target: str, *arguments: str) -> None:
 
 def recommend_arguments(store: ReleaseStore) -> Sequence[str]:
     """Return a taste that a person can judge if the films are known, else one of the test set."""
-    fetched = run("model-builder", "data", "fetch", MODELS[0].data, "--json", shown=False)
     newest = max(release for line, release in store.releases() if line == "recommend")
-    generated = store.manifest("recommend", newest).data.generated
-    if generated or fetched.returncode:
+    data = store.manifest("recommend", newest).data
+    folder = folder_of(data.name)
+    history = STAR_WARS_FAN
+    if data.generated:
         history = test_rows(store, "recommend")[0]["history_item_ids"][-6:]
-        return ("--history", ",".join(history))
-    titles = Path(json.loads(fetched.stdout)["path"])
-    titles = (titles if titles.is_dir() else titles.parent) / "movies.csv"
-    return ("--history", ",".join(STAR_WARS_FAN), "--titles", str(titles))
+    titles = ("--titles", str(folder / "movies.csv")) if folder else ()
+    return ("--history", ",".join(history), *titles)
 
 
 def write_json(name: str, text: str) -> str:

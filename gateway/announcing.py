@@ -42,11 +42,14 @@ class Announcer:
     def show(self, states: Sequence[ReleaseState]) -> None:
         """Say what is new."""
         now = {(state.line, state.release): _text(state) for state in states}
+        news: dict[str, list[str]] = {}  # what is said of several is said once
         for (line, release), text in now.items():
             if self._known.get((line, release)) != text:
-                self._tell(f"{line}/{release}: {text}")
-        for line, release in self._known.keys() - now.keys():
-            self._tell(f"{line}/{release}: no longer routed")
+                news.setdefault(text, []).append(f"{line}/{release}")
+        for line, release in sorted(self._known.keys() - now.keys()):
+            news.setdefault("no longer routed", []).append(f"{line}/{release}")
+        for text, names in news.items():
+            self._tell(f"{', '.join(names)}: {text}")
         self._known = now
         self._show_ready(states)
 

@@ -65,7 +65,9 @@ def test_a_release_is_only_models_and_configurations(built: Any) -> None:
 
 def test_a_data_fault_names_file_row_and_column_and_writes_nothing(tmp_path: Path) -> None:
     table = tmp_path / "credit.csv"
-    table.write_text("age,income,defaulted\n30,1000,0\nforty,2000,1\n50,3000,0\n" * 20)
+    rows = ["30,1000,0", "40,2000,1", "50,3000,0"] * 20
+    rows[1] = "forty,2000,1"
+    table.write_text("\n".join(["age,income,defaulted", *rows]) + "\n")
     store = tmp_path / "store"
     done = run("model-builder", "build", "risk", "--data", table, "--label", "defaulted",
                "--store", store)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -17,11 +18,11 @@ def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:
     return [span, *(inner for child in span.get("children", ()) for inner in flatten(child))]
 
 
-def whole_trace(gateway: Any, span_count: int) -> tuple[str, list[dict[str, Any]]]:
-    """The newest trace, once Triton has sent its spans."""
+def whole_trace(gateway: Any, trace: str, span_count: int) -> tuple[str, list[dict[str, Any]]]:
+    """A trace, once Triton has sent its spans."""
     deadline = time.monotonic() + 20
     while True:
-        shown = run("gateway", "trace", "show", "--last", "--json", "--file", gateway.traces)
+        shown = run("gateway", "trace", "show", trace, "--json", "--file", gateway.traces)
         if shown.returncode == 0:
             tree = json.loads(shown.stdout)
             spans = [span for root in tree["spans"] for span in flatten(root)]
@@ -50,7 +51,8 @@ def test_a_trace_runs_from_the_client_to_every_step(
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
     steps = built.manifest(line).steps
-    text, spans = whole_trace(gateway, 6 + 2 * len(steps))
+    (trace,) = re.findall(r"trace ([0-9a-f]{32})", done.stderr)
+    text, spans = whole_trace(gateway, trace, 6 + 2 * len(steps))
     names = [span["name"] for span in spans]
     assert {"decode", "queue", "encode"} <= set(names)
     for step in steps:

@@ -34,6 +34,11 @@ TEXT = HOSTILE | st.text(st.characters(exclude_characters="\0", codec="utf-8"), 
 ID = TEXT.filter(bool)
 
 
+def right_if(careful: bool, strategy: st.SearchStrategy[Faulty[T]]) -> st.SearchStrategy[Faulty[T]]:
+    """Leave out what is faulty: one fault in any of many fields makes a request bad."""
+    return strategy.filter(lambda drawn: not drawn[1]) if careful else strategy
+
+
 def fault(value: T, *paths: str) -> Faulty[T]:
     """A value and the paths at which it must be refused."""
     return value, frozenset(paths)
@@ -113,21 +118,25 @@ def named_values(
     any_value: Any,
     low: int,
     high: int,
+    careful: bool,
 ) -> Faulty[dict[str, Any]]:
     """A map of features: values by name, required ones left out, names nobody knows."""
-    size = draw(st.integers(0, 19))
+    size = 2 if careful else draw(st.integers(0, 19))
     if size == 0:
         return fault({f"x{place}": any_value for place in range(high + 1)}, path)
     values: dict[str, Any] = {}
     faults: set[str] = set()
     for spec in specs:
-        if draw(st.integers(0, 5)):
-            values[spec.name], found = draw(value_of(spec, entry(path, spec.name)))
+        if draw(st.integers(0, 5)) or (careful and spec.missing_rule == "refuse"):
+            value = value_of(spec, entry(path, spec.name))
+            values[spec.name], found = draw(right_if(careful, value))
             faults |= found
         elif spec.missing_rule == "refuse":
             faults.add(entry(path, spec.name))
     known = {spec.name for spec in specs}
-    for name in draw(st.lists(TEXT.filter(lambda text: text not in known), max_size=2)):
+    for name in (
+        () if careful else draw(st.lists(TEXT.filter(lambda text: text not in known), max_size=2))
+    ):
         values[name] = any_value
         faults.add(entry(path, name))
     if size == 1:
@@ -140,18 +149,20 @@ def named_values(
 
 @st.composite
 def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.RecommendRequest]:
-    """A request of the domain ``recommend``."""
-    request_id, f1 = draw(text_field("request_id", 128))
-    user_id, f2 = draw(text_field("user_id", 256))
-    history, f3 = draw(id_list("history_item_ids"))
-    candidates, f4 = draw(id_list("candidate_item_ids"))
-    excluded, f5 = draw(id_list("excluded_item_ids"))
+    """A request of the domain ``recommend``; every third is right."""
+    careful = draw(st.integers(0, 2)) == 0
+    only = partial(right_if, careful)
+    request_id, f1 = draw(only(text_field("request_id", 128)))
+    user_id, f2 = draw(only(text_field("user_id", 256)))
+    history, f3 = draw(only(id_list("history_item_ids")))
+    candidates, f4 = draw(only(id_list("candidate_item_ids")))
+    excluded, f5 = draw(only(id_list("excluded_item_ids")))
     good, bad = st.integers(0, 100), st.sampled_from([-1, 101, 2**31 - 1, -(2**31)])
-    count, f6 = draw(good.map(fault) | bad.map(lambda number: fault(number, "item_count")))
+    count, f6 = draw(only(good.map(fault) | bad.map(lambda number: fault(number, "item_count"))))
     value = FeatureValue(number=1)
     context, f7 = draw(
         st.just(fault({}))
-        | named_values("context", release.features, feature_value, value, 0, 100)
+        | named_values("context", release.features, feature_value, value, 0, 100, careful)
     )  # fmt: skip
     request = recommend.RecommendRequest(
         request_id=request_id, user_id=user_id, history_item_ids=history, item_count=count,
@@ -164,9 +175,11 @@ def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.Re
 @st.composite
 def diagnose_request(draw: st.DrawFn, release: Manifest) -> Faulty[diagnose.DiagnoseRequest]:
     """A request of the domain ``diagnose`` to a gateway that only serves measurements."""
-    request_id, faults = draw(text_field("request_id", 128))
+    careful = draw(st.integers(0, 2)) == 0
+    request_id, faults = draw(right_if(careful, text_field("request_id", 128)))
     request = diagnose.DiagnoseRequest(request_id=request_id, explain=draw(st.booleans()))
-    kind = draw(st.sampled_from(["none", "image", "note", *["measurements"] * 5]))
+    kinds = ["measurements"] if careful else ["none", "image", "note", *["measurements"] * 5]
+    kind = draw(st.sampled_from(kinds))
     if kind == "none":
         faults |= {"evidence"}
     elif kind == "note":
@@ -181,7 +194,7 @@ def diagnose_request(draw: st.DrawFn, release: Manifest) -> Faulty[diagnose.Diag
             faults |= {"image.media_type"}
     else:
         values, found = draw(
-            named_values("measurements.values", release.features, number_of, 1.0, 1, 1000)
+            named_values("measurements.values", release.features, number_of, 1.0, 1, 1000, careful)
         )
         request.measurements.SetInParent()
         request.measurements.values.update(values)
@@ -191,14 +204,16 @@ def diagnose_request(draw: st.DrawFn, release: Manifest) -> Faulty[diagnose.Diag
 
 @st.composite
 def risk_request(draw: st.DrawFn, release: Manifest) -> Faulty[risk.ScoreRiskRequest]:
-    """A request of the domain ``risk``."""
-    request_id, f1 = draw(text_field("request_id", 128))
+    """A request of the domain ``risk``; every third is right."""
+    careful = draw(st.integers(0, 2)) == 0
+    only = partial(right_if, careful)
+    request_id, f1 = draw(only(text_field("request_id", 128)))
     value = FeatureValue(number=1)
     features, f2 = draw(
-        named_values("features", release.features, feature_value, value, 1, 1000)
-    )  # fmt: skip
+        named_values("features", release.features, feature_value, value, 1, 1000, careful)
+    )
     good, bad = st.none() | st.integers(0, 20), st.sampled_from([-1, 21, 2**31 - 1])
-    count, f3 = draw(good.map(fault) | bad.map(lambda number: fault(number, "reason_count")))
+    count, f3 = draw(only(good.map(fault) | bad.map(lambda number: fault(number, "reason_count"))))
     request = risk.ScoreRiskRequest(
         request_id=request_id, features=features, reason_count=count
     )  # fmt: skip

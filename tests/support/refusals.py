@@ -10,6 +10,11 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from wire import Refusal, refusal, refusal_of
 
+from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
+from trident.model.v1 import model_service_pb2 as model
+from trident.recommend.v1 import recommend_service_pb2 as recommend
+from trident.risk.v1 import risk_service_pb2 as risk
+
 SERVICES = {
     "Recommend": "trident.recommend.v1.RecommendService",
     "Diagnose": "trident.diagnose.v1.DiagnoseService",
@@ -22,6 +27,11 @@ METHODS = [
     *(f"{form}{name}" for form in ("Batch", "Stream") for name in list(SERVICES)[:3]),
 ]
 """Every RPC of the API."""
+RESPONSES: dict[str, Any] = {
+    f"{form}{name}": getattr(module, f"{form}{name}Response")
+    for name, module in (("Recommend", recommend), ("Diagnose", diagnose), ("ScoreRisk", risk))
+    for form in ("", "Batch", "Stream")
+} | {"ListModels": model.ListModelsResponse, "GetModel": model.GetModelResponse}
 
 
 def path_of(method: str) -> str:

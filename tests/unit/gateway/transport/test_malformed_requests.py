@@ -13,7 +13,7 @@ from field_paths import resolves
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from manifests import manifest
-from refusals import METHODS, check_stream, check_unary, path_of
+from refusals import METHODS, RESPONSES, check_stream, check_unary, path_of
 from server_thread import served
 
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -27,11 +27,6 @@ RELEASES = {
     "diagnose": manifest("diagnose-measurements"),
     "risk": manifest("score-risk"),
 }
-RESPONSES: dict[str, Any] = {
-    f"{form}{name}": getattr(module, f"{form}{name}Response")
-    for name, module in (("Recommend", recommend), ("Diagnose", diagnose), ("ScoreRisk", risk))
-    for form in ("", "Batch", "Stream")
-} | {"ListModels": model.ListModelsResponse, "GetModel": model.GetModelResponse}
 GOOD = risk.ScoreRiskRequest(features={"age": FeatureValue(number=40)})
 FIFTY = settings(
     max_examples=50,
