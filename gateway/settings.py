@@ -177,6 +177,8 @@ def load_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:
             for one in error.errors()
         }
         raise InvalidSettings(violations) from error
+    except AttributeError as error:  # pydantic-settings takes every name in a YAML file for a text
+        raise InvalidSettings({str(config): "every name must be a text"}) from error
     except (YAMLError, OSError, ValueError, TypeError) as error:
         raise InvalidSettings({str(config): " ".join(str(error).split())}) from error
 

@@ -105,8 +105,8 @@ class TritonRunner:
     ) -> dict[str, npt.NDArray[np.generic]]:
         model = release.model_name
         request = arrays_to_request(model, tensors, outputs)
-        # What is left of the deadline goes on as gRPC's own: Triton drops what is late between two
-        # steps. Its request parameter `timeout` would be heeded by a dynamic batcher only.
+        # What is left of the deadline goes on as gRPC's own: Triton may drop what is late between
+        # two steps. Its request parameter `timeout` would be heeded by a dynamic batcher only.
         timeout_s = end - time.monotonic()
         if timeout_s <= 0:
             raise DeadlineExceeded(release.line)

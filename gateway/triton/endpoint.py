@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import grpc
 
@@ -100,7 +101,9 @@ class TritonEndpoint:
             self._on_change()
         if time.monotonic() < self._retry_at.get(key, 0):
             return
-        self._loading[key] = asyncio.create_task(self._bring(key, model, manifest, loaded))
+        task = asyncio.create_task(self._bring(key, model, manifest, loaded))
+        self._loading[key] = task
+        task.add_done_callback(partial(self._has_brought, key))
 
     async def _bring(self, key: Key, model: str, manifest: Manifest, loaded: bool) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
@@ -112,8 +115,10 @@ class TritonEndpoint:
             # Nothing may end the loop that brings service back.
             _log.exception("%s/%s: looking after it failed", *key)
             self._settle(key, "the gateway could not check it; its log says why")
-        finally:
-            self._loading.pop(key, None)
+
+    def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._loading.get(key) is task:  # also if it was cancelled before it began
+            del self._loading[key]
 
     async def _load_and_check(self, model: str, manifest: Manifest, loaded: bool) -> str | None:
         """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""

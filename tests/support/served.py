@@ -68,24 +68,16 @@ class Gateway:
     def traces(self) -> Path:
         return self.folder / "traces.jsonl"
 
-    def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+    def start(self, *how: str) -> None:
+        """Start it on the embedded Triton, or as the options ``how`` say."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
             self.target = f"127.0.0.1:{probe.getsockname()[1]}"
-        environment = os.environ | {"TRIDENT_TRACES_FILE": str(self.traces)}
+        triton = how or ("--embedded",)
         self.process = subprocess.Popen(
-            [
-                BIN / "gateway",
-                "serve",
-                "--embedded",
-                "--store",
-                self.store,
-                "--listen",
-                self.target,
-            ],
+            [BIN / "gateway", "serve", *triton, "--store", self.store, "--listen", self.target],
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=os.environ | {"TRIDENT_TRACES_FILE": str(self.traces)},
             cwd=self.folder,
         )
         threading.Thread(target=self._read_log, daemon=True).start()

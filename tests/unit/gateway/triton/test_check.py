@@ -3,34 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_triton import served
 from manifests import manifest
-from tritonclient.grpc import model_config_pb2, service_pb2
+from tritonclient.grpc import model_config_pb2
 
 from gateway.triton.check import differences
-from triton_models.release import Manifest, Tensor
-from triton_models.signatures import MAX_BATCH_ROWS, SIGNATURES
-
-Served = tuple[service_pb2.ModelMetadataResponse, model_config_pb2.ModelConfig]
-
-
-def served(release: Manifest, max_batch_size: int = MAX_BATCH_ROWS) -> Served:
-    """What a Triton says that serves exactly this release."""
-    metadata = service_pb2.ModelMetadataResponse(name=release.ensemble)
-    config = model_config_pb2.ModelConfig(name=release.ensemble, max_batch_size=max_batch_size)
-    for tensors, in_metadata, in_config in (
-        (release.inputs, metadata.inputs, config.input),
-        (release.outputs, metadata.outputs, config.output),
-    ):
-        for tensor in tensors:
-            in_metadata.add(
-                name=tensor.name,
-                datatype=tensor.data_type,
-                shape=[-1, *tensor.dims] if max_batch_size else tensor.dims,
-            )
-            name = "STRING" if tensor.data_type == "BYTES" else tensor.data_type
-            data_type = model_config_pb2.DataType.Value(f"TYPE_{name}")
-            in_config.add(name=tensor.name, data_type=data_type, dims=tensor.dims)
-    return metadata, config
+from triton_models.release import Tensor
+from triton_models.signatures import SIGNATURES
 
 
 def changed(tensors: tuple[Tensor, ...], name: str, /, **changes: Any) -> tuple[Tensor, ...]:

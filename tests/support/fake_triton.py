@@ -1,0 +1,146 @@
+"""A Triton in memory, spoken to as ``gateway.triton.client.TritonClient`` is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import grpc
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from triton_models.release import Manifest
+from triton_models.signatures import MAX_BATCH_ROWS
+
+Served = tuple[service_pb2.ModelMetadataResponse, model_config_pb2.ModelConfig]
+
+
+def served(release: Manifest, max_batch_size: int = MAX_BATCH_ROWS) -> Served:
+    """What a Triton says that serves exactly this release."""
+    metadata = service_pb2.ModelMetadataResponse(name=release.ensemble)
+    config = model_config_pb2.ModelConfig(name=release.ensemble, max_batch_size=max_batch_size)
+    for tensors, in_metadata, in_config in (
+        (release.inputs, metadata.inputs, config.input),
+        (release.outputs, metadata.outputs, config.output),
+    ):
+        for tensor in tensors:
+            in_metadata.add(
+                name=tensor.name,
+                datatype=tensor.data_type,
+                shape=[-1, *tensor.dims] if max_batch_size else tensor.dims,
+            )
+            name = "STRING" if tensor.data_type == "BYTES" else tensor.data_type
+            data_type = model_config_pb2.DataType.Value(f"TYPE_{name}")
+            in_config.add(name=tensor.name, data_type=data_type, dims=tensor.dims)
+    return metadata, config
+
+
+def rpc_error(code: grpc.StatusCode, details: str = "") -> grpc.aio.AioRpcError:
+    """What a call to Triton raises."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+
+
+class FakeTriton:
+    """Loads what is in its repository; a test changes the attributes.
+
+    Args:
+        releases: What is in the repository.
+        target: Its address.
+    """
+
+    def __init__(self, *releases: Manifest, target: str = "triton:8001") -> None:
+        self.target = target
+        self.repository = {release.ensemble: served(release) for release in releases}
+        self.up = True
+        self.loaded: set[str] = set()
+        self.loads: list[str] = []
+        self.closed = False
+        self.load_error: Exception | None = None
+        self.answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse]
+        self.asked: list[tuple[service_pb2.ModelInferRequest, float | None, Mapping[str, str]]] = []
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.was_asked = asyncio.Semaphore(0)
+        self._looks = asyncio.Semaphore(0)
+
+    def restart(self) -> None:
+        """End and come back, with nothing loaded."""
+        self.loaded.clear()
+
+    async def wait_looks(self, count: int) -> None:
+        """Return when it was asked so many times more whether it is there."""
+        async with asyncio.timeout(20):
+            while not self._looks.locked():
+                await self._looks.acquire()  # those of before
+            for _ in range(count):
+                await self._looks.acquire()
+
+    async def is_live(self) -> bool:
+        self._looks.release()
+        await asyncio.sleep(0)
+        return self.up
+
+    async def is_loaded(self, model_name: str) -> bool:
+        await asyncio.sleep(0)
+        return self.up and model_name in self.loaded
+
+    async def load(self, model_name: str, timeout_s: float) -> None:
+        self.loads.append(model_name)
+        await self.may_load.wait()
+        self._check_up()
+        if self.load_error is not None:
+            raise self.load_error
+        if model_name not in self.repository:
+            raise rpc_error(
+                grpc.StatusCode.INTERNAL,
+                f"failed to load '{model_name}', failed to poll from model repository",
+            )
+        self.loaded.add(model_name)
+
+    async def metadata(self, model_name: str) -> service_pb2.ModelMetadataResponse:
+        self._check_up()
+        return self.repository[model_name][0]
+
+    async def config(self, model_name: str) -> model_config_pb2.ModelConfig:
+        self._check_up()
+        return self.repository[model_name][1]
+
+    async def infer(
+        self,
+        request: service_pb2.ModelInferRequest,
+        *,
+        timeout_s: float | None,
+        headers: Mapping[str, str],
+    ) -> service_pb2.ModelInferResponse:
+        self.asked.append((request, timeout_s, headers))
+        self.was_asked.release()
+        await self.may_answer.wait()
+        self._check_up()
+        return self.answer(request)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _check_up(self) -> None:
+        if not self.up:
+            raise rpc_error(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses")
+
+
+class Changes:
+    """Is told of changes, and waits for one that brought something about."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._news = asyncio.Event()
+
+    def __call__(self, *_states: object) -> None:
+        self.count += 1
+        self._news.set()
+
+    async def until(self, reached: Callable[[], object]) -> None:
+        """Return when ``reached`` holds, which only a change can bring about."""
+        async with asyncio.timeout(20):
+            while not reached():
+                self._news.clear()
+                await self._news.wait()

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import DEFAULT_TRACES_FILE, InvalidSettings, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting comes from the developer's shell."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
+
+
+def load(config: Path | None = None, /, **options: Any) -> Settings:
+    return load_settings(config, {"embedded": True} | options)
+
+
+def violations(config: Path | None = None, /, **options: Any) -> dict[str, str]:
+    with pytest.raises(InvalidSettings) as caught:
+        load(config, **options)
+    return caught.value.violations
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.yaml"
+
+
+def test_only_triton_must_be_named() -> None:
+    settings = load()
+    assert (settings.listen, settings.store) == ("127.0.0.1:50051", "triton_models/store")
+    assert (settings.triton, settings.variant, settings.served_variant) == ((), "auto", "ensemble")
+
+
+def test_command_line_beats_environment_beats_file_beats_default(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("listen: file:1\nstore: file\nmax_waiting: 3\n")
+    monkeypatch.setenv("TRIDENT_LISTEN", "environment:1")
+    monkeypatch.setenv("TRIDENT_STORE", "environment")
+    settings = load(config, listen="command-line:1")
+    assert settings.listen == "command-line:1"
+    assert settings.store == "environment"
+    assert settings.max_waiting == 3
+    assert settings.max_in_flight == 64
+
+
+def test_an_option_that_was_not_given_hides_nothing(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("embedded: true\nstore: file\n")
+    monkeypatch.setenv("TRIDENT_VARIANT", "fused")
+    settings = load(config, embedded=None, store=None, variant=None)
+    assert (settings.embedded, settings.store, settings.served_variant) == (True, "file", "fused")
+
+
+def test_every_violation_is_told_at_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("trace_sample_ratio: 1.5\nmax_waiting: -1\n")
+    monkeypatch.setenv("TRIDENT_MAX_IN_FLIGHT", "many")
+    with pytest.raises(InvalidSettings) as caught:
+        load(config, listen="nowhere", store="", variant="fast")
+    assert caught.value.violations.keys() == {
+        "listen", "store", "variant", "trace_sample_ratio", "max_waiting", "max_in_flight"
+    }  # fmt: skip
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Invalid settings:"
+    assert "  store: must not be empty" in lines
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("value", ["localhost:50051", "0.0.0.0:0", "[::1]:65535", "a.b-c:1"])
+def test_an_address_is_host_and_port(value: str) -> None:
+    assert load(listen=value).listen == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "50051", ":50051", "localhost", "localhost:", "localhost:65536", "::1:50051", "a b:1",
+     "http://a:1", "a:1x", "a:-1", "a:1\n"],
+)  # fmt: skip
+def test_anything_else_is_refused_as_it_was_given(value: str) -> None:
+    assert violations(listen=value) == {
+        "listen": f"must be HOST:PORT with a port in [0, 65535], got {value!r}"
+    }
+
+
+def test_a_triton_is_never_at_port_zero() -> None:
+    assert violations(embedded=None, triton=("a:0",)) == {
+        "triton": "must be HOST:PORT with a port in [1, 65535], got 'a:0'"
+    }
+
+
+def test_several_tritons_are_named_one_by_one_or_with_commas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load(embedded=None, triton=("a:1", "b:2")).triton == ("a:1", "b:2")
+    monkeypatch.setenv("TRIDENT_TRITON", "a:1, b:2,")
+    assert load(embedded=None).triton == ("a:1", "b:2")
+
+
+def test_the_file_names_tritons_as_a_list_or_with_commas(config: Path) -> None:
+    config.write_text("triton: [a:1, b:2]\n")
+    assert load(config, embedded=None).triton == ("a:1", "b:2")
+    config.write_text("triton: 'a:1,b:2'\n")
+    assert load(config, embedded=None).triton == ("a:1", "b:2")
+
+
+def test_a_triton_that_is_named_twice_is_refused() -> None:
+    assert violations(embedded=None, triton=("a:1", "a:1")) == {
+        "triton": "names a Triton twice: a:1, a:1"
+    }
+
+
+def test_the_embedded_triton_and_another_exclude_each_other() -> None:
+    assert violations(triton=("a:1",)) == {
+        "triton": "give --embedded or --triton HOST:PORT, not both"
+    }
+
+
+def test_no_triton_at_all_is_refused() -> None:
+    assert violations(embedded=None) == {
+        "triton": "give --embedded, or a Triton with --triton HOST:PORT"
+    }
+
+
+def test_a_bad_flag_is_told_alone_and_not_taken_for_no_triton(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIDENT_EMBEDDED", "perhaps")
+    assert violations(embedded=None).keys() == {"embedded"}
+
+
+def test_with_the_embedded_triton_traces_go_to_a_file_by_default() -> None:
+    assert load().traces_file == DEFAULT_TRACES_FILE
+    assert load(embedded=None, triton=("a:1",)).traces_file is None
+
+
+@pytest.mark.parametrize("source", ["environment", "file", "command line"])
+def test_an_empty_traces_file_means_none_in_any_case(
+    source: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("traces_file: ''\n" if source == "file" else "")
+    if source == "environment":
+        monkeypatch.setenv("TRIDENT_TRACES_FILE", "")
+    options = {"traces_file": ""} if source == "command line" else {}
+    assert load(config, **options).traces_file is None
+
+
+@pytest.mark.parametrize("name", ["otlp_endpoint", "triton_log_file"])
+def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TRIDENT_{name.upper()}", "")
+    assert getattr(load(), name) is None
+    monkeypatch.setenv(f"TRIDENT_{name.upper()}", "x:1")
+    assert str(getattr(load(), name)) == "x:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("trace_sample_ratio", [0, 1], [-0.1, 1.1, "nan"]),
+        ("max_message_bytes", [1024], [1023]),
+        ("max_in_flight", [1], [0]),
+        ("max_waiting", [0], [-1]),
+        ("max_stream_outstanding", [1], [0]),
+        ("call_timeout_s", [0.1], [0, "nan"]),
+        ("load_timeout_s", [0.1], [0]),
+        ("ready_timeout_s", [0.1], [0]),
+        ("grace_s", [0], [-1]),
+    ],
+)
+def test_numbers_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert getattr(load(**{name: value}), name) == value
+    for value in bad:
+        assert violations(**{name: value}).keys() == {name}, value
+
+
+def test_a_name_that_no_setting_has_is_refused_in_a_file(config: Path) -> None:
+    config.write_text("stroe: here\n")
+    assert violations(config).keys() == {"stroe"}
+
+
+def test_a_variable_of_another_program_of_ours_is_nothing_to_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIDENT_DATA_DIR", "/data")
+    load()
+
+
+def test_an_empty_file_says_nothing(config: Path) -> None:
+    config.write_text("")
+    assert load(config).model_dump() == load().model_dump()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"listen: [", b"- listen\n", b"just text", b"listen: \xff\xfe", b"1: a:1\n"],
+    ids=["no YAML", "a list", "a text", "no UTF-8", "a number as a name"],
+)
+def test_a_file_that_holds_no_settings_is_named(content: bytes, config: Path) -> None:
+    config.write_bytes(content)
+    ((where, what),) = violations(config).items()
+    assert where == str(config)
+    assert what
+    assert "\n" not in what
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().listen = "a:1"

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from fake_triton import Changes, FakeTriton, rpc_error, served
+from manifests import manifest
+
+from gateway.triton import endpoint as endpoint_module
+from gateway.triton.endpoint import TritonEndpoint, Wanted
+from triton_models.release import Manifest
+
+RISK = manifest("score-risk")
+RECOMMEND = manifest("recommend")
+KEY = ("score-risk", "r1")
+OTHER = ("recommend", "r1")
+
+
+def wanted(*releases: Manifest) -> Wanted:
+    return {(one.line, one.release): (one.ensemble, one) for one in releases}
+
+
+class Looked:
+    """An endpoint of a fake Triton, and who is told of its changes."""
+
+    def __init__(self, triton: FakeTriton, retry_s: float = 0) -> None:
+        self.triton = triton
+        self.changes = Changes()
+        self.endpoint = TritonEndpoint(triton, self.changes, load_timeout_s=5, retry_s=retry_s)  # type: ignore[arg-type]
+
+    async def look(self, *releases: Manifest) -> None:
+        await self.endpoint.look(wanted(*releases))
+
+    async def look_until_served(self, *releases: Manifest) -> None:
+        await self.look(*releases)
+        keys = [(one.line, one.release) for one in releases]
+        await self.changes.until(lambda: all(map(self.endpoint.serves, keys)))
+
+    async def look_until_fault(self, *releases: Manifest, key: tuple[str, str] = KEY) -> str:
+        """The fault of a release that is tried and found bad, now."""
+        tried = self.changes.count
+        await self.look(*releases)
+        await self.changes.until(
+            lambda: self.changes.count > tried and "being loaded" not in self.endpoint.fault(key)
+        )
+        return self.endpoint.fault(key)
+
+
+@pytest.fixture
+def looked() -> Looked:
+    """A Triton that has both releases in its repository."""
+    return Looked(FakeTriton(RISK, RECOMMEND))
+
+
+async def test_a_release_is_loaded_checked_and_then_served(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    assert looked.triton.loads == [RISK.ensemble]
+    assert not looked.endpoint.serves(OTHER)
+
+
+async def test_a_release_that_is_loaded_already_is_checked_and_not_loaded_again(
+    looked: Looked,
+) -> None:
+    looked.triton.loaded.add(RISK.ensemble)
+    await looked.look_until_served(RISK)
+    assert looked.triton.loads == []
+
+
+async def test_before_triton_ever_answered_the_fault_says_that_it_is_waited_for(
+    looked: Looked,
+) -> None:
+    looked.triton.up = False
+    await looked.look(RISK)
+    assert looked.endpoint.fault(KEY) == "waiting for Triton at triton:8001"
+    assert looked.triton.loads == []
+    assert looked.changes.count == 0
+
+
+async def test_while_a_release_is_loaded_the_fault_says_so_and_other_releases_serve(
+    looked: Looked,
+) -> None:
+    looked.triton.may_load.clear()
+    looked.triton.loaded.add(RECOMMEND.ensemble)
+    await looked.look(RISK, RECOMMEND)
+    await looked.changes.until(lambda: looked.endpoint.serves(OTHER))
+    assert looked.endpoint.fault(KEY) == "it is being loaded"
+    await looked.look(RISK, RECOMMEND)
+    assert looked.triton.loads == [RISK.ensemble], "it was begun twice"
+    looked.triton.may_load.set()
+    await looked.changes.until(lambda: looked.endpoint.serves(KEY))
+
+
+async def test_a_triton_that_goes_takes_every_release_with_it(looked: Looked) -> None:
+    await looked.look_until_served(RISK, RECOMMEND)
+    looked.triton.up = False
+    await looked.look(RISK, RECOMMEND)
+    assert not looked.endpoint.serves(KEY)
+    assert not looked.endpoint.serves(OTHER)
+    assert looked.endpoint.fault(KEY) == "Triton at triton:8001 does not answer"
+
+
+async def test_a_triton_that_comes_back_empty_gets_its_releases_again(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.up = False
+    looked.triton.restart()
+    await looked.look(RISK)
+    looked.triton.up = True
+    await looked.look_until_served(RISK)
+    assert looked.triton.loads == [RISK.ensemble] * 2
+
+
+async def test_a_restart_between_two_looks_is_seen_by_the_release_that_is_gone(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.restart()
+    looked.triton.may_load.clear()
+    await looked.look(RISK)
+    assert not looked.endpoint.serves(KEY)
+    looked.triton.may_load.set()
+    await looked.changes.until(lambda: looked.endpoint.serves(KEY))
+
+
+async def test_a_release_that_does_not_fit_has_every_difference_as_its_fault(
+    looked: Looked,
+) -> None:
+    looked.triton.repository[RISK.ensemble] = served(RISK, max_batch_size=8)
+    looked.triton.repository[RISK.ensemble][0].outputs[1].datatype = "FP64"
+    fault = await looked.look_until_fault(RISK)
+    assert fault == (
+        "output 'score': the release says FP32 [1], Triton serves FP64 [1]; "
+        "max_batch_size: the API allows 1000 rows, Triton takes 8"
+    )
+    assert not looked.endpoint.serves(KEY)
+
+
+async def test_a_release_that_triton_refuses_has_tritons_words_on_one_line(looked: Looked) -> None:
+    looked.triton.load_error = rpc_error(grpc.StatusCode.INTERNAL, "no\n  such file.")
+    fault = await looked.look_until_fault(RISK)
+    assert fault == "Triton at triton:8001 cannot load it: no such file"
+
+
+async def test_a_refusal_without_words_has_the_code(looked: Looked) -> None:
+    looked.triton.load_error = rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED)
+    fault = await looked.look_until_fault(RISK)
+    assert fault == "Triton at triton:8001 cannot load it: RESOURCE_EXHAUSTED"
+
+
+async def test_a_fault_that_nobody_foresaw_is_logged_and_harms_no_other_release(
+    looked: Looked, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked.triton.loaded.add(RECOMMEND.ensemble)
+    looked.triton.load_error = ZeroDivisionError("odd")
+    fault = await looked.look_until_fault(RISK, RECOMMEND)
+    assert fault == "the gateway could not check it; its log says why"
+    await looked.changes.until(lambda: looked.endpoint.serves(OTHER))
+    assert "ZeroDivisionError: odd" in caplog.text
+
+
+async def test_a_release_that_is_mended_serves_when_it_is_tried_again(looked: Looked) -> None:
+    looked.triton.load_error = rpc_error(grpc.StatusCode.INTERNAL, "torn")
+    await looked.look_until_fault(RISK)
+    looked.triton.load_error = None
+    await looked.look_until_served(RISK)
+
+
+async def test_a_failed_release_is_tried_again_after_a_pause_that_doubles_up_to_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(endpoint_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    looked = Looked(FakeTriton(), retry_s=1)
+    for pause_s in (1, 2, 4, 8, 16, 32, 60, 60):
+        await looked.look_until_fault(RISK)
+        tries = len(looked.triton.loads)
+        clock.now += pause_s - 0.01
+        await looked.look(RISK)
+        await asyncio.sleep(0)
+        assert len(looked.triton.loads) == tries, "it was tried too early"
+        clock.now += 0.01
+    await looked.look_until_fault(RISK)
+
+
+async def test_a_triton_that_comes_back_is_given_its_releases_without_the_pause() -> None:
+    looked = Looked(FakeTriton(RISK), retry_s=1000)
+    looked.triton.load_error = rpc_error(grpc.StatusCode.INTERNAL, "torn")
+    await looked.look_until_fault(RISK)
+    looked.triton.up = False
+    await looked.look(RISK)
+    looked.triton.up, looked.triton.load_error = True, None
+    await looked.look_until_served(RISK)
+
+
+async def test_a_triton_that_dies_while_it_loads_is_no_fault_of_the_release() -> None:
+    looked = Looked(FakeTriton(RISK), retry_s=1000)
+    looked.triton.may_load.clear()
+    await looked.look(RISK)
+    looked.triton.up = False
+    looked.triton.may_load.set()
+    for _ in range(10):
+        await asyncio.sleep(0)  # loading fails, between two looks
+    assert looked.endpoint.fault(KEY) == "it is being loaded"
+    looked.triton.up = True
+    await looked.look_until_served(RISK)
+
+
+async def test_a_load_that_hangs_ends_when_triton_goes(looked: Looked) -> None:
+    looked.triton.may_load.clear()
+    await looked.look(RISK)
+    await asyncio.sleep(0)
+    looked.triton.up = False
+    await looked.look(RISK)
+    await asyncio.sleep(0)
+    looked.triton.up = True
+    looked.triton.may_load.set()
+    await looked.look_until_served(RISK)
+    assert looked.triton.loads == [RISK.ensemble] * 2
+
+
+async def test_closing_ends_what_is_being_loaded_and_the_connection(looked: Looked) -> None:
+    looked.triton.may_load.clear()
+    await looked.look(RISK)
+    await looked.endpoint.close()
+    assert looked.triton.closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}

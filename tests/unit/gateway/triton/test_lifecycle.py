@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_triton import Changes, FakeTriton, served
+from manifests import manifest
+
+from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from triton_models.release import Manifest, Routes, RouteTarget
+from triton_models.store import ReleaseStore
+from triton_models.store_errors import Unreadable
+
+POLL_S = 0.001
+
+
+class World:
+    """A store, Tritons, and a lifecycle that looks after them."""
+
+    def __init__(self, folder: Path, *tritons: FakeTriton, **options: Any) -> None:
+        self.folder = folder / "store"
+        self.store = ReleaseStore(self.folder)
+        self.tritons = tritons
+        self.changes = Changes()
+        self._empty = folder / "empty"
+        self._empty.mkdir(exist_ok=True)
+        self.lifecycle = Lifecycle(
+            self.store,
+            tritons,  # type: ignore[arg-type]
+            poll_s=POLL_S,
+            store_poll_s=POLL_S,
+            on_change=self.changes,
+            **options,
+        )
+
+    def publish(self, *releases: Manifest) -> None:
+        """Put releases into the store and into every Triton's repository."""
+        for release in releases:
+            self.store.publish(release, self._empty, {})
+            for triton in self.tritons:
+                triton.repository[release.ensemble] = served(release)
+
+    def route(self, **lines: dict[str, float]) -> None:
+        """Add a route file: by line (``_`` for ``-``), releases and weights."""
+        number, _ = self.store.routes()
+        routes = Routes(
+            lines={
+                line.replace("_", "-"): tuple(
+                    RouteTarget(release=release, weight=weight)
+                    for release, weight in targets.items()
+                )
+                for line, targets in lines.items()
+            }
+        )
+        self.store.add_routes(routes, after=number)
+
+    @property
+    def states(self) -> tuple[ReleaseState, ...]:
+        return self.lifecycle.states
+
+    def serving(self) -> set[str]:
+        return {f"{one.line}/{one.release}" for one in self.states if one.clients}
+
+    def details(self) -> dict[str, str]:
+        return {f"{one.line}/{one.release}": one.detail for one in self.states}
+
+    async def until(self, reached: Callable[[], object]) -> None:
+        await self.changes.until(reached)
+
+    async def until_serving(self, *names: str) -> None:
+        await self.until(lambda: self.serving() == set(names))
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A store with ``score-risk/r1``, routed, ``r2`` of it and ``recommend/r1``, and one Triton."""
+    world = World(tmp_path, FakeTriton())
+    world.publish(manifest("score-risk"), manifest("score-risk", "r2"), manifest("recommend"))
+    world.route(score_risk={"r1": 1})
+    yield world
+    await world.lifecycle.stop()
+
+
+async def test_what_is_routed_is_loaded_and_serves(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (state,) = world.states
+    assert state.manifest == manifest("score-risk")
+    assert state.clients == world.tritons
+    assert state.detail == ""
+    assert world.tritons[0].loads == ["score-risk__r1"]
+
+
+async def test_after_start_the_states_are_there_before_anything_is_loaded(world: World) -> None:
+    await world.lifecycle.start()
+    assert world.details() == {"score-risk/r1": "waiting for Triton at triton:8001"}
+    assert world.changes.count == 1
+
+
+async def test_states_are_by_line_and_falling_weight(world: World) -> None:
+    world.route(score_risk={"r2": 0.2, "r1": 0.8}, recommend={"r1": 1})
+    await world.lifecycle.start()
+    assert [(one.line, one.release, one.weight) for one in world.states] == [
+        ("recommend", "r1", 1),
+        ("score-risk", "r1", 0.8),
+        ("score-risk", "r2", 0.2),
+    ]
+
+
+async def test_a_release_that_does_not_fit_says_why_and_the_others_serve(world: World) -> None:
+    world.route(score_risk={"r1": 1}, recommend={"r1": 1})
+    metadata, _ = world.tritons[0].repository["recommend__r1"]
+    del metadata.outputs[0]
+    await world.lifecycle.start()
+    await world.until(lambda: "Triton lacks it" in world.details()["recommend/r1"])
+    await world.until_serving("score-risk/r1")
+    assert world.details()["recommend/r1"] == (
+        "output 'item_ids': the release says BYTES [-1], Triton lacks it"
+    )
+
+
+async def test_a_release_without_a_manifest_says_so_and_the_others_serve(world: World) -> None:
+    world.route(score_risk={"r1": 1}, recommend={"r9": 1})
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    assert world.details()["recommend/r9"] == f"{world.folder} has no release recommend/r9"
+    world.publish(manifest("recommend", "r9"))
+    await world.until_serving("score-risk/r1", "recommend/r9")
+
+
+async def test_a_line_that_nobody_declared_is_not_even_loaded(world: World) -> None:
+    world.publish(manifest("score-risk").model_copy(update={"line": "diagnose-image"}))
+    world.route(score_risk={"r1": 1}, diagnose_image={"r1": 1})
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    assert world.details()["diagnose-image/r1"] == (
+        "line 'diagnose-image' has no declared tensors in this gateway"
+    )
+    assert world.tritons[0].loads == ["score-risk__r1"]
+
+
+async def test_a_variant_that_the_release_lacks_is_not_even_loaded(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeTriton(), variant="fused")
+    world.publish(manifest("score-risk"))
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    assert world.details() == {"score-risk/r1": "it has no variant 'fused', only ensemble"}
+    await world.lifecycle.stop()
+    assert world.tritons[0].loads == []
+
+
+async def test_a_release_that_is_routed_anew_takes_over_when_it_serves(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (triton,) = world.tritons
+    triton.may_load.clear()
+    world.route(score_risk={"r2": 1})
+    await world.until(lambda: len(world.states) == 2)
+    assert world.serving() == {"score-risk/r1"}, "nobody answers while the new one is loaded"
+    triton.may_load.set()
+    await world.until(lambda: len(world.states) == 1)
+    assert world.serving() == {"score-risk/r2"}
+
+
+async def test_a_new_release_that_does_not_fit_leaves_the_old_one_serving(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    del world.tritons[0].repository["score-risk__r2"]
+    world.route(score_risk={"r2": 1})
+    await world.until(lambda: "cannot load it" in world.details().get("score-risk/r2", ""))
+    assert world.serving() == {"score-risk/r1"}
+
+
+async def test_a_new_release_of_no_weight_does_not_push_the_old_one_out(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    world.route(score_risk={"r2": 0})
+    await world.until_serving("score-risk/r1", "score-risk/r2")
+
+
+async def test_what_never_served_is_forgotten_with_its_route(world: World) -> None:
+    world.tritons[0].may_load.clear()
+    world.route(score_risk={"r9": 1})
+    await world.lifecycle.start()
+    world.route(score_risk={"r1": 1})
+    await world.until(lambda: "score-risk/r1" in world.details())
+    assert len(world.states) == 1
+
+
+async def test_a_line_that_is_routed_no_longer_is_gone(world: World) -> None:
+    world.route(score_risk={"r1": 1}, recommend={"r1": 1})
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1", "recommend/r1")
+    world.route(recommend={"r1": 1})
+    await world.until(lambda: len(world.states) == 1)
+    assert world.serving() == {"recommend/r1"}
+
+
+async def test_a_route_file_that_nobody_understands_leaves_what_serves(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (world.folder / "routes" / "000002.yaml").write_text("lines: [")
+    while "The routes cannot be read" not in caplog.text:
+        await world.tritons[0].wait_looks(1)
+    assert world.serving() == {"score-risk/r1"}
+
+
+async def test_routes_that_nobody_understands_at_the_start_are_an_error(world: World) -> None:
+    (world.folder / "routes" / "000002.yaml").write_text("lines: [")
+    with pytest.raises(Unreadable):
+        await world.lifecycle.start()
+
+
+async def test_service_returns_after_triton_was_gone(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (triton,) = world.tritons
+    triton.up = False
+    triton.restart()
+    await world.until_serving()
+    assert world.details() == {"score-risk/r1": "Triton at triton:8001 does not answer"}
+    triton.up = True
+    await world.until_serving("score-risk/r1")
+
+
+async def test_two_tritons_serve_side_by_side_and_one_goes_on_alone(tmp_path: Path) -> None:
+    here, there = FakeTriton(target="a:1"), FakeTriton(target="b:1")
+    world = World(tmp_path, here, there)
+    world.publish(manifest("score-risk"))
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    await world.until(lambda: world.states[0].clients == (here, there))
+    here.up = False
+    await world.until(lambda: world.states[0].clients == (there,))
+    assert world.states[0].detail == ""
+    there.up = False
+    gone = "Triton at a:1 does not answer; Triton at b:1 does not answer"
+    await world.until(lambda: world.details() == {"score-risk/r1": gone})
+    assert not world.states[0].clients
+    await world.lifecycle.stop()
+
+
+async def test_the_same_fault_of_two_tritons_is_told_once(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeTriton(target="a:1"), FakeTriton(target="b:1"))
+    world.publish(manifest("score-risk"))
+    for triton in world.tritons:
+        triton.repository["score-risk__r1"] = served(manifest("score-risk"), max_batch_size=8)
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    fault = "max_batch_size: the API allows 1000 rows, Triton takes 8"
+    await world.until(lambda: world.details() == {"score-risk/r1": fault})
+    await world.lifecycle.stop()
+
+
+async def test_a_look_that_fails_is_logged_and_repeated(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    (triton,) = world.tritons
+    look, failures = triton.is_live, iter([ZeroDivisionError("odd")])
+
+    async def is_live() -> bool:
+        for failure in failures:
+            raise failure
+        return await look()
+
+    triton.is_live = is_live  # type: ignore[method-assign]
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    assert "ZeroDivisionError: odd" in caplog.text
+
+
+async def test_only_changes_are_told(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    told, states = world.changes.count, world.states
+    await world.tritons[0].wait_looks(20)
+    assert world.changes.count == told
+    assert world.states is states
+
+
+async def test_stopping_ends_every_task_and_closes_every_connection(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    await world.lifecycle.stop()
+    assert world.tritons[0].closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}
