@@ -13,7 +13,8 @@ demo: $(READY) ## Build three models, serve them on a real Triton, call every RP
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run the unit, contract (real Triton) and end-to-end tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile tests/unit
+	$(BIN)/pytest tests/contract tests/e2e
 
 check: $(READY) ## Check style, types, layers, protos and generated code
 	$(BIN)/ruff format --check .
