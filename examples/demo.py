@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def must(program: str, *arguments: str, shown: bool = True) -> str:
     return done.stdout
 
 
+@cache
 def folder_of(data: str) -> Path | None:
     """Return where a named data set lies, fetched if need be; ``None`` if it cannot be had."""
     done = run("model-builder", "data", "fetch", data, "--json", shown=False)

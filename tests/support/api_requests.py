@@ -34,11 +34,6 @@ TEXT = HOSTILE | st.text(st.characters(exclude_characters="\0", codec="utf-8"), 
 ID = TEXT.filter(bool)
 
 
-def right_if(careful: bool, strategy: st.SearchStrategy[Faulty[T]]) -> st.SearchStrategy[Faulty[T]]:
-    """Leave out what is faulty: one fault in any of many fields makes a request bad."""
-    return strategy.filter(lambda drawn: not drawn[1]) if careful else strategy
-
-
 def fault(value: T, *paths: str) -> Faulty[T]:
     """A value and the paths at which it must be refused."""
     return value, frozenset(paths)
@@ -48,28 +43,40 @@ def entry(path: str, name: str) -> str:
     return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
 
 
-def text_field(path: str, high: int) -> st.SearchStrategy[Faulty[str]]:
+def text_field(path: str, high: int, careful: bool) -> st.SearchStrategy[Faulty[str]]:
     """A text of at most ``high`` characters, or a faulty one."""
+    right = TEXT.map(fault) | st.just(fault("x" * high))
+    if careful:
+        return right
     return st.one_of(
-        TEXT.map(fault),
-        st.just(fault("x" * high)),
+        right,
         st.just(fault("ü" * (high + 1), path)),
         TEXT.map(lambda text: fault(text + "\0", path)),
     )
 
 
+def count_field(
+    path: str, good: st.SearchStrategy[T], bad: st.SearchStrategy[T], careful: bool
+) -> st.SearchStrategy[Faulty[T]]:
+    """How many are wanted, or a number that may not be asked for."""
+    right = good.map(fault)
+    return right if careful else right | bad.map(lambda number: fault(number, path))
+
+
 @st.composite
-def id_list(draw: st.DrawFn, path: str) -> Faulty[list[str]]:
+def id_list(draw: st.DrawFn, path: str, careful: bool) -> Faulty[list[str]]:
     """A list of item IDs, some of them bad, or far too many."""
-    if draw(st.integers(0, 9)) == 0:
+    if not careful and draw(st.integers(0, 9)) == 0:
         return fault(["x"] * 1001, path)
-    bad = st.sampled_from(["", "x" * 257, "a\0b"])
-    ids = draw(st.lists(ID | st.sampled_from(["m1", "m2", "m3"]) | bad, max_size=6))
+    one = ID | st.sampled_from(["m1", "m2", "m3"])
+    if not careful:
+        one |= st.sampled_from(["", "x" * 257, "a\0b"])
+    ids = draw(st.lists(one, max_size=6))
     wrong = [place for place, item in enumerate(ids) if not 1 <= len(item) <= 256 or "\0" in item]
     return fault(ids, *(f"{path}[{place}]" for place in wrong))
 
 
-def number_of(spec: FeatureSpec, path: str) -> st.SearchStrategy[Faulty[float]]:
+def number_of(spec: FeatureSpec, path: str, careful: bool) -> st.SearchStrategy[Faulty[float]]:
     """A number that a feature takes, or one that it does not."""
     low, high = spec.minimum, spec.maximum
     good: st.SearchStrategy[float] = st.floats(low, high) if low != high else st.just(low or 0.0)
@@ -82,10 +89,12 @@ def number_of(spec: FeatureSpec, path: str) -> st.SearchStrategy[Faulty[float]]:
         bad.append(high + 1 + abs(high))
     else:
         good |= st.floats(width=32, allow_nan=False, allow_infinity=False)
+    if careful:
+        return good.map(fault)
     return good.map(fault) | st.sampled_from(bad).map(lambda value: fault(value, path))
 
 
-def category_of(spec: FeatureSpec, path: str) -> st.SearchStrategy[Faulty[str]]:
+def category_of(spec: FeatureSpec, path: str, careful: bool) -> st.SearchStrategy[Faulty[str]]:
     """A category that a feature takes, or one that it does not."""
     good: st.SearchStrategy[str] = st.sampled_from(spec.categories or ("x",))
     bad: st.SearchStrategy[str] = st.sampled_from(["", "x" * 257, "a\0"])
@@ -93,19 +102,27 @@ def category_of(spec: FeatureSpec, path: str) -> st.SearchStrategy[Faulty[str]]:
         bad |= ID.filter(lambda text: text not in spec.categories)
     else:
         good |= ID
+    if careful:
+        return good.map(fault)
     return good.map(fault) | bad.map(lambda value: fault(value, path))
 
 
-def feature_value(spec: FeatureSpec, path: str) -> st.SearchStrategy[Faulty[FeatureValue]]:
+def feature_value(
+    spec: FeatureSpec, path: str, careful: bool
+) -> st.SearchStrategy[Faulty[FeatureValue]]:
     """The value of a feature: right, wrong, of the wrong kind, or not there."""
     number, category = f"{path}.number", f"{path}.category"
     unset = fault(FeatureValue(), *([path] if spec.missing_rule == "refuse" else []))
     if spec.kind == "number":
-        right = number_of(spec, number).map(lambda f: (FeatureValue(number=f[0]), f[1]))
+        right = number_of(spec, number, careful).map(lambda f: (FeatureValue(number=f[0]), f[1]))
         wrong = ID.map(lambda text: fault(FeatureValue(category=text), category))
     else:
-        right = category_of(spec, category).map(lambda f: (FeatureValue(category=f[0]), f[1]))
+        right = category_of(spec, category, careful).map(
+            lambda f: (FeatureValue(category=f[0]), f[1])
+        )
         wrong = st.floats().map(lambda value: fault(FeatureValue(number=value), number))
+    if careful:
+        return right if unset[1] else right | st.just(unset)
     return st.one_of(right, right, right, wrong, st.just(unset))
 
 
@@ -114,7 +131,7 @@ def named_values(
     draw: st.DrawFn,
     path: str,
     specs: Sequence[FeatureSpec],
-    value_of: Callable[[FeatureSpec, str], st.SearchStrategy[Faulty[Any]]],
+    value_of: Callable[[FeatureSpec, str, bool], st.SearchStrategy[Faulty[Any]]],
     any_value: Any,
     low: int,
     high: int,
@@ -128,8 +145,8 @@ def named_values(
     faults: set[str] = set()
     for spec in specs:
         if draw(st.integers(0, 5)) or (careful and spec.missing_rule == "refuse"):
-            value = value_of(spec, entry(path, spec.name))
-            values[spec.name], found = draw(right_if(careful, value))
+            value = value_of(spec, entry(path, spec.name), careful)
+            values[spec.name], found = draw(value)
             faults |= found
         elif spec.missing_rule == "refuse":
             faults.add(entry(path, spec.name))
@@ -149,16 +166,15 @@ def named_values(
 
 @st.composite
 def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.RecommendRequest]:
-    """A request of the domain ``recommend``; every third is right."""
-    careful = draw(st.integers(0, 2)) == 0
-    only = partial(right_if, careful)
-    request_id, f1 = draw(only(text_field("request_id", 128)))
-    user_id, f2 = draw(only(text_field("user_id", 256)))
-    history, f3 = draw(only(id_list("history_item_ids")))
-    candidates, f4 = draw(only(id_list("candidate_item_ids")))
-    excluded, f5 = draw(only(id_list("excluded_item_ids")))
-    good, bad = st.integers(0, 100), st.sampled_from([-1, 101, 2**31 - 1, -(2**31)])
-    count, f6 = draw(only(good.map(fault) | bad.map(lambda number: fault(number, "item_count"))))
+    """A request of the domain ``recommend``; every second is right."""
+    careful = draw(st.booleans())
+    request_id, f1 = draw(text_field("request_id", 128, careful))
+    user_id, f2 = draw(text_field("user_id", 256, careful))
+    history, f3 = draw(id_list("history_item_ids", careful))
+    candidates, f4 = draw(id_list("candidate_item_ids", careful))
+    excluded, f5 = draw(id_list("excluded_item_ids", careful))
+    bad = st.sampled_from([-1, 101, 2**31 - 1, -(2**31)])
+    count, f6 = draw(count_field("item_count", st.integers(0, 100), bad, careful))
     value = FeatureValue(number=1)
     context, f7 = draw(
         st.just(fault({}))
@@ -175,15 +191,15 @@ def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.Re
 @st.composite
 def diagnose_request(draw: st.DrawFn, release: Manifest) -> Faulty[diagnose.DiagnoseRequest]:
     """A request of the domain ``diagnose`` to a gateway that only serves measurements."""
-    careful = draw(st.integers(0, 2)) == 0
-    request_id, faults = draw(right_if(careful, text_field("request_id", 128)))
+    careful = draw(st.booleans())
+    request_id, faults = draw(text_field("request_id", 128, careful))
     request = diagnose.DiagnoseRequest(request_id=request_id, explain=draw(st.booleans()))
     kinds = ["measurements"] if careful else ["none", "image", "note", *["measurements"] * 5]
     kind = draw(st.sampled_from(kinds))
     if kind == "none":
         faults |= {"evidence"}
     elif kind == "note":
-        note, _ = draw(text_field("note", 20_000))
+        note, _ = draw(text_field("note", 20_000, careful))
         request.note = note
         faults |= {"note"}
     elif kind == "image":
@@ -204,16 +220,15 @@ def diagnose_request(draw: st.DrawFn, release: Manifest) -> Faulty[diagnose.Diag
 
 @st.composite
 def risk_request(draw: st.DrawFn, release: Manifest) -> Faulty[risk.ScoreRiskRequest]:
-    """A request of the domain ``risk``; every third is right."""
-    careful = draw(st.integers(0, 2)) == 0
-    only = partial(right_if, careful)
-    request_id, f1 = draw(only(text_field("request_id", 128)))
+    """A request of the domain ``risk``; every second is right."""
+    careful = draw(st.booleans())
+    request_id, f1 = draw(text_field("request_id", 128, careful))
     value = FeatureValue(number=1)
     features, f2 = draw(
         named_values("features", release.features, feature_value, value, 1, 1000, careful)
     )
-    good, bad = st.none() | st.integers(0, 20), st.sampled_from([-1, 21, 2**31 - 1])
-    count, f3 = draw(only(good.map(fault) | bad.map(lambda number: fault(number, "reason_count"))))
+    bad = st.sampled_from([-1, 21, 2**31 - 1])
+    count, f3 = draw(count_field("reason_count", st.none() | st.integers(0, 20), bad, careful))
     request = risk.ScoreRiskRequest(
         request_id=request_id, features=features, reason_count=count
     )  # fmt: skip
@@ -258,7 +273,7 @@ def get_model_request(draw: st.DrawFn) -> Faulty[model.GetModelRequest]:
     lines = {"recommend": "recommend", "diagnose": "diagnose-measurements", "risk": "score-risk"}
     domain = draw(st.sampled_from([*lines, ""]) | TEXT)
     line = draw(st.sampled_from(["", *lines.values()]) | TEXT)
-    release, faults = draw(st.just(fault("")) | text_field("release", 64))
+    release, faults = draw(st.just(fault("")) | text_field("release", 64, False))
     if domain not in lines:
         faults |= {"domain"}
     if line and line not in ([lines[domain]] if domain in lines else lines.values()):
