@@ -65,7 +65,8 @@ def list_releases(store_url: str, as_json: bool) -> None:
         Console(stderr=True).print(f"There is no release in {store_url}.", highlight=False)
         return
     header = ("release", "weight", "built", "data", "verdict")
-    Console().print(plain_table(header, ([str(row[key]) for key in header] for row in rows)))
+    shown = (row | {"built": str(row["built"])[:16].replace("T", " ")} for row in rows)
+    Console().print(plain_table(header, ([str(row[key]) for key in header] for row in shown)))
 
 
 @releases.command("show")
@@ -94,4 +95,7 @@ def _print(manifest: Manifest) -> None:
 
     console = Console()
     text = model_card(manifest)
-    console.print(Markdown(text) if console.is_terminal else text, markup=False, highlight=False)
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        click.echo(text)  # not wrapped: it is Markdown for another program

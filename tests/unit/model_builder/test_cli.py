@@ -194,7 +194,9 @@ def test_an_empty_store_says_so(invoke) -> None:
 
 def test_shows_a_release(first) -> None:
     line, _ = first
-    assert line("releases", "show", "score-risk/r1").stdout.startswith("# score-risk/r1")
+    shown = line("releases", "show", "score-risk/r1").stdout
+    assert shown.startswith("# score-risk/r1")
+    assert max(map(len, shown.splitlines())) > 80, "a table's rows must stay whole when piped"
     found = json.loads(line("releases", "show", "score-risk/r1", "--json").stdout)
     assert found["release"] == "r1"
     assert found["files"]
