@@ -1,4 +1,4 @@
-"""Reads a log of interactions from a file: csv or parquet with a header, or one user a line."""
+"""Reads a log of interactions: csv, parquet or npz with names, or one user a line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from model_builder import npz
 from model_builder.errors import DataFault, Fault
 from model_builder.recsys.columns import find_columns, find_faults
 
@@ -35,6 +36,8 @@ def read_log(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() in _PARQUET:
             return _parquet(path)
+        if path.suffix.lower() == npz.SUFFIX:
+            return _typed(path.name, npz.read_npz(path))
         header = _first_line(path)
         if path.suffix.lower() in _TABLES or any(mark in header for mark in _SEPARATORS):
             return _table(path, header)
@@ -111,21 +114,26 @@ def _parquet(path: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         found = str(error).splitlines()[0]
         raise DataFault([Fault(path.name, "a Parquet file", found)]) from error
-    places, faults = find_columns(path.name, cells.columns)
+    return _typed(path.name, cells)
+
+
+def _typed(file: str, cells: pl.DataFrame) -> pl.DataFrame:
+    """Take a table that has types already."""
+    places, faults = find_columns(file, cells.columns)
     names = {role: cells.columns[place] for role, place in places.items()}
     for role, name in names.items():
         kind = cells.schema[name]
         texts = kind in (pl.String, pl.Categorical, pl.Enum)
         if role in ("user", "item"):
             if not (texts or kind.is_integer()):
-                faults.append(Fault(path.name, "texts or integers", str(kind), column=name))
+                faults.append(Fault(file, "texts or integers", str(kind), column=name))
         elif not (texts or kind.is_numeric() or (role == "timestamp" and kind.is_temporal())):
-            faults.append(Fault(path.name, "numbers", str(kind), column=name))
+            faults.append(Fault(file, "numbers", str(kind), column=name))
     if faults:
         raise DataFault(faults)
     columns = [_as_text(name, cells.schema[name]).alias(role) for role, name in names.items()]
     row = pl.int_range(1, cells.height + 1, eager=True)
-    return _checked(cells.select(*columns, row=row), path.name, names)
+    return _checked(cells.select(*columns, row=row), file, names)
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from model_builder import npz
 from model_builder.errors import DataFault, Fault
 from model_builder.progress import Progress
 from model_builder.tabular.checking import check_table
 from model_builder.tabular.columns import Layout, Target
 from model_builder.tabular.kinds import guess_columns
 from model_builder.tabular.layouts.known import known_layout
-from model_builder.tabular.reading import RawTable, read_parquet, read_text
+from model_builder.tabular.reading import RawTable, read_frame, read_parquet, read_text
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import target_name
 from model_builder.task import ResolvedData
@@ -61,9 +62,11 @@ def _read(path: Path) -> RawTable:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return read_parquet(path)
+    if suffix == npz.SUFFIX:
+        return read_frame(path.name, npz.read_npz(path))
     if suffix in _TEXT_SUFFIXES:
         return read_text(path)
-    raise DataFault([Fault(path.name, "a .csv or .parquet file", f"'{path.suffix}'")])
+    raise DataFault([Fault(path.name, "a .csv, .parquet or .npz file", f"'{path.suffix}'")])
 
 
 def _file(path: Path) -> Path:

@@ -28,7 +28,7 @@ class RawTable:
     frame: pl.DataFrame
     """Every column a string."""
     lines: npt.NDArray[np.int64]
-    """``(rows,)``, the 1-based line where each row ends; the 1-based row in a Parquet file."""
+    """``(rows,)``, the 1-based line where each row ends; the row, where there are no lines."""
 
     def row(self, index: int) -> int:
         """Return where a person finds row ``index`` in the file."""
@@ -39,22 +39,31 @@ def read_parquet(path: Path) -> RawTable:
     """Read a Parquet file.
 
     Raises:
-        DataFault: If it is none, has no rows, or a column holds neither numbers nor texts.
+        DataFault: If it is none, or :func:`read_frame` refuses it.
     """
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataFault([Fault(path.name, "a Parquet file", str(error).splitlines()[0])]) from error
+    return read_frame(path.name, frame)
+
+
+def read_frame(file: str, frame: pl.DataFrame) -> RawTable:
+    """Take a table that has types already.
+
+    Raises:
+        DataFault: If it has no rows, or a column holds neither numbers nor texts.
+    """
     plain = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
     faults = [
-        Fault(path.name, "numbers or texts", str(kind), column=name)
+        Fault(file, "numbers or texts", str(kind), column=name)
         for name, kind in frame.schema.items()
         if not (kind.is_numeric() or kind in plain)
     ]
     if faults:
         raise DataFault(faults)
     texts = frame.with_columns(pl.all().cast(pl.String))
-    return _raw_table(path.name, texts, np.arange(1, frame.height + 1))
+    return _raw_table(file, texts, np.arange(1, frame.height + 1))
 
 
 def read_text(

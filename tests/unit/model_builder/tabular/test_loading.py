@@ -133,7 +133,7 @@ def test_nothing_beside_the_label_is_a_fault(write, heard):
 
 def test_another_kind_of_file_is_a_fault(write, heard):
     (fault,) = faults(write("a.xlsx", "x"), heard)
-    assert fault.expected == "a .csv or .parquet file"
+    assert fault.expected == "a .csv, .parquet or .npz file"
 
 
 GERMAN_ROW = "A11 6 A34 A43 1169 A65 A75 4 A93 A101 4 A121 67 A143 A152 2 A173 1 A192 A201 {}\n"
