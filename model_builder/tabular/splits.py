@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
+from model_builder.errors import ConfigInvalid
 from model_builder.tabular.table import Classes
 
 Rows = npt.NDArray[np.int64]
@@ -74,14 +75,28 @@ def make_splits(
             split of them would be too small to judge or to calibrate by.
         members: M for a larger table, which gets one validation split of size ``test_share``.
         seed: Of the draw.
+
+    Raises:
+        ConfigInvalid: If a part would hold no row of some class.
     """
     rows = np.arange(len(target))
+    rarest = int(np.bincount(target).min())
+    if rarest * test_share < 1:
+        raise ConfigInvalid(
+            [f"test_share: must give the test a row of each class, at least 1/{rarest} where the "
+             f"rarest has {rarest} rows, got {test_share:g}"]
+        )  # fmt: skip
     development, test = (
         np.sort(part)
         for part in train_test_split(rows, test_size=test_share, stratify=target, random_state=seed)
     )
     cross_validated = len(target) < cross_validate_below
     if cross_validated:
+        rarest = int(np.bincount(target[development]).min())
+        if folds > rarest:
+            raise ConfigInvalid(
+                [f"folds: at most {rarest}, the training rows of the rarest class, got {folds}"]
+            )
         held_out = np.zeros((len(development), folds * repeats), np.bool_)
         for repeat in range(repeats):
             parts = StratifiedKFold(folds, shuffle=True, random_state=seed + repeat)

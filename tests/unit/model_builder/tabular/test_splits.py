@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model_builder.errors import ConfigInvalid
 from model_builder.tabular.splits import make_splits, protocol
 
 TARGET = np.array([0, 0, 1] * 100)
@@ -60,3 +61,15 @@ def test_the_protocol_says_how_it_was_judged():
     assert "5-fold cross-validation of the train rows, 2 times" in protocol(small, 5, 2, 4)
     assert "seed 4" in protocol(large, 5, 2, 4)
     assert "validation rows chose the epoch" in protocol(large, 5, 2, 4)
+
+
+def test_more_folds_than_rows_of_a_class_are_refused():
+    target = np.array([0] * 90 + [1] * 10)
+    with pytest.raises(ConfigInvalid, match=r"folds: at most 8, .* got 9"):
+        make_splits(target, cross_validate_below=1000, **{**OPTIONS, "folds": 9})
+
+
+def test_a_test_without_a_row_of_some_class_is_refused():
+    target = np.array([0] * 90 + [1] * 10)
+    with pytest.raises(ConfigInvalid, match=r"test_share: .* at least 1/10 .* got 0.05"):
+        make_splits(target, cross_validate_below=1000, **{**OPTIONS, "test_share": 0.05})
