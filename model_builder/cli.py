@@ -16,6 +16,7 @@ from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.releases_cli import releases
+from model_builder.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,6 +131,7 @@ def build(
     """
     _check_evidence(task_name, evidence)
     _check_release(release)
+    let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
     console = _console()
     with console.status("starting …"):
