@@ -88,24 +88,30 @@ def folder_of(data: str) -> Path | None:
     return Path(json.loads(done.stdout)["data"][0]["folder"])
 
 
+def warn(text: str) -> None:
+    """Say loudly that data is made up."""
+    console.print(Panel(text, title="GENERATED DATA", border_style="bold red"), soft_wrap=False)
+
+
 def build(model: Model, store: ReleaseStore) -> None:
     """Build a model, unless a release of its line is there."""
-    if any(line == model.line for line, _ in store.releases()):
+    built = [release for line, release in store.releases() if line == model.line]
+    if built:
         console.print(f"[dim]{model.line}: already built, in {STORE}[/]")
+        if store.manifest(model.line, max(built)).data.generated:
+            warn(
+                f"The model of [bold]{model.line}[/] was built on MADE-UP data. Its answers mean "
+                f"nothing. Delete {FOLDER} to build anew, on real data where it can be had."
+            )
         return
     data = model.data
     if folder_of(data) is None:
         data = model.stand_in
-        console.print(
-            Panel(
-                f"The data set [bold]{model.data}[/] cannot be had on this machine: neither in "
-                "TRIDENT_DATA_DIR, nor in the cache, nor from its source.\n"
-                f"[bold]The model is built on MADE-UP data instead ({data}).[/] "
-                "Its answers mean nothing; its manifest says so.",
-                title="GENERATED DATA",
-                border_style="bold red",
-            ),
-            soft_wrap=False,
+        warn(
+            f"The data set [bold]{model.data}[/] cannot be had on this machine: neither in "
+            "TRIDENT_DATA_DIR, nor in the cache, nor from its source.\n"
+            f"[bold]The model is built on MADE-UP data instead ({data}).[/] "
+            "Its answers mean nothing; its manifest says so."
         )
     must("model-builder", "build", model.task, "--data", data, "--store", str(STORE), "--json")
 
@@ -225,7 +231,7 @@ def main() -> None:
     console.print(
         f"Done in {time.monotonic() - started:.0f} s. Serve the same models yourself:\n"
         f"  [bold]{BIN / 'gateway'} serve --embedded --store {STORE}[/]\n"
-        f"and look at any call's trace with [bold]gateway trace show --last[/]."
+        f"and look at any call's trace: [bold]gateway trace show --last --file {TRACES}[/]"
     )
 
 

@@ -72,7 +72,7 @@ def recommend(
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
 @click.option("--measurements", multiple=True, metavar="FILE.json|NAME=VALUE",
               help="An object of names and numbers, or one measurement; repeatable.")  # fmt: skip
-@click.option("--example", is_flag=True, help="Send a typical patient, made from the schema.")
+@click.option("--example", is_flag=True, help="Send an example, made from the schema.")
 @click.option("--explain", is_flag=True, help="Say what speaks for the first finding.")
 @connected
 def diagnose(
@@ -112,7 +112,7 @@ def diagnose(
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
 @click.option("--features", "files", multiple=True, metavar="FILE.json|NAME=VALUE",
               help="An object of names and values, or one feature; repeatable.")  # fmt: skip
-@click.option("--example", is_flag=True, help="Send a typical applicant, made from the schema.")
+@click.option("--example", is_flag=True, help="Send an example, made from the schema.")
 @click.option("--reasons", type=int, metavar="N", help="Reasons wanted; by default 4.")
 @connected
 def score_risk(

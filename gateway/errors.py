@@ -69,9 +69,10 @@ class ModelNotFound(GatewayError):
     code = code_pb2.NOT_FOUND
     reason = error_reason_pb2.ERROR_REASON_MODEL_NOT_FOUND
 
-    def __init__(self, line: str, release: str) -> None:
+    def __init__(self, line: str, release: str = "") -> None:
+        named = f" '{release}'" if release else ""
         super().__init__(
-            f"No release '{release}' of '{line}' is routed.", {"line": line, "release": release}
+            f"No release{named} of '{line}' is routed.", {"line": line, "release": release}
         )
 
 

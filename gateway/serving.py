@@ -109,7 +109,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
             triton.start()
         announcer.introduce(
             address=_address(settings.listen, server.port),
-            store=settings.store,
+            store=_place(settings.store),
             triton=", ".join(targets) + (" (embedded)" if triton else ""),
             traces=_traces(settings),
         )
@@ -203,6 +203,11 @@ async def _first(*awaitables: Awaitable[object]) -> None:
 
 def _address(listen: str, port: int) -> str:
     return f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _place(store: str) -> str:
+    """Return where a store is; a folder whole, since it depends on where this was started."""
+    return store if "://" in store else str(Path(store).resolve())
 
 
 def _traces(settings: Settings) -> str:

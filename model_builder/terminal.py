@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,9 +14,11 @@ from model_builder.progress import Stage
 from model_builder.report import metric_names, metric_text
 from triton_models.release import Manifest
 
+_TOLD_EVERY_S = 15.0
+
 
 class TerminalProgress:
-    """Bars on a terminal; elsewhere one plain line for each stage that ended."""
+    """Bars on a terminal; elsewhere a plain line for each stage that ended, or takes long."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,12 +48,9 @@ class TerminalProgress:
 
     @contextmanager
     def _line(self, name: str, total: int | None) -> Iterator[Stage]:
-        stage = _Count()
-        started = time.monotonic()
+        stage = _Count(name, total, self.say)
         yield stage
-        steps = f", {stage.steps} of {total}" if total else ""
-        note = f", {stage.note}" if stage.note else ""
-        self.say(f"{name}: {time.monotonic() - started:.1f} s{steps}{note}")
+        stage.tell()
 
 
 class _Bar:
@@ -70,13 +69,25 @@ class _Bar:
 
 
 class _Count:
-    def __init__(self) -> None:
-        self.steps = 0
-        self.note = ""
+    def __init__(self, name: str, total: int | None, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._total = total
+        self._say = say
+        self._steps = 0
+        self._note = ""
+        self._started = self._told = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self.steps += steps
-        self.note = note or self.note
+        self._steps += steps
+        self._note = note or self._note
+        if time.monotonic() - self._told >= _TOLD_EVERY_S:
+            self.tell("so far ")
+
+    def tell(self, when: str = "") -> None:
+        self._told = time.monotonic()
+        steps = f", {self._steps} of {self._total}" if self._total else ""
+        note = f", {self._note}" if self._note else ""
+        self._say(f"{self._name}: {when}{self._told - self._started:.1f} s{steps}{note}")
 
 
 def _bars(console: Console) -> Progress:

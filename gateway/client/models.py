@@ -67,16 +67,20 @@ def _print_metrics(console: Console, model: model_pb.Model) -> None:
 
 def _print_features(console: Console, model: model_pb.Model) -> None:
     table = new_table("feature", "unit", "accepted", "if missing", "if unknown", "meaning")
+    for column in table.columns[:3]:  # what a caller types is never cut
+        column.overflow = "fold"
+    table.columns[0].no_wrap = True
     for feature in model.features:
-        cells = (feature.name, feature.unit, _accepted(feature), _rule(feature.missing_rule),
-                 _rule(feature.unknown_rule), feature.description)  # fmt: skip
-        table.add_row(*(Text(plain(cell)) for cell in cells))
+        rules = (_rule(feature.missing_rule), _rule(feature.unknown_rule))
+        cells = (plain(feature.name), plain(feature.unit), _accepted(feature), *rules,
+                 plain(feature.description))  # fmt: skip
+        table.add_row(*map(Text, cells))
     console.print(table)
 
 
 def _accepted(feature: model_pb.Feature) -> str:
     if feature.kind == model_pb.FEATURE_KIND_CATEGORY:
-        return ", ".join(feature.categories)
+        return "\n".join(map(plain, feature.categories))  # they may hold commas
     if feature.codes:
         return ", ".join(map(number, feature.codes))
     if not feature.HasField("minimum") and not feature.HasField("maximum"):

@@ -44,7 +44,7 @@ class ModelServicer:
         for state in self._states(request.domain):
             if request.line in ("", state.line) and request.release in ("", state.release):
                 return pb.GetModelResponse(model=_model(state, features=True))
-        raise ModelNotFound(request.line or request.domain, request.release or "any")
+        raise ModelNotFound(request.line or request.domain, request.release)
 
     def _states(self, domain: str | None) -> list[RouteState]:
         """Return the routes of a domain, or all; by domain, line and falling weight."""

@@ -196,7 +196,7 @@ def test_models_lists_what_is_served_and_why_something_is_not(traces: Path) -> N
 def test_models_of_a_domain_shows_its_schema_and_metrics(called: Call) -> None:
     result = called("models", "--domain", "risk")
     assert result.exit_code == 0, result.output
-    for shown in ("score-risk/r1", "18 to 90", "years", "own, rent, free", "1, 2, 3", "refuse",
+    for shown in ("score-risk/r1", "18 to 90", "years", "own", "rent", "free", "1, 2, 3", "refuse",
                   "0.7000 – 0.9000", "A from 700"):  # fmt: skip
         assert shown in result.stdout
     assert json.loads(called("models", "--domain", "risk", "--json").stdout)["model"]["features"]

@@ -138,7 +138,7 @@ async def test_people_are_told_where_everything_is() -> None:
     assert gateway == "Gateway"
     assert int(address.removeprefix("127.0.0.1:")) > 0
     assert others == [
-        ["Releases", "store"],
+        ["Releases", str(Path("store").resolve())],
         ["Triton", NO_TRITON],
         ["Traces", "t.jsonl, 127.0.0.1:4317"],
     ]

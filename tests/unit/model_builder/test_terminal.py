@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -75,3 +76,13 @@ def test_silence_shows_nothing(capsys) -> None:
         stage.advance(1, "loss")
     progress.say("text")
     assert capsys.readouterr() == ("", "")
+
+
+def test_elsewhere_a_stage_that_takes_long_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress, file = progress_on(terminal=False)
+    monkeypatch.setattr("model_builder.terminal._TOLD_EVERY_S", 0.0)
+    with progress.stage("train", 3) as stage:
+        stage.advance(2, "epoch 1")
+    assert re.match(r"train: so far \d+\.\d s, 2 of 3, epoch 1\ntrain: \d", file.getvalue())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model_builder.evaluation.bootstrap import interval, mean_interval
-from model_builder.evaluation.metrics import auc
+from model_builder.evaluation.metrics import auc, ece
 
 
 def test_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
@@ -43,3 +43,13 @@ def test_resamples_with_one_class_are_left_out() -> None:
 def test_refuses_arrays_of_different_length() -> None:
     with pytest.raises(ValueError, match=r"expected 3 rows in every array, found \[2, 3\]"):
         interval(auc, np.zeros(3), np.zeros(2))
+
+
+def test_a_measure_that_resampling_moves_lies_in_its_interval() -> None:
+    draws = np.random.default_rng(0)
+    probabilities = draws.uniform(size=200)
+    target = (draws.uniform(size=200) < probabilities).astype(np.int64)
+    found = interval(ece, target, probabilities)
+    moved = [ece(target[rows], probabilities[rows]) for rows in draws.integers(0, 200, (300, 200))]
+    assert np.quantile(moved, 0.025) > found.value, "or this shows nothing"
+    assert found.low < found.value <= found.high
