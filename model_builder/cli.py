@@ -218,7 +218,8 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
     else:
         lines.append(
             f"Another release answers the calls of '{manifest.line}': the route file with the "
-            f"highest number in {store_url}/routes decides, and was left as it is."
+            f"highest number in {store_url}/routes decides, and was left as it is "
+            "(docs/architecture.md shows one)."
         )
     return lines
 

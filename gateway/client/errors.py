@@ -35,10 +35,13 @@ def _lines(target: str, deadline_s: float, error: Any) -> Iterator[str]:
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad_request = error_details_pb2.BadRequest()
             detail.Unpack(bad_request)
-            rest.extend(
-                f"  {plain(one.field) or 'request'}: {plain(one.description)}"
-                for one in bad_request.field_violations
-            )
+            violations = bad_request.field_violations
+            # The message of the status says the first; with others it is only the beginning.
+            if len(violations) != 1 or status.message.find(violations[0].description) < 0:
+                rest.extend(
+                    f"  {plain(one.field) or 'request'}: {plain(one.description)}"
+                    for one in violations
+                )
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)

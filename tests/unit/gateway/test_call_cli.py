@@ -166,6 +166,12 @@ def test_every_violation_is_a_line(called: Call) -> None:
     ]
 
 
+def test_a_single_violation_is_said_once(called: Call) -> None:
+    result = called("score-risk", "age=40", "housing=own", "nonsense=1")
+    assert result.exit_code == 1
+    assert result.stderr.count('features["nonsense"]') == 1
+
+
 def test_a_line_that_does_not_serve_says_when_to_try_again(traces: Path) -> None:
     runner = FakeRunner()
     runner.states = [route(manifest("recommend"), serving=False, detail="Triton is away")]
@@ -209,7 +215,7 @@ def test_models_of_a_domain_shows_its_schema_and_metrics(called: Call) -> None:
         (("models", "--domain", "diagnose", "--line", "score-risk"), "INVALID_ARGUMENT"),
         (("diagnose", "mean radius=wide"), "measurement 'mean radius': 'wide' is no number"),
         (("score-risk", "nowhere.json"), "'nowhere.json' is neither a file nor name=value"),
-        (("recommend", "--count", "101"), "  item_count: must be in [0, 100], got 101"),
+        (("recommend", "--count", "101"), "item_count: must be in [0, 100], got 101"),
     ],
 )
 def test_what_cannot_be_is_said_with_exit_code_1(
