@@ -7,18 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gateway.domains.domain import Answer, Tensors, check_answer
+from gateway.domains.domain import Answer, check_answer
 from gateway.domains.features import (
     FeatureMap,
     check_features,
     check_values,
-    features_to_tensors,
+    checked_row,
     input_notes,
 )
+from gateway.domains.features import rows_to_tensors as rows_to_tensors
+from gateway.domains.plans import FEATURE_PLANS, Row
 from gateway.domains.validation import (
     MAX_REQUEST_ID_LENGTH,
     Violations,
     check_text,
+    plain_name,
     shown,
 )
 from trident.common.v1 import input_note_pb2
@@ -52,6 +55,11 @@ _MOSTLY_IMPUTED = 0.5
 """With more of the measurements missing, the answer says little about the patient."""
 
 
+def line(request: DiagnoseRequest) -> str | None:
+    """Return the line of the evidence."""
+    return EVIDENCE_LINES.get(request.WhichOneof("evidence") or "")
+
+
 def check(request: DiagnoseRequest, violations: Violations) -> str | None:
     """Check the fields whose limits are in the proto; the evidence decides the line."""
     check_text(violations, "request_id", request.request_id, 0, MAX_REQUEST_ID_LENGTH)
@@ -78,9 +86,21 @@ def check_schema(request: DiagnoseRequest, manifest: Manifest, violations: Viola
     check_features(violations, MEASUREMENTS, dict(request.measurements.values), manifest)
 
 
-def requests_to_tensors(requests: Sequence[DiagnoseRequest], manifest: Manifest) -> Tensors:
-    """Return ``numbers``: ``(B, N)`` float32, raw units, NaN is missing."""
-    return features_to_tensors([request.measurements.values for request in requests], manifest)
+def read(request: DiagnoseRequest, manifest: Manifest) -> Row | None:
+    """Return the row of measurements that are plainly valid."""
+    if not plain_name(request.request_id, MAX_REQUEST_ID_LENGTH):
+        return None
+    return FEATURE_PLANS.of(manifest).read_numbers(request.measurements.values)
+
+
+def row(request: DiagnoseRequest, manifest: Manifest) -> Row:
+    """Return the row of checked measurements."""
+    return checked_row(request.measurements.values, manifest)
+
+
+def width(row: Row) -> int:
+    """Return 0: all rows are as wide."""
+    return 0
 
 
 def wanted_outputs(requests: Sequence[DiagnoseRequest]) -> tuple[str, ...]:
@@ -97,24 +117,25 @@ def tensors_to_responses(
     sizes = {"B": len(requests), "F": len(manifest.features), "K": len(manifest.labels)}
     check_answer(answer, wanted_outputs(requests), manifest, sizes)
     probabilities = answer["probabilities"]
+    orders = np.argsort(-probabilities, axis=1, kind="stable").tolist()
+    noted = answer["input_rules"].any(axis=1).tolist()
+    labels = manifest.labels
     responses = []
-    for row, request in enumerate(requests):
-        order = np.argsort(-probabilities[row], kind="stable")
-        notes = input_notes(answer["input_rules"][row], manifest)
-        reasons = _review_reasons(float(probabilities[row, order[0]]), notes, manifest)
+    for place, (request, order, values) in enumerate(
+        zip(requests, orders, probabilities.tolist(), strict=True)
+    ):
+        notes = input_notes(answer["input_rules"][place], manifest) if noted[place] else []
+        reasons = _review_reasons(values[order[0]], notes, manifest)
         response = DiagnoseResponse(
-            findings=[
-                Finding(label=manifest.labels[k], probability=float(probabilities[row, k]))
-                for k in order
-            ],
+            findings=[Finding(label=labels[k], probability=values[k]) for k in order],
             needs_review=bool(reasons),
             review_reasons=reasons,
             input_notes=notes,
             model=served_by,
         )
         if request.explain:
-            top = int(order[0])
-            explanation = _explanation(answer["contributions"][row, :, top], top, manifest)
+            top = order[0]
+            explanation = _explanation(answer["contributions"][place, :, top], top, manifest)
             response.explanation.CopyFrom(explanation)
         responses.append(response)
     return responses

@@ -24,6 +24,10 @@ ResponseT = TypeVar("ResponseT")
 class Domain(Protocol[RequestT, ResponseT]):
     """One domain; the modules ``recommend``, ``diagnose`` and ``risk`` are its instances."""
 
+    def line(self, request: RequestT) -> str | None:
+        """Return the line that answers, or ``None`` if the request does not even say that."""
+        ...
+
     def check(self, request: RequestT, violations: Violations) -> str | None:
         """Check what does not depend on a release; return the line that answers.
 
@@ -39,8 +43,24 @@ class Domain(Protocol[RequestT, ResponseT]):
         """Check what the release decides: names, kinds, ranges."""
         ...
 
-    def requests_to_tensors(self, requests: Sequence[RequestT], manifest: Manifest) -> Tensors:
-        """Return the inputs of the release for checked requests, one row each."""
+    def read(self, request: RequestT, manifest: Manifest) -> Any | None:
+        """Return the row of a request that is plainly valid for a release.
+
+        ``None`` if it must be checked, with :meth:`check` and :meth:`check_schema`: it may be
+        valid all the same. This is the way of nearly all requests, and must be fast.
+        """
+        ...
+
+    def row(self, request: RequestT, manifest: Manifest) -> Any:
+        """Return the row of a request that was checked."""
+        ...
+
+    def width(self, row: Any) -> int:
+        """Return how wide a row makes the tensors of its batch: rows of a like go together."""
+        ...
+
+    def rows_to_tensors(self, rows: Sequence[Any], manifest: Manifest) -> Tensors:
+        """Return the inputs of the release, one row each."""
         ...
 
     def wanted_outputs(self, requests: Sequence[RequestT]) -> tuple[str, ...]:
@@ -52,6 +72,18 @@ class Domain(Protocol[RequestT, ResponseT]):
     ) -> list[ResponseT]:
         """Return one response for each row of the answer."""
         ...
+
+
+def requests_to_tensors(domain: Any, requests: Sequence[Any], manifest: Manifest) -> Tensors:
+    """Return the inputs of a release for checked requests of a domain, one row each."""
+    return domain.rows_to_tensors(  # type: ignore[no-any-return]
+        [domain.row(request, manifest) for request in requests], manifest
+    )
+
+
+_OUTPUTS = {
+    line: {spec.name: spec for spec in signature.outputs} for line, signature in SIGNATURES.items()
+}
 
 
 def check_answer(
@@ -70,7 +102,7 @@ def check_answer(
         ModelContractBroken: If an output is missing, has another type or shape, or holds a number
             that is not finite.
     """
-    specs = {spec.name: spec for spec in SIGNATURES[manifest.line].outputs}
+    specs = _OUTPUTS[manifest.line]
     known = dict(sizes)
     for name in names:
         tensor, spec = answer.get(name), specs[name]

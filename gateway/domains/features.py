@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gateway.domains.plans import FEATURE_PLANS, Row
 from gateway.domains.validation import (
     MAX_ID_LENGTH,
     Violations,
@@ -115,33 +116,33 @@ def check_features(
             violations.add(where.of(spec.name), "is required, got nothing")
 
 
-def features_to_tensors(
-    rows: Sequence[Mapping[str, Value]], manifest: Manifest
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the tensors of checked features, one row each.
+def checked_row(values: Mapping[str, Value], manifest: Manifest) -> Row:
+    """Return the row of checked features by name; what is missing may be left out."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, float | int)}
+    categories = [b""] * len(manifest.category_places)
+    for name, value in values.items():
+        if isinstance(value, str):
+            categories[manifest.category_places[name]] = value.encode()
+    return FEATURE_PLANS.of(manifest).pack(numbers), tuple(categories)
+
+
+def rows_to_tensors(rows: Sequence[Row], manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of rows.
 
     Args:
-        rows: Checked values by name; what is missing may be left out.
+        rows: One for each request.
         manifest: Has the schema.
 
     Returns:
         ``numbers``: ``(B, N)`` float32, raw units, NaN is missing; only if the schema has numbers.
         ``categories``: ``(B, S)`` object of bytes, ``b""`` is missing; only if it has categories.
     """
-    number_places, category_places = manifest.number_places, manifest.category_places
-    numbers = np.full((len(rows), len(number_places)), np.nan, np.float32)
-    categories = np.full((len(rows), len(category_places)), b"", np.object_)
-    for number, row in enumerate(rows):
-        for name, value in row.items():
-            if isinstance(value, str):
-                categories[number, category_places[name]] = value.encode()
-            elif value is not None:
-                numbers[number, number_places[name]] = value
     tensors: dict[str, npt.NDArray[Any]] = {}
-    if number_places:
-        tensors["numbers"] = numbers
-    if category_places:
-        tensors["categories"] = categories
+    if manifest.number_places:
+        raw = b"".join([numbers for numbers, _ in rows])
+        tensors["numbers"] = np.frombuffer(raw, "<f4").reshape(len(rows), -1)
+    if manifest.category_places:
+        tensors["categories"] = np.array([categories for _, categories in rows], np.object_)
     return tensors
 
 

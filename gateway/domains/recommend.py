@@ -12,9 +12,10 @@ from gateway.domains.features import (
     FeatureMap,
     check_features,
     check_values,
-    features_to_tensors,
+    checked_row,
     plain,
 )
+from gateway.domains.features import rows_to_tensors as rows_of_features
 from gateway.domains.validation import (
     MAX_ID_LENGTH,
     MAX_REQUEST_ID_LENGTH,
@@ -22,6 +23,8 @@ from gateway.domains.validation import (
     check_ids,
     check_range,
     check_text,
+    plain_ids,
+    plain_name,
 )
 from trident.common.v1.served_by_pb2 import ServedBy
 from trident.recommend.v1.recommend_service_pb2 import (
@@ -37,6 +40,11 @@ MAX_IDS = 1000
 CONTEXT = FeatureMap("context", 0, 100)
 
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
+
+
+def line(request: RecommendRequest) -> str:
+    """Return the one line of this domain."""
+    return RECOMMEND.line
 
 
 def check(request: RecommendRequest, violations: Violations) -> str:
@@ -61,7 +69,35 @@ def check_schema(request: RecommendRequest, manifest: Manifest, violations: Viol
     check_features(violations, CONTEXT, plain(request.context), manifest)
 
 
-def requests_to_tensors(requests: Sequence[RecommendRequest], manifest: Manifest) -> Tensors:
+def read(request: RecommendRequest, manifest: Manifest) -> RecommendRequest | None:
+    """Return the request itself if it is plainly valid."""
+    plain_request = (
+        not request.context
+        and not manifest.features
+        and 0 <= request.item_count <= MAX_ITEMS
+        and plain_name(request.request_id, MAX_REQUEST_ID_LENGTH)
+        and plain_name(request.user_id, MAX_ID_LENGTH)
+        and plain_ids(request.history_item_ids, MAX_IDS)
+        and plain_ids(request.candidate_item_ids, MAX_IDS)
+        and plain_ids(request.excluded_item_ids, MAX_IDS)
+    )
+    return request if plain_request else None
+
+
+def row(request: RecommendRequest, manifest: Manifest) -> RecommendRequest:
+    """Return the request itself."""
+    return request
+
+
+def width(row: RecommendRequest) -> int:
+    """Return the power of four that holds the longest list: shorter ones are padded to it."""
+    longest = max(
+        len(row.history_item_ids), len(row.candidate_item_ids), len(row.excluded_item_ids)
+    )
+    return max(longest - 1, 0).bit_length() // 2
+
+
+def rows_to_tensors(rows: Sequence[RecommendRequest], manifest: Manifest) -> Tensors:
     """Return the inputs, padded on the right with ``b""`` to the longest of the batch.
 
     Returns:
@@ -71,14 +107,15 @@ def requests_to_tensors(requests: Sequence[RecommendRequest], manifest: Manifest
         And the tensors of the context, if the release takes one.
     """
     tensors: Tensors = {
-        "history_item_ids": _padded([request.history_item_ids for request in requests]),
-        "candidate_item_ids": _padded([request.candidate_item_ids for request in requests]),
-        "excluded_item_ids": _padded([request.excluded_item_ids for request in requests]),
-        "history_allowed": np.array([[request.history_allowed] for request in requests], np.bool_),
-        "item_count": np.array([[_item_count(request)] for request in requests], np.int32),
+        "history_item_ids": _padded([row.history_item_ids for row in rows]),
+        "candidate_item_ids": _padded([row.candidate_item_ids for row in rows]),
+        "excluded_item_ids": _padded([row.excluded_item_ids for row in rows]),
+        "history_allowed": np.array([[row.history_allowed] for row in rows], np.bool_),
+        "item_count": np.array([[_item_count(row)] for row in rows], np.int32),
     }
     if manifest.features:
-        tensors |= features_to_tensors([plain(request.context) for request in requests], manifest)
+        contexts = [checked_row(plain(row.context), manifest) for row in rows]
+        tensors |= rows_of_features(contexts, manifest)
     return tensors
 
 

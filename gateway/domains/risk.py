@@ -7,21 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gateway.domains.domain import Answer, Tensors, check_answer
+from gateway.domains.domain import Answer, check_answer
 from gateway.domains.features import (
     FeatureMap,
     Value,
     check_features,
     check_values,
-    features_to_tensors,
+    checked_row,
     input_notes,
     plain,
 )
+from gateway.domains.features import rows_to_tensors as rows_to_tensors
+from gateway.domains.plans import FEATURE_PLANS, Row
 from gateway.domains.validation import (
     MAX_REQUEST_ID_LENGTH,
     Violations,
     check_range,
     check_text,
+    plain_name,
 )
 from trident.common.v1.served_by_pb2 import ServedBy
 from trident.risk.v1.risk_service_pb2 import Reason, ScoreRiskRequest, ScoreRiskResponse
@@ -31,6 +34,11 @@ from triton_models.signatures import SCORE_RISK
 FEATURES = FeatureMap("features", 1, 1000)
 MAX_REASONS = 20
 DEFAULT_REASONS = 4
+
+
+def line(request: ScoreRiskRequest) -> str:
+    """Return the one line of this domain."""
+    return SCORE_RISK.line
 
 
 def check(request: ScoreRiskRequest, violations: Violations) -> str:
@@ -52,14 +60,25 @@ def check_schema(request: ScoreRiskRequest, manifest: Manifest, violations: Viol
     check_features(violations, FEATURES, plain(request.features), manifest)
 
 
-def requests_to_tensors(requests: Sequence[ScoreRiskRequest], manifest: Manifest) -> Tensors:
-    """Return the features of the requests.
+def read(request: ScoreRiskRequest, manifest: Manifest) -> Row | None:
+    """Return the row of features that are plainly valid."""
+    if (
+        not plain_name(request.request_id, MAX_REQUEST_ID_LENGTH)
+        or not 0 <= request.reason_count <= MAX_REASONS
+        or len(request.features) > FEATURES.high
+    ):
+        return None
+    return FEATURE_PLANS.of(manifest).read_values(request.features)
 
-    Returns:
-        ``numbers``: ``(B, N)`` float32, raw units, NaN is missing. ``categories``: ``(B, S)``
-        object of bytes, ``b""`` is missing. Each only if the schema has such features.
-    """
-    return features_to_tensors([plain(request.features) for request in requests], manifest)
+
+def row(request: ScoreRiskRequest, manifest: Manifest) -> Row:
+    """Return the row of checked features."""
+    return checked_row(plain(request.features), manifest)
+
+
+def width(row: Row) -> int:
+    """Return 0: all rows are as wide."""
+    return 0
 
 
 def wanted_outputs(requests: Sequence[ScoreRiskRequest]) -> tuple[str, ...]:
@@ -75,18 +94,27 @@ def tensors_to_responses(
     """Return probability, score, band and the reasons that raised the risk."""
     sizes = {"B": len(requests), "F": len(manifest.features)}
     check_answer(answer, wanted_outputs(requests), manifest, sizes)
+    noted = answer["input_rules"].any(axis=1).tolist()
     responses = []
-    for row, request in enumerate(requests):
+    for place, (request, probability, score) in enumerate(
+        zip(
+            requests,
+            answer["default_probability"][:, 0].tolist(),
+            answer["score"][:, 0].tolist(),
+            strict=True,
+        )
+    ):
         count = _reason_count(request)
-        score = float(answer["score"][row, 0])
-        reasons = _reasons(answer["contributions"][row], request, manifest) if count else []
+        notes = input_notes(answer["input_rules"][place], manifest) if noted[place] else []
         responses.append(
             ScoreRiskResponse(
-                default_probability=float(answer["default_probability"][row, 0]),
+                default_probability=probability,
                 score=score,
                 band=_band(score, manifest),
-                reasons=reasons[:count],
-                input_notes=input_notes(answer["input_rules"][row], manifest),
+                reasons=_reasons(answer["contributions"][place], request, count, manifest)
+                if count
+                else (),
+                input_notes=notes,
                 model=served_by,
             )
         )
@@ -105,25 +133,30 @@ def _band(score: float, manifest: Manifest) -> str:
 
 
 def _reasons(
-    contributions: npt.NDArray[np.float32], request: ScoreRiskRequest, manifest: Manifest
+    contributions: npt.NDArray[np.float32],
+    request: ScoreRiskRequest,
+    count: int,
+    manifest: Manifest,
 ) -> list[Reason]:
-    """Return the features that raised the risk, worst first.
+    """Return the features that raised the risk, worst first, at most ``count``.
 
     Args:
         contributions: ``(F,)`` float32, in log-odds of default, in the order of the schema.
         request: Has the values.
+        count: Reasons wanted.
         manifest: Has the schema with its plain words.
     """
     values = plain(request.features)
-    worst = np.argsort(-contributions, kind="stable")
+    worst = np.argsort(-contributions, kind="stable")[:count].tolist()
+    shares = contributions.tolist()
     return [
         Reason(
             feature=manifest.features[f].name,
-            contribution=float(contributions[f]),
+            contribution=shares[f],
             text=_reason_text(manifest.features[f], values),
         )
         for f in worst
-        if contributions[f] > 0
+        if shares[f] > 0
     ]
 
 

@@ -43,6 +43,21 @@ class Violations:
             raise InvalidRequest(self.found)
 
 
+def plain_name(text: str, high: int) -> bool:
+    """Return whether a text of at most ``high`` characters is as :func:`check_text` wants it."""
+    return not text or (len(text) <= high and "\0" not in text)
+
+
+def plain_ids(ids: Sequence[str], high: int) -> bool:
+    """Return whether :func:`check_ids` has nothing to say; much faster."""
+    if not ids:
+        return True
+    if len(ids) > high:
+        return False
+    lengths = list(map(len, ids))
+    return min(lengths) > 0 and max(lengths) <= MAX_ID_LENGTH and "\0" not in "".join(ids)
+
+
 def shown(value: object) -> str:
     """Return a value as it stands in a message: quoted, and cut where it is long."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

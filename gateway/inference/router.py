@@ -21,10 +21,9 @@ def choose(line: str, key: str, routes: Sequence[RouteState]) -> ServedRelease:
     Raises:
         ModelUnavailable: If none serves.
     """
-    of_line = [route for route in routes if route.line == line]
-    serving = [(r.served, r.weight) for r in of_line if r.serving and r.served and r.weight > 0]
+    serving = _serving(line, routes)
     if not serving:
-        raise ModelUnavailable(line, _why(of_line))
+        raise ModelUnavailable(line, _why([route for route in routes if route.line == line]))
     if len(serving) == 1:
         return serving[0][0]
     place = _place(line, key) * sum(weight for _, weight in serving)
@@ -33,6 +32,20 @@ def choose(line: str, key: str, routes: Sequence[RouteState]) -> ServedRelease:
         if place < 0:
             return release
     return serving[-1][0]
+
+
+def only(line: str, routes: Sequence[RouteState]) -> ServedRelease | None:
+    """Return the release that answers for every key, if there is just one."""
+    serving = _serving(line, routes)
+    return serving[0][0] if len(serving) == 1 else None
+
+
+def _serving(line: str, routes: Sequence[RouteState]) -> list[tuple[ServedRelease, float]]:
+    return [
+        (route.served, route.weight)
+        for route in routes
+        if route.line == line and route.serving and route.served and route.weight > 0
+    ]
 
 
 def _place(line: str, key: str) -> float:

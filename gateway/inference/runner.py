@@ -55,6 +55,10 @@ class RouteState:
 class ModelRunner(Protocol):
     """Runs the releases that are routed."""
 
+    def find(self, line: str, key: str) -> ServedRelease | None:
+        """Return what :meth:`choose` would, or ``None`` where that would raise."""
+        ...
+
     def choose(self, line: str, key: str) -> ServedRelease:
         """Return the release that answers for ``key`` (sticky: the same key, the same release).
 

@@ -55,15 +55,30 @@ class TritonRunner:
         self._seen: tuple[ReleaseState, ...] | None = None
         self._routes: list[RouteState] = []
         self._clients: Mapping[tuple[str, str], tuple[TritonClient, ...]] = {}
+        self._only: dict[str, ServedRelease | None] = {}
 
     def routes(self) -> Sequence[RouteState]:
         """Return every routed release, by line and falling weight."""
         states = self._lifecycle.states
         if states is not self._seen:
+            self._only = {}
             self._routes = [_route(state) for state in states]
             self._clients = {(state.line, state.release): state.clients for state in states}
             self._seen = states
         return self._routes
+
+    def find(self, line: str, key: str) -> ServedRelease | None:
+        """Return the release that answers for a key, if one does."""
+        routes = self.routes()
+        if line not in self._only:
+            self._only[line] = router.only(line, routes)
+        only = self._only[line]
+        if only is not None:
+            return only
+        try:
+            return router.choose(line, key, routes)
+        except ModelUnavailable:
+            return None
 
     def choose(self, line: str, key: str) -> ServedRelease:
         """Return the release that answers for a key."""
@@ -82,7 +97,7 @@ class TritonRunner:
         line = release.line
         end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
-        with trace.stage("queue"):
+        with trace.stage("admission"):
             await admission.enter(end - time.monotonic())
         try:
             client = self._least_busy(release)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from urllib.parse import unquote
 
 from google.rpc import code_pb2
@@ -46,6 +46,8 @@ class SampledCall:
         peer: The client's address, as gRPC writes it.
     """
 
+    sampled = True
+
     def __init__(self, tracer: Tracer, span: Span, parent: Context, peer: str) -> None:
         self._tracer = tracer
         self._span = span
@@ -56,9 +58,31 @@ class SampledCall:
         """Time a stage; its span is made when it ends."""
         return _Stage(self._tracer, self._context, name, start_ns)
 
-    def triton_call(self, model_name: str) -> AbstractContextManager[Mapping[str, str]]:
-        """Time a call to Triton, which puts its own spans below this one."""
-        return _TritonCall(self._tracer, self._context, model_name)
+    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Add a stage that is over."""
+        self._tracer.start_span(name, self._context, start_time=start_ns).end(end_ns)
+
+    def start_span(self, name: str, attributes: Mapping[str, Attribute]) -> Span:
+        """Start a span of this call."""
+        return self._tracer.start_span(name, self._context, attributes=dict(attributes))
+
+    def triton_call(
+        self,
+        model_name: str,
+        below: Span | None = None,
+        attributes: Mapping[str, Attribute] = MappingProxyType({}),
+    ) -> TritonCall:
+        """Time a call to Triton, which puts its own spans below this one.
+
+        Args:
+            model_name: Who is asked.
+            below: The span that the call's own span lies below; by default the call's.
+            attributes: Of the call's own span.
+        """
+        context = (
+            self._context if below is None else trace.set_span_in_context(below, self._context)
+        )
+        return TritonCall(self._tracer, context, model_name, attributes)
 
     def set_release(self, line: str, release: str, variant: str) -> None:
         """Say which release answers."""
@@ -105,12 +129,18 @@ class _Stage(AbstractContextManager[None]):
         span.end()
 
 
-class _TritonCall(AbstractContextManager[Mapping[str, str]]):
+class TritonCall(AbstractContextManager[Mapping[str, str]]):
     """A client span that is there from the start: Triton's spans need its ID."""
 
-    def __init__(self, tracer: Tracer, context: Context, model_name: str) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        context: Context,
+        model_name: str,
+        attributes: Mapping[str, Attribute],
+    ) -> None:
         self._context = context
-        self._span = tracer.start_span(
+        self.span = tracer.start_span(
             TRITON_METHOD,
             context,
             kind=SpanKind.CLIENT,
@@ -118,12 +148,13 @@ class _TritonCall(AbstractContextManager[Mapping[str, str]]):
                 "rpc.system.name": "grpc",
                 "rpc.method": TRITON_METHOD,
                 "trident.model": model_name,
+                **attributes,
             },
         )
 
     def __enter__(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
-        PROPAGATOR.inject(headers, trace.set_span_in_context(self._span, self._context))
+        PROPAGATOR.inject(headers, trace.set_span_in_context(self.span, self._context))
         return headers
 
     def __exit__(
@@ -132,7 +163,7 @@ class _TritonCall(AbstractContextManager[Mapping[str, str]]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        end_rpc_client_span(self._span, exc)
+        end_rpc_client_span(self.span, exc)
 
 
 def end_rpc_client_span(span: Span, error: BaseException | None) -> None:

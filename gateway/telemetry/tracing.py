@@ -22,8 +22,17 @@ from gateway.telemetry.shutdown import DEFAULT_TIMEOUT_S, shut_down
 class CallTrace(Protocol):
     """The trace of one call. Cheap when the call is not sampled."""
 
+    @property
+    def sampled(self) -> bool:
+        """Whether anything is recorded."""
+        ...
+
+    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Add a stage that is over; times in ns since 1970."""
+        ...
+
     def stage(self, name: str, start_ns: int | None = None) -> AbstractContextManager[None]:
-        """Time a stage inside the gateway: ``decode``, ``queue`` or ``encode``.
+        """Time a stage inside the gateway: ``decode``, ``queue``, ``admission`` or ``encode``.
 
         ``start_ns``: when it began, in ns since 1970, if not on entering.
         """
@@ -112,12 +121,16 @@ class Tracing:
 class _NoTrace:
     """The trace of a call that is not sampled."""
 
+    sampled = False
     _stage: AbstractContextManager[None] = nullcontext()
     _triton_call: AbstractContextManager[Mapping[str, str]] = nullcontext({})
 
     def stage(self, name: str, start_ns: int | None = None) -> AbstractContextManager[None]:
         """Time nothing."""
         return self._stage
+
+    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Drop it."""
 
     def triton_call(self, model_name: str) -> AbstractContextManager[Mapping[str, str]]:
         """Give no headers: Triton would trace whatever has a ``traceparent``."""

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.domains.domain import Answer, Domain
+from gateway.domains.domain import Answer, Domain, requests_to_tensors
 from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.transport.call import Call
+from gateway.transport.companies import Batching, Companies, served
 from gateway.transport.status import error_to_status
-from trident.common.v1.served_by_pb2 import ServedBy
 from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
 
 MAX_OUTSTANDING = 64
@@ -31,13 +31,19 @@ class _Group:
 class Answering:
     """Answers the requests of a domain with the releases of a runner."""
 
-    def __init__(self, runner: ModelRunner, max_outstanding: int = MAX_OUTSTANDING) -> None:
+    def __init__(
+        self,
+        runner: ModelRunner,
+        max_outstanding: int = MAX_OUTSTANDING,
+        batching: Batching | None = None,
+    ) -> None:
         self._runner = runner
         self._max_outstanding = max_outstanding
+        self._companies = Companies(runner, batching or Batching())
 
     async def one(self, domain: Domain[Any, Any], request: Any, call: Call) -> Any:
         """Answer one request."""
-        return (await self._answer(domain, [request], [""], call, call.received_ns))[0]
+        return await self._single(domain, request, call, call.received_ns)
 
     async def batch(self, domain: Domain[Any, Any], requests: Sequence[Any], call: Call) -> Any:
         """Answer up to 1,000 requests in their order: all, or none."""
@@ -46,7 +52,7 @@ class Answering:
         violations.raise_if_any()
         call.trace.set_attribute("trident.batch.size", len(requests))
         prefixes = [f"requests[{place}]." for place in range(len(requests))]
-        return await self._answer(domain, requests, prefixes, call, call.received_ns)
+        return await self._answer(domain, requests, prefixes, call)
 
     async def stream(
         self,
@@ -110,14 +116,46 @@ class Answering:
             violations = Violations()
             if not request.request_id:
                 violations.add("request_id", "must not be empty in a stream")
-            responses = await self._answer(
-                domain, [request], [""], call, None, violations=violations
-            )
+            response = await self._single(domain, request, call, None, violations)
         except Exception as error:
             return response_type(
                 request_id=request.request_id, error=error_to_status(error, call.method)
             )
-        return response_type(request_id=request.request_id, response=responses[0])
+        return response_type(request_id=request.request_id, response=response)
+
+    async def _single(
+        self,
+        domain: Domain[Any, Any],
+        request: Any,
+        call: Call,
+        start_ns: int | None,
+        violations: Violations | None = None,
+    ) -> Any:
+        """Answer one request in company of those who ask the same release at the same time."""
+        trace = call.trace
+        with trace.stage("decode", start_ns):
+            release, row = self._read(domain, request, violations)
+        trace.set_release(release.line, release.release, release.variant)
+        return await self._companies.ask(domain, release, request, row, call)
+
+    def _read(
+        self, domain: Domain[Any, Any], request: Any, violations: Violations | None
+    ) -> tuple[ServedRelease, Any]:
+        """Return the release that answers and what it is asked.
+
+        Raises:
+            InvalidRequest: With every violation.
+            ModelUnavailable: If the request is right, but no release serves.
+        """
+        if violations is None or not violations.found:
+            line = domain.line(request)
+            release = line and self._runner.find(line, domain.sticky_key(request))
+            if release:
+                row = domain.read(request, release.manifest)
+                if row is not None:
+                    return release, row
+        (group,) = self._grouped(domain, [request], [""], violations or Violations())
+        return group.release, domain.row(request, group.release.manifest)
 
     async def _answer(
         self,
@@ -125,17 +163,16 @@ class Answering:
         requests: Sequence[Any],
         prefixes: Sequence[str],
         call: Call,
-        start_ns: int | None,
-        violations: Violations | None = None,
     ) -> list[Any]:
         """Check all, run one inference for each release, return the responses in order."""
         trace = call.trace
-        with trace.stage("decode", start_ns):
-            groups = self._grouped(domain, requests, prefixes, violations or Violations())
+        with trace.stage("decode", call.received_ns):
+            groups = self._grouped(domain, requests, prefixes, Violations())
             tensors = [
-                domain.requests_to_tensors([requests[p] for p in group.places], release.manifest)
+                requests_to_tensors(
+                    domain, [requests[p] for p in group.places], group.release.manifest
+                )
                 for group in groups
-                for release in [group.release]
             ]
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
@@ -153,11 +190,8 @@ class Answering:
             responses: list[Any] = [None] * len(requests)
             for group, answer in zip(groups, answers, strict=True):
                 release = group.release
-                served_by = ServedBy(
-                    line=release.line, release=release.release, variant=release.variant
-                )
                 made = domain.tensors_to_responses(
-                    answer, [requests[p] for p in group.places], release.manifest, served_by
+                    answer, [requests[p] for p in group.places], release.manifest, served(release)
                 )
                 for place, response in zip(group.places, made, strict=True):
                     responses[place] = response

@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from gateway.triton.http2.channel import Channel
+
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -21,13 +23,18 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 _PROBE_TIMEOUT_S = 2.0
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 class TritonClient:
-    """A Triton at ``target`` (``host:port``). Errors are ``grpc.RpcError`` as they come."""
+    """A Triton at ``target`` (``host:port``). Errors are ``grpc.RpcError`` as they come.
+
+    Inferences go over a connection of their own, which costs a fraction of ``grpc.aio``'s.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self._inferences = Channel(target)
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -85,11 +92,12 @@ class TritonClient:
         headers: Mapping[str, str],
     ) -> service_pb2.ModelInferResponse:
         """Run one inference."""
-        answer: service_pb2.ModelInferResponse = await self._stub.ModelInfer(
-            request, timeout=timeout_s, metadata=tuple(headers.items()) or None
+        answer = await self._inferences.unary(
+            _INFER, request.SerializeToString(), timeout_s=timeout_s, headers=headers
         )
-        return answer
+        return service_pb2.ModelInferResponse.FromString(answer)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
+        await self._inferences.close()
         await self._channel.close(None)

@@ -40,6 +40,11 @@ class RecordingTrace:
     codes: list[int] = field(default_factory=list)
     error: BaseException | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+    sampled: bool = True
+
+    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+        self.stages.append(name)
+        self.stage_starts[name] = start_ns
 
     @contextmanager
     def stage(self, name: str, start_ns: int | None = None) -> Iterator[None]:
@@ -145,6 +150,12 @@ class FakeRunner:
         """Wait until something holds that inferences change."""
         async with asyncio.timeout(20), self._moved:
             await self._moved.wait_for(reached)
+
+    def find(self, line: str, key: str) -> ServedRelease | None:
+        try:
+            return self.choose(line, key)
+        except ModelUnavailable:
+            return None
 
     def choose(self, line: str, key: str) -> ServedRelease:
         states = [state for state in self.states if state.line == line and state.serving]

@@ -1,0 +1,148 @@
+"""Calls that ask the same release at the same time ask it together.
+
+One company is what may travel as one inference: the same model, the same outputs wanted, rows of
+about the same width. Its domain turns all its requests into tensors at once, and all its answers
+into responses at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gateway.domains.domain import Domain
+from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.runner import ModelRunner, ServedRelease
+from gateway.telemetry.batch_trace import batch_trace
+from gateway.telemetry.tracing import CallTrace
+from gateway.transport.call import Call
+from trident.common.v1.served_by_pb2 import ServedBy
+from triton_models.signatures import MAX_BATCH_ROWS
+
+_MAX_COMPANIES = 256
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How calls are put together."""
+
+    max_rows: int = 64
+    """The most that one inference is asked for single calls; 1: each goes by itself."""
+    max_waiting: int = 512
+    """Calls of one line that wait; one more is refused."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_rows <= MAX_BATCH_ROWS:
+            raise ValueError(f"max_rows must be in [1, {MAX_BATCH_ROWS}], got {self.max_rows}")
+
+
+class _Asked:
+    """One call's part of an inference."""
+
+    __slots__ = ("asked_ns", "back_ns", "request", "row", "trace")
+
+    def __init__(self, request: Any, row: Any, trace: CallTrace) -> None:
+        self.request = request
+        self.row = row
+        self.trace = trace
+        self.asked_ns = self.back_ns = 0
+
+
+class Companies:
+    """Puts calls together, each with those that may travel with it.
+
+    Args:
+        runner: Runs the inferences.
+        batching: How large, and how many may wait.
+    """
+
+    def __init__(self, runner: ModelRunner, batching: Batching) -> None:
+        self._runner = runner
+        self._batching = batching
+        self._batchers: dict[tuple[str, tuple[str, ...], int], Batcher[_Asked, Any]] = {}
+        self._rooms: dict[str, WaitingRoom] = {}
+
+    async def ask(
+        self, domain: Domain[Any, Any], release: ServedRelease, request: Any, row: Any, call: Call
+    ) -> Any:
+        """Return the response to one request.
+
+        Args:
+            domain: Whose request it is.
+            release: Who answers.
+            request: The message.
+            row: What the domain made of it.
+            call: Who asks, until when, and its trace.
+
+        Raises:
+            GatewayError: Whatever keeps the release from answering.
+        """
+        trace = call.trace
+        asked = _Asked(request, row, trace)
+        if trace.sampled:
+            asked.asked_ns = time.time_ns()
+        batcher = self._batcher(domain, release, request, row)
+        remaining_s = call.time_remaining()
+        deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+        response = await batcher.ask(asked, deadline, call)
+        if trace.sampled:
+            with trace.stage("encode", asked.back_ns):
+                pass
+        return response
+
+    def _batcher(
+        self, domain: Domain[Any, Any], release: ServedRelease, request: Any, row: Any
+    ) -> Batcher[_Asked, Any]:
+        outputs = domain.wanted_outputs((request,))
+        key = (release.model_name, outputs, domain.width(row))
+        batcher = self._batchers.get(key)
+        if batcher is None:
+            if len(self._batchers) >= _MAX_COMPANIES:  # of releases that are long gone
+                self._batchers = {k: one for k, one in self._batchers.items() if not one.idle}
+            room = self._rooms.get(release.line)
+            if room is None:
+                room = self._rooms[release.line] = WaitingRoom(
+                    release.line, self._batching.max_waiting
+                )
+            run = partial(self._run, domain, release, outputs, served(release))
+            batcher = self._batchers[key] = Batcher(run, room, self._batching.max_rows)
+        return batcher
+
+    async def _run(
+        self,
+        domain: Domain[Any, Any],
+        release: ServedRelease,
+        outputs: tuple[str, ...],
+        served_by: ServedBy,
+        company: Sequence[_Asked],
+        deadline: float | None,
+    ) -> list[Any]:
+        """Ask the release once for all, and make each one's response."""
+        sampled = [one for one in company if one.trace.sampled]
+        now_s = asyncio.get_running_loop().time()
+        if sampled:
+            left_ns = time.time_ns()
+            for one in sampled:
+                one.trace.add_stage("queue", one.asked_ns, left_ns)
+        answer = await self._runner.run(
+            release,
+            domain.rows_to_tensors([one.row for one in company], release.manifest),
+            outputs=outputs,
+            timeout_s=None if deadline is None else deadline - now_s,
+            trace=batch_trace([one.trace for one in sampled], len(company)),
+        )
+        if sampled:
+            back_ns = time.time_ns()
+            for one in sampled:
+                one.back_ns = back_ns
+        requests = [one.request for one in company]
+        return domain.tensors_to_responses(answer, requests, release.manifest, served_by)
+
+
+def served(release: ServedRelease) -> ServedBy:
+    """Return what an answer says of who made it."""
+    return ServedBy(line=release.line, release=release.release, variant=release.variant)
