@@ -7,7 +7,7 @@ the call is sampled; an unsampled call costs one look at its ``traceparent``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -79,7 +79,7 @@ class Tracing:
         self,
         method: str,
         metadata: Mapping[str, str],
-        peer: str = "",
+        peer: Callable[[], str] = str,
         start_ns: int | None = None,
     ) -> CallTrace:
         """Start the server span of a call, below the client's span if it sent one.
@@ -87,7 +87,7 @@ class Tracing:
         Args:
             method: The full method, ``package.Service/Method``.
             metadata: Of the client, keys in lower case.
-            peer: The client's address, as gRPC writes it.
+            peer: Gives the client's address, as gRPC writes it; asked only if it is traced.
             start_ns: When the call began, in ns since 1970; by default now.
         """
         if self._tracer is None:
@@ -103,7 +103,7 @@ class Tracing:
         )
         if not span.is_recording():
             return NO_TRACE
-        return SampledCall(self._tracer, span, parent, peer)
+        return SampledCall(self._tracer, span, parent, peer())
 
     def export(self, spans: Sequence[ReadableSpan]) -> None:
         """Send finished spans of another process where ours go. Returns at once."""

@@ -2,40 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.tracing import NO_TRACE, CallTrace
+
+Pair = tuple[str, str | bytes]
+"""One entry of metadata: a key in lower case, and bytes if the key ends in ``-bin``, else text."""
 
 
-class Call(Protocol):
-    """What a servicer may know of the call it answers."""
+class Reply:
+    """What goes to the client beside the messages."""
 
-    @property
-    def method(self) -> str:
-        """The full method, such as ``trident.risk.v1.RiskService/ScoreRisk``."""
-        ...
+    __slots__ = ("compress", "initial", "trailing")
+
+    def __init__(self) -> None:
+        self.initial: list[Pair] = []
+        self.trailing: list[Pair] = []
+        self.compress = False
+
+
+class Call(ABC):
+    """What a servicer may know of the call it answers, and tell the client beside its answer.
+
+    A transport makes one for each call; nothing in it is computed before somebody asks.
+
+    Attributes:
+        method: The full method, such as ``trident.risk.v1.RiskService/ScoreRisk``.
+        received_ns: When the call's message came, in ns since 1970.
+        trace: The trace of this call.
+        reply: What the servicer wants to send beside the messages; ``None`` if nothing.
+    """
+
+    __slots__ = ("method", "received_ns", "reply", "trace")
+
+    def __init__(self, method: str, received_ns: int) -> None:
+        self.method = method
+        self.received_ns = received_ns
+        self.trace: CallTrace = NO_TRACE
+        self.reply: Reply | None = None
+
+    @abstractmethod
+    def pairs(self) -> Sequence[Pair]:
+        """Return all the metadata of the client, repeated keys too, in its order."""
+
+    @abstractmethod
+    def peer(self) -> str:
+        """Return the address of the client, such as ``ipv4:127.0.0.1:4711``."""
+
+    @abstractmethod
+    def time_remaining(self) -> float | None:
+        """Return the seconds left until the client's deadline, or ``None`` if it set none."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """The text metadata of the client, keys in lower case, the last of repeated keys."""
-        ...
+        return Metadata(self)
 
-    @property
-    def peer(self) -> str:
-        """The address of the client."""
-        ...
+    def header(self, key: str) -> str | None:
+        """Return the last text metadata with this key, if there is one."""
+        found = None
+        for name, value in self.pairs():
+            if name == key and isinstance(value, str):
+                found = value
+        return found
 
-    @property
-    def received_ns(self) -> int:
-        """When the call's message came, in ns since 1970."""
-        ...
+    def send_initial(self, *pairs: Pair) -> None:
+        """Send metadata before the first answer."""
+        self._replying().initial.extend(pairs)
 
-    @property
-    def trace(self) -> CallTrace:
-        """The trace of this call."""
-        ...
+    def send_trailing(self, *pairs: Pair) -> None:
+        """Send metadata with the end of the call."""
+        self._replying().trailing.extend(pairs)
 
-    def time_remaining(self) -> float | None:
-        """Return the seconds left until the client's deadline, or ``None`` if it set none."""
-        ...
+    def compress(self) -> None:
+        """Send what is yet to be answered compressed, if the client takes that."""
+        self._replying().compress = True
+
+    def _replying(self) -> Reply:
+        if self.reply is None:
+            self.reply = Reply()
+        return self.reply
+
+
+class Metadata(Mapping[str, str]):
+    """The text metadata of a call; a single key is looked up without making a map of all."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __getitem__(self, key: str) -> str:
+        value = self._call.header(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """Return the value of a key; not by way of a ``KeyError``, as ``Mapping`` does."""
+        value = self._call.header(key)
+        return default if value is None else value
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._call.header(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({key: None for key, value in self._call.pairs() if isinstance(value, str)})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

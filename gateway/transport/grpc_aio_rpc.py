@@ -1,177 +1,117 @@
-"""What surrounds every RPC on grpc.aio: its trace, its parsing, its errors, its end.
-
-Messages come and go as bytes: parsing happens inside the call, so that its time is seen and
-a message that cannot be parsed is the caller's error, not ours. There are no interceptors
-that could be forgotten or put in the wrong order.
-"""
+"""Carries calls between grpc.aio and our RPCs; all that surrounds them is in :mod:`.rpcs`."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
-from google.rpc import code_pb2
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from gateway.errors import InvalidRequest, ShuttingDown
-from gateway.telemetry.tracing import CallTrace, Tracing
-from gateway.transport.status import error_to_status
+from gateway.transport.call import Call, Pair, Reply
+from gateway.transport.rpcs import Rpc, RpcFailed
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Parse = Callable[[bytes], Any]
 
 
-class GrpcAioCall:
-    """A :class:`~gateway.transport.call.Call` of grpc.aio."""
+class GrpcAioCall(Call):
+    """A call of grpc.aio."""
 
-    __slots__ = ("_context", "metadata", "method", "peer", "received_ns", "trace")
+    __slots__ = ("_context", "_pairs")
 
-    def __init__(self, method: str, context: Context, tracing: Tracing) -> None:
-        self.received_ns = time.time_ns()
-        self.method = method
-        self.peer = context.peer()
+    def __init__(self, method: str, context: Context) -> None:
+        super().__init__(method, time.time_ns())
         self._context = context
-        self.metadata: Mapping[str, str] = {
-            key: value
-            for key, value in context.invocation_metadata() or ()
-            if isinstance(value, str)
-        }
-        self.trace: CallTrace = tracing.start_call(
-            method, self.metadata, self.peer, self.received_ns
-        )
+        self._pairs: Sequence[Pair] | None = None
+
+    def pairs(self) -> Sequence[Pair]:
+        """Return all the metadata of the client."""
+        if self._pairs is None:
+            self._pairs = cast(Sequence[Pair], self._context.invocation_metadata() or ())
+        return self._pairs
+
+    def peer(self) -> str:
+        """Return the address of the client."""
+        return self._context.peer()
 
     def time_remaining(self) -> float | None:
         """Return the seconds left until the client's deadline."""
         return self._context.time_remaining()
 
 
-class RpcWrapper:
-    """Makes what grpc calls out of our RPCs, and knows how many calls are in flight."""
+class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Finds for grpc the handler of a path.
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
-        self._draining = False
-        self._in_flight = 0
-        self._idle = asyncio.Event()
+    Args:
+        table: The RPCs by path.
+    """
 
-    def handler(
-        self, method: MethodDescriptor, rpc: Callable[..., Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Return what grpc calls for a method: bytes in, bytes out."""
-        name = f"{method.containing_service.full_name}/{method.name}"
-        parse = _parser(GetMessageClass(method.input_type))
-        if method.client_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._stream(name, parse, rpc))
-        return grpc.unary_unary_rpc_method_handler(self._unary(name, parse, rpc))
+    def __init__(self, table: Mapping[str, Rpc]) -> None:
+        self._handlers = {path: _handler(path[1:], rpc) for path, rpc in table.items()}
 
-    def drain(self) -> None:
-        """Refuse new calls from now on."""
-        self._draining = True
-        self._check_idle()
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return what grpc calls for a path; nothing for one that is not ours."""
+        return self._handlers.get(handler_call_details.method)
 
-    async def wait_idle(self, timeout_s: float) -> None:
-        """Wait until nothing is in flight after :meth:`drain`, ``timeout_s`` at most."""
+
+def _handler(method: str, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
+    if rpc.streaming:
+        return grpc.stream_stream_rpc_method_handler(_stream(method, rpc.answer))
+    return grpc.unary_unary_rpc_method_handler(_unary(method, rpc.answer))
+
+
+def _unary(method: str, rpc: Callable[..., Any]) -> Callable[[bytes, Context], Any]:
+    async def answer(data: bytes, context: Context) -> bytes:
+        call = GrpcAioCall(method, context)
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            return
+            response: bytes = await rpc(data, call)
+        except RpcFailed as failed:
+            await _fail(failed.status, call, context)
+        if call.reply is not None:
+            await _send_initial(call.reply, context)
+            context.set_trailing_metadata(call.reply.trailing)
+        return response
 
-    def _unary(
-        self, method: str, parse: Parse, rpc: Callable[..., Any]
-    ) -> Callable[[bytes, Context], Any]:
-        async def answer(data: bytes, context: Context) -> bytes:
-            call = self._begin(method, context)
-            try:
-                if self._draining:
-                    raise ShuttingDown
-                response: bytes = (await rpc(parse(data), call)).SerializeToString()
-            except asyncio.CancelledError:
-                _cancelled(call)
-                raise
-            except Exception as error:
-                await _fail(error, call, context)
-            finally:
-                self._end()
-            call.trace.finish(code_pb2.OK)
-            return response
-
-        return answer
-
-    def _stream(
-        self, method: str, parse: Parse, rpc: Callable[..., Any]
-    ) -> Callable[[AsyncIterator[bytes], Context], Any]:
-        async def elements(data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-            async for one in data:
-                try:
-                    element = parse(one)
-                except InvalidRequest as error:
-                    element = error
-                yield element
-
-        # Not a generator: grpc leaves those of cancelled calls to the garbage collector.
-        async def answer(data: AsyncIterator[bytes], context: Context) -> None:
-            call = self._begin(method, context)
-            try:
-                if self._draining:
-                    raise ShuttingDown
-                async with aclosing(rpc(elements(data), call)) as responses:
-                    async for response in responses:
-                        await context.write(response.SerializeToString())
-            except asyncio.CancelledError:
-                _cancelled(call)
-                raise
-            except Exception as error:
-                await _fail(error, call, context)
-            finally:
-                self._end()
-            call.trace.finish(code_pb2.OK)
-
-        return answer
-
-    def _begin(self, method: str, context: Context) -> GrpcAioCall:
-        call = GrpcAioCall(method, context, self._tracing)
-        self._in_flight += 1
-        return call
-
-    def _end(self) -> None:
-        self._in_flight -= 1
-        if self._draining:
-            self._check_idle()
-
-    def _check_idle(self) -> None:
-        if not self._in_flight:
-            self._idle.set()
+    return answer
 
 
-async def _fail(error: Exception, call: GrpcAioCall, context: Context) -> NoReturn:
-    """End a call with the status of an error."""
-    status = error_to_status(error, call.method)
-    call.trace.finish(status.code, error)
+def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[bytes], Context], Any]:
+    # Not a generator: grpc leaves those of cancelled calls to the garbage collector.
+    async def answer(data: AsyncIterator[bytes], context: Context) -> None:
+        call = GrpcAioCall(method, context)
+        begun = False
+        try:
+            async with aclosing(rpc(data, call)) as responses:
+                async for response in responses:
+                    if not begun:
+                        begun = True
+                        if call.reply is not None:
+                            await _send_initial(call.reply, context)
+                    await context.write(response)
+        except RpcFailed as failed:
+            await _fail(failed.status, call, context)
+        if call.reply is not None:
+            context.set_trailing_metadata(call.reply.trailing)
+
+    return answer
+
+
+async def _send_initial(reply: Reply, context: Context) -> None:
+    """Send what comes before the first answer, and whether answers are compressed."""
+    if reply.compress:
+        context.set_compression(grpc.Compression.Gzip)
+    await context.send_initial_metadata(reply.initial)
+
+
+async def _fail(status: status_pb2.Status, call: Call, context: Context) -> NoReturn:
+    """End a call with a status."""
     # Not abort_with_status: instrumentation that wraps a context does not see it.
     wire = rpc_status.to_status(status)
-    await context.abort(wire.code, wire.details, wire.trailing_metadata)
+    trailing = call.reply.trailing if call.reply is not None else ()
+    await context.abort(wire.code, wire.details, (*trailing, *wire.trailing_metadata))
     raise AssertionError("abort returned")
-
-
-def _cancelled(call: GrpcAioCall) -> None:
-    """End the trace of a call that grpc cancels: its deadline passed, or the client left."""
-    expired = call.time_remaining() == 0
-    call.trace.finish(code_pb2.DEADLINE_EXCEEDED if expired else code_pb2.CANCELLED)
-
-
-def _parser(message_type: Any) -> Parse:
-    def parse(data: bytes) -> Any:
-        try:
-            return message_type.FromString(data)
-        except DecodeError as error:
-            name = message_type.DESCRIPTOR.full_name
-            raise InvalidRequest({"": f"must be a {name}, got bytes that are none"}) from error
-
-    return parse

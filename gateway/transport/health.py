@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
-from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
-
 from gateway.inference.runner import ModelRunner, RouteState
+from gateway.transport.health_service import HealthServicer
+from gateway.transport.infrastructure import HealthCheckResponse
 from triton_models.signatures import DOMAIN_LINES
 
 _log = logging.getLogger(__name__)
@@ -22,10 +21,10 @@ DOMAIN_SERVICES: Mapping[str, str] = {
 MODEL_SERVICE = "trident.model.v1.ModelService"
 DEFAULT_POLL_S = 0.25
 
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVING: int = HealthCheckResponse.SERVING
+_NOT_SERVING: int = HealthCheckResponse.NOT_SERVING
 
-Statuses = dict[str, health_pb2.HealthCheckResponse.ServingStatus]
+Statuses = dict[str, int]
 
 
 def statuses(routes: Sequence[RouteState]) -> Statuses:
@@ -64,7 +63,7 @@ class HealthFollower:
 
     async def start(self) -> None:
         """Set the health as it is now, and follow it."""
-        await self._update()
+        self._update()
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
@@ -72,19 +71,19 @@ class HealthFollower:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self.servicer.enter_graceful_shutdown()
+        self.servicer.stop()
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._poll_s)
             try:
-                await self._update()
+                self._update()
             except Exception:
                 # A health that no longer moves would be worse than one that is late.
                 _log.exception("Cannot tell the health")
 
-    async def _update(self) -> None:
-        for service, status in statuses(self._runner.routes()).items():
-            if self._known.get(service) != status:
-                self._known[service] = status
-                await self.servicer.set(service, status)
+    def _update(self) -> None:
+        now = statuses(self._runner.routes())
+        if now != self._known:
+            self._known = now
+            self.servicer.set(now)

@@ -78,10 +78,10 @@ class RecordingTracing:
         self,
         method: str,
         metadata: Mapping[str, str],
-        peer: str = "",
+        peer: Callable[[], str] = str,
         start_ns: int | None = None,
     ) -> RecordingTrace:
-        self.calls.append(RecordingTrace(method, metadata, peer))
+        self.calls.append(RecordingTrace(method, dict(metadata), peer()))
         return self.calls[-1]
 
     def shutdown(self) -> None:

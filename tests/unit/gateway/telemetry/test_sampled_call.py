@@ -188,7 +188,7 @@ def test_a_refusal_records_no_exception(tracing: Tracing, exporter: InMemorySpan
 def test_the_server_span_says_who_asked_and_which_release_answered(
     tracing: Tracing, exporter: InMemorySpanExporter
 ) -> None:
-    call = tracing.start_call(METHOD, {}, peer="ipv4:10.0.0.7:4711")
+    call = tracing.start_call(METHOD, {}, peer=lambda: "ipv4:10.0.0.7:4711")
     call.set_release("score-risk", "r1", "ensemble")
     call.set_attribute("trident.rows", 3)
     call.finish(code_pb2.OK)

@@ -30,7 +30,7 @@ def finished(exporter: InMemorySpanExporter) -> Spans:
 
 def one_call(tracing: Tracing, metadata: Mapping[str, str]) -> Mapping[str, str]:
     """A whole call; returns the headers for Triton."""
-    call = tracing.start_call(METHOD, metadata, "ipv4:10.0.0.7:4711", start_ns=1_000)
+    call = tracing.start_call(METHOD, metadata, lambda: "ipv4:10.0.0.7:4711", start_ns=1_000)
     with call.stage("decode", 1_000):
         pass
     with call.stage("queue"):

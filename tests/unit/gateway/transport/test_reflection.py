@@ -36,6 +36,7 @@ def test_all_services_are_listed(channel: grpc.Channel) -> None:
     listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
     assert listed == {service for service, *_ in CALLS} | {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
 

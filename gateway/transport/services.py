@@ -1,0 +1,97 @@
+"""Everything that a gateway serves, for any transport: its RPCs and their health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from gateway.inference.runner import ModelRunner
+from gateway.telemetry.tracing import Tracing
+from gateway.transport.answering import MAX_OUTSTANDING, Answering
+from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
+from gateway.transport.infrastructure import HEALTH, REFLECTION
+from gateway.transport.model_service import ModelServicer
+from gateway.transport.reflection import ReflectionServicer
+from gateway.transport.rpcs import Rpcs
+from gateway.transport.servicers import DiagnoseServicer, RecommendServicer, RiskServicer
+from trident.diagnose.v1 import diagnose_service_pb2
+from trident.model.v1 import model_service_pb2
+from trident.recommend.v1 import recommend_service_pb2
+from trident.risk.v1 import risk_service_pb2
+
+
+class Services:
+    """What a transport serves. It starts and ends with the transport.
+
+    Args:
+        rpcs: All RPCs.
+        health: Follows what they can answer.
+    """
+
+    def __init__(self, rpcs: Rpcs, health: HealthFollower) -> None:
+        self.rpcs = rpcs
+        self._health = health
+
+    async def start(self) -> None:
+        """Tell the health as it is, and follow it."""
+        await self._health.start()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING and refuse new calls; those in flight go on."""
+        self.rpcs.drain()
+        await self._health.stop()
+
+    async def wait_idle(self, timeout_s: float) -> None:
+        """Wait until nothing is in flight after :meth:`drain`, ``timeout_s`` at most."""
+        await self.rpcs.wait_idle(timeout_s)
+
+
+def build_services(
+    runner: ModelRunner,
+    tracing: Tracing,
+    *,
+    max_outstanding: int = MAX_OUTSTANDING,
+    health_poll_s: float = DEFAULT_POLL_S,
+    reflection_enabled: bool = True,
+) -> Services:
+    """Return every service.
+
+    Args:
+        runner: Answers.
+        tracing: Starts the trace of each call.
+        max_outstanding: Elements of one stream that are answered at a time.
+        health_poll_s: How often the health follows the runner.
+        reflection_enabled: Whether clients may list the services.
+    """
+    rpcs = Rpcs(tracing)
+    answering = Answering(runner, max_outstanding)
+    services: list[tuple[ServiceDescriptor, object]] = [
+        (_service(recommend_service_pb2), RecommendServicer(answering)),
+        (_service(diagnose_service_pb2), DiagnoseServicer(answering)),
+        (_service(risk_service_pb2), RiskServicer(answering)),
+        (_service(model_service_pb2), ModelServicer(runner)),
+    ]
+    for descriptor, servicer in services:
+        rpcs.add_service(descriptor, servicer)
+    health = HealthFollower(runner, health_poll_s)
+    rpcs.add_service(HEALTH, health.servicer, infrastructure=True)
+    if reflection_enabled:
+        described = [descriptor for descriptor, _ in services]
+        add_reflection(rpcs, [*described, HEALTH])
+    return Services(rpcs, health)
+
+
+def add_reflection(rpcs: Rpcs, described: list[ServiceDescriptor]) -> None:
+    """Describe services, and reflection itself, to clients that ask."""
+    names = [service.full_name for service in (*described, *REFLECTION)]
+    for service in REFLECTION:
+        response_type = service.methods_by_name["ServerReflectionInfo"].output_type
+        servicer = ReflectionServicer(response_type, names)
+        rpcs.add_service(service, servicer, infrastructure=True)
+
+
+def _service(module: Any) -> ServiceDescriptor:
+    """Return the one service of a generated module."""
+    (descriptor,) = module.DESCRIPTOR.services_by_name.values()
+    return descriptor  # type: ignore[no-any-return]
