@@ -26,7 +26,6 @@ _LAST_BYTES_S = 0.5
 """For answers that are given and not yet sent, when the server stops."""
 
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # two gateways on one port would share calls, silently
     # Finds clients that vanished without a word, and lets clients do the same with us.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -90,6 +89,7 @@ def build_server(
     max_outstanding: int = MAX_OUTSTANDING,
     health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
+    reuse_port: bool = False,
 ) -> GrpcServer:
     """Return the server with every service, not started.
 
@@ -101,6 +101,8 @@ def build_server(
         max_outstanding: Elements of one stream that are answered at a time.
         health_poll_s: How often the health follows the runner.
         reflection_enabled: Whether clients may list the services.
+        reuse_port: Whether other processes may listen there too; each gets a share of the
+            connections.
 
     Raises:
         AddressInUse: If nothing can listen there.
@@ -109,7 +111,8 @@ def build_server(
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
     )
-    server = grpc.aio.server(options=(*_OPTIONS, *sizes))
+    reuse = ("grpc.so_reuseport", int(reuse_port))  # by default two gateways would share calls
+    server = grpc.aio.server(options=(*_OPTIONS, *sizes, reuse))
     wrapper = RpcWrapper(tracing)
     answering = Answering(runner, max_outstanding)
     services: list[tuple[ServiceDescriptor, object]] = [
