@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from gateway.triton.lifecycle import ReleaseState
+from gateway.supervising.notices import ReleaseNotice
 
 
 class Announcer:
@@ -39,7 +39,7 @@ class Announcer:
             "what it builds is served at once."
         )
 
-    def show(self, states: Sequence[ReleaseState]) -> None:
+    def show(self, states: Sequence[ReleaseNotice]) -> None:
         """Say what is new."""
         now = {(state.line, state.release): _text(state) for state in states}
         news: dict[str, list[str]] = {}  # what is said of several is said once
@@ -49,25 +49,26 @@ class Announcer:
         for line, release in sorted(self._known.keys() - now.keys()):
             news.setdefault("no longer routed", []).append(f"{line}/{release}")
         for text, names in news.items():
-            self._tell(f"{', '.join(names)}: {text}")
+            self.tell(f"{', '.join(names)}: {text}")
         self._known = now
         self._show_ready(states)
 
-    def _show_ready(self, states: Sequence[ReleaseState]) -> None:
+    def _show_ready(self, states: Sequence[ReleaseNotice]) -> None:
         lines = {state.line for state in states}
-        ready = bool(lines) and lines == {state.line for state in states if state.clients}
+        ready = bool(lines) and lines == {state.line for state in states if state.serving}
         if ready and not self._ready:
             which = "line serves" if len(lines) == 1 else "lines serve"
-            self._tell(f"ready: {len(lines)} {which}, after {time.monotonic() - self._since:.1f} s")
+            self.tell(f"ready: {len(lines)} {which}, after {time.monotonic() - self._since:.1f} s")
         if self._ready and not ready:
             self._since = time.monotonic()
         self._ready = ready
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Say what has just happened."""
         self._say(f"{time.strftime('%H:%M:%S')}  {text}")
 
 
-def _text(state: ReleaseState) -> str:
-    if not state.clients:
+def _text(state: ReleaseNotice) -> str:
+    if not state.serving:
         return f"not serving: {state.detail}"
     return "serving" if state.weight == 1 else f"serving, weight {state.weight:g}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from gateway.process_logging import log_to_stderr
 
 
 @click.command()
@@ -30,6 +28,11 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 )
 @click.option("--listen", metavar="HOST:PORT", help="By default 127.0.0.1:50051.")
 @click.option(
+    "--workers",
+    metavar="N|auto",
+    help="Processes that answer, on one port; by default one.",
+)
+@click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
     help="The layout of the releases that answers.",
@@ -46,9 +49,9 @@ def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
         settings = load_settings(config, options | {"triton": triton or None})
     except InvalidSettings as error:
         raise click.UsageError(str(error)) from error
-    logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING, stream=sys.stderr)
-    # What follows imports grpc and Triton's client: only now.
-    from gateway.serving import StartFailed, run
+    log_to_stderr()
+    from gateway.serving import run
+    from gateway.starting import StartFailed
 
     try:
         exit_code = run(settings, say=lambda text: click.echo(text, err=True))

@@ -1,52 +1,41 @@
-"""The composition root: builds everything, serves until it is told to stop, takes it all down."""
+"""The supervisor of a gateway: starts Triton and the workers, tells people, takes all down."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
-from functools import partial
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 from gateway.announcing import Announcer
-from gateway.inference.admission import Admission
-from gateway.inference.triton_runner import TritonRunner
 from gateway.settings import Settings
+from gateway.starting import StartFailed
+from gateway.supervising.commands import worker_command
+from gateway.supervising.listening import HeldAddress
+from gateway.supervising.news import WorkerNews
+from gateway.supervising.notices import hearing
+from gateway.supervising.racing import first
+from gateway.supervising.signals import StopSignals
+from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_provider
 from gateway.telemetry.collector import UnknownCollector
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
-from gateway.transport.grpc_aio import AddressInUse, GrpcServer, build_server
-from gateway.triton.client import TritonClient
-from gateway.triton.lifecycle import Lifecycle
+from gateway.worker import Worker
 from triton_models.embedded.errors import EmbeddedTritonError
+from triton_models.following import FollowingProcess
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
-from triton_models.store_errors import StoreError
-
-_log = logging.getLogger(__name__)
 
 _TRITON_GRACE_S = 10.0
 """For a Triton that nobody asks any more."""
 
-
-class StartFailed(Exception):
-    """The gateway cannot serve at all; the message says why."""
-
-
-class StopSignals:
-    """SIGTERM and SIGINT: the first asks to stop, the second not to wait any longer."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.forced = asyncio.Event()
-
-    def receive(self) -> None:
-        """Take a signal."""
-        (self.forced if self.asked.is_set() else self.asked).set()
+_WORKER_END_S = 10.0
+"""What a worker has beyond the grace, to send its last spans and end."""
 
 
 def run(settings: Settings, say: Callable[[str], None]) -> int:
@@ -64,145 +53,126 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
 
 async def _run(settings: Settings, say: Callable[[str], None]) -> int:
     signals = StopSignals()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signals.receive)
+    signals.listen()
     try:
-        await serve(settings, say, signals)
-    except (AddressInUse, EmbeddedTritonError, OSError, StoreError, UnknownCollector) as error:
+        clean = await serve(settings, say, signals)
+    except (EmbeddedTritonError, OSError, UnknownCollector) as error:
         raise StartFailed(str(error)) from error
     if signals.forced.is_set():
         say("Stopped without waiting for what was in flight.")
-        return 1
-    say("Stopped; everything in flight was answered.")
-    return 0
+    elif clean:
+        say("Stopped; everything in flight was answered.")
+    else:
+        say("Stopped; a worker did not end as it was asked to.")
+    return 0 if clean and not signals.forced.is_set() else 1
 
 
-async def serve(settings: Settings, say: Callable[[str], None], signals: StopSignals) -> None:
-    """Serve until ``signals.asked``; then refuse new calls, finish the others, stop Triton.
+async def serve(settings: Settings, say: Callable[[str], None], signals: StopSignals) -> bool:
+    """Serve until ``signals.asked``; then let the workers finish, stop Triton.
 
-    What is pushed last on the stack is taken down first.
+    Returns:
+        Whether every worker ended as it was asked to.
     """
-    store = ReleaseStore(settings.store)
+    clean = True
     announcer = Announcer(say)
-    async with AsyncExitStack() as stack:
-        tracing, traces_url = await _tracing(settings, stack)
-        triton = _embedded_triton(settings, store, traces_url, stack)
+    news = WorkerNews(announcer, settings.store)
+    async with AsyncExitStack() as stack:  # what is pushed last is taken down first
+        held = stack.enter_context(HeldAddress(settings.listen))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
+        await stack.enter_async_context(hearing(folder, news.hear))
+        triton, receiver = _embedded_triton(settings, stack)
         targets = (triton.target,) if triton else settings.triton
-        lifecycle = Lifecycle(
-            store,
-            [TritonClient(target) for target in targets],
-            variant=settings.served_variant,
-            load_timeout_s=settings.load_timeout_s,
-            on_change=announcer.show,
+        workers = Workers(
+            settings.worker_count,
+            _launcher(settings.of_worker(listen=str(held), triton=targets), folder),
+            news.end,
         )
-        stack.push_async_callback(lifecycle.stop)
-        server = build_server(
-            runner=_runner(settings, lifecycle),
-            tracing=tracing,
-            listen=settings.listen,
-            max_message_bytes=settings.max_message_bytes,
-            max_outstanding=settings.max_stream_outstanding,
-        )
-        stack.push_async_callback(_stop_server, server, settings.grace_s, signals)
+
+        async def stop_workers() -> None:
+            nonlocal clean
+            clean = await workers.stop(settings.grace_s + _WORKER_END_S, signals.forced)
+
+        stack.push_async_callback(stop_workers)
+        workers.start()
+        await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:
             triton.start()
+        if receiver:
+            await receiver.start()
         announcer.introduce(
-            address=_address(settings.listen, server.port),
+            address=f"{held}{_how_many(settings.worker_count)}",
             store=_place(settings.store),
             triton=", ".join(targets) + (" (embedded)" if triton else ""),
             traces=_traces(settings),
         )
-        await lifecycle.start()
-        _check_variant(settings, lifecycle)
-        if not lifecycle.states:
-            announcer.empty(settings.store)
-        await server.start()
-        if triton:
-            await _first(
-                asyncio.to_thread(triton.wait_ready, settings.ready_timeout_s),
-                signals.asked.wait(),
-            )
+        await first(_started(news, triton, settings.ready_timeout_s), signals.asked.wait())
         await signals.asked.wait()
         say("Stopping: new calls are refused, those in flight finish. Once more to stop at once.")
+    return clean
 
 
-async def _tracing(settings: Settings, stack: AsyncExitStack) -> tuple[Tracing, str | None]:
-    """Return tracing, and where the embedded Triton is to send its spans."""
-    provider, processors = build_provider(
-        service_name="trident-gateway",
-        traces_file=settings.traces_file,
-        otlp_endpoint=settings.otlp_endpoint,
-        sample_ratio=settings.trace_sample_ratio,
-    )
-    tracing = Tracing(provider, processors)
-    stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-    if provider is None or not settings.embedded:
-        return tracing, None
-    spans = TritonSpans(tracing.export)
-    stack.callback(spans.flush)
-    receiver = OtlpReceiver(spans)
-    stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends
-    await receiver.start()
-    return tracing, receiver.url
+async def _started(news: WorkerNews, triton: EmbeddedTriton | None, timeout_s: float) -> None:
+    """Wait until a worker takes calls and Triton answers."""
+    if triton is None:
+        await news.started
+    else:
+        await asyncio.gather(news.started, asyncio.to_thread(triton.wait_ready, timeout_s))
+
+
+def _launcher(settings: Settings, folder: Path) -> Callable[[int], FollowingProcess]:
+    """Return what starts a worker."""
+    gateway_id = uuid4()
+    command = worker_command(settings)
+
+    def launch(number: int) -> FollowingProcess:
+        worker = Worker(settings, number, f"{gateway_id}-{number}", folder)
+        return FollowingProcess(command, os.environ | worker.environment())
+
+    return launch
 
 
 def _embedded_triton(
-    settings: Settings, store: ReleaseStore, traces_url: str | None, stack: AsyncExitStack
-) -> EmbeddedTriton | None:
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[EmbeddedTriton | None, OtlpReceiver | None]:
+    """Return the embedded Triton, if there is to be one, and where it sends its spans."""
     if not settings.embedded:
-        return None
-    if "://" in store.models_path:
+        return None, None
+    models = ReleaseStore(settings.store).models_path
+    if "://" in models:
         raise StartFailed(
             f"The embedded Triton reads a folder, not {settings.store}: "
             "copy the store, or name a Triton that reads it with --triton."
         )
+    receiver = _triton_receiver(settings, stack)
     triton = EmbeddedTriton(
-        Path(store.models_path), otlp_traces_url=traces_url, log_file=settings.triton_log_file
+        Path(models),
+        otlp_traces_url=receiver.url if receiver else None,
+        log_file=settings.triton_log_file,
     )
     stack.push_async_callback(asyncio.to_thread, triton.stop, _TRITON_GRACE_S)
-    return triton
+    return triton, receiver
 
 
-def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
-    build_admission = partial(
-        Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
+def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver | None:
+    """Return what takes Triton's spans to where those of the workers go."""
+    provider, processors = build_provider(
+        service_name="triton",
+        traces_file=settings.traces_file,
+        otlp_endpoint=settings.otlp_endpoint,
     )
-    return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+    if provider is None:
+        return None
+    tracing = Tracing(provider, processors)
+    stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+    spans = TritonSpans(tracing.export)
+    stack.callback(spans.flush)
+    receiver = OtlpReceiver(spans)
+    stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends
+    return receiver
 
 
-def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Refuse to start with a variant that was asked for and is not there."""
-    variant = settings.served_variant
-    for state in lifecycle.states:
-        if state.manifest is not None and variant not in state.manifest.variants:
-            raise StartFailed(
-                f"--variant {variant}: {state.line}/{state.release} has only "
-                f"{', '.join(state.manifest.variants)}."
-            )
-
-
-async def _stop_server(server: GrpcServer, grace_s: float, signals: StopSignals) -> None:
-    """Let what is in flight finish, until ``grace_s`` is over or a second signal comes."""
-    await _first(server.stop(grace_s), signals.forced.wait())
-    if signals.forced.is_set():
-        await server.stop(0)
-
-
-async def _first(*awaitables: Awaitable[object]) -> None:
-    """Return or raise as the first one that is done does; the others are cancelled."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-    for task in done:
-        task.result()
-
-
-def _address(listen: str, port: int) -> str:
-    return f"{listen.rpartition(':')[0]}:{port}"
+def _how_many(workers: int) -> str:
+    return "" if workers == 1 else f" ({workers} workers)"
 
 
 def _place(store: str) -> str:

@@ -21,6 +21,8 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
+from gateway.cores import usable_cores
+
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 DEFAULT_TRACES_FILE = Path("traces/trident.jsonl")
@@ -51,6 +53,10 @@ class Settings(BaseSettings):
 
     triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
     """Tritons that read the same store, each ``host:port``; in the environment with commas."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that answer, on one port. One batches best and is the smallest, so it is the
+    default; ``auto``: one for each core that may be used, half of them if Triton is embedded."""
 
     variant: Literal["auto", "ensemble", "fused"] = "auto"
     """The layout of a release that answers; ``auto`` is ``ensemble``."""
@@ -136,6 +142,24 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return value or None
+
+    @property
+    def worker_count(self) -> int:
+        """The number that ``auto`` stands for."""
+        if self.workers != "auto":
+            return self.workers
+        cores = usable_cores()
+        return max(1, cores // 2) if self.embedded else cores
+
+    def of_worker(self, *, listen: str, triton: tuple[str, ...]) -> Settings:
+        """Return the settings of a worker, which starts nothing itself.
+
+        Args:
+            listen: The address that all workers share.
+            triton: The Tritons, also one that is embedded.
+        """
+        changes = {"listen": listen, "triton": triton, "embedded": False, "workers": 1}
+        return self.model_copy(update=changes)
 
     @property
     def served_variant(self) -> str:

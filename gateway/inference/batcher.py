@@ -28,9 +28,8 @@ QUIET_TURNS = 2
 class Client(Protocol):
     """Who asks."""
 
-    @property
     def peer(self) -> str:
-        """The address; calls of one address are calls of one client."""
+        """Return the address; calls of one address are calls of one client."""
         ...
 
 
@@ -245,7 +244,7 @@ def _in_turns(
     """Return ``size`` entries: one of each client in turn, each client's in their order."""
     queues: dict[str, deque[Entry[ItemT, AnswerT]]] = {}
     for entry in waiting:
-        queues.setdefault(entry.client.peer if entry.client else "", deque()).append(entry)
+        queues.setdefault(entry.client.peer() if entry.client else "", deque()).append(entry)
     taken: list[Entry[ItemT, AnswerT]] = []
     while len(taken) < size:
         for client in list(queues):

@@ -26,6 +26,7 @@ def build_tracing(
     traces_file: Path | None = None,
     otlp_endpoint: str | None = None,
     sample_ratio: float = 1.0,
+    instance_id: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Tracing:
     """Return tracing that goes to the file, the collector, both or nowhere.
@@ -40,6 +41,7 @@ def build_tracing(
             OTLP/gRPC; by default what ``OTEL_EXPORTER_OTLP_ENDPOINT`` says.
         sample_ratio: Share of the calls without a parent that are traced, in [0, 1]. A call
             with a parent is traced if the parent is.
+        instance_id: ``service.instance.id`` of the spans; by default one that nobody else has.
         environment: Of the process.
 
     Raises:
@@ -50,6 +52,7 @@ def build_tracing(
         traces_file=traces_file,
         otlp_endpoint=otlp_endpoint,
         sample_ratio=sample_ratio,
+        instance_id=instance_id,
         environment=environment,
     )
     return Tracing(provider, processors)
@@ -61,6 +64,7 @@ def build_provider(
     traces_file: Path | None = None,
     otlp_endpoint: str | None = None,
     sample_ratio: float = 1.0,
+    instance_id: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[TracerProvider | None, Sequence[SpanProcessor]]:
     """Return what makes the spans of a process and what takes them; see `build_tracing`."""
@@ -73,7 +77,7 @@ def build_provider(
         return None, ()
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
-        resource=process_resource(service_name),
+        resource=process_resource(service_name, instance_id),
         shutdown_on_exit=False,
     )
     processors = [
@@ -85,12 +89,12 @@ def build_provider(
     return provider, processors
 
 
-def process_resource(service_name: str) -> Resource:
+def process_resource(service_name: str, instance_id: str | None = None) -> Resource:
     """Return what says which process made a span; ``OTEL_*`` variables win."""
     own = {
         "service.name": service_name,
         "service.version": _own_version(),
-        "service.instance.id": str(uuid4()),
+        "service.instance.id": instance_id or str(uuid4()),
     }
     return Resource.create(own).merge(OTELResourceDetector().detect())
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from aiohttp import web
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -17,8 +18,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from gateway.telemetry.otlp_json import Json, json_to_spans, request_to_json
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
 _log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_HOST = "127.0.0.1"
 _PATH = "/v1/traces"
 _JSON = "application/json"
 _PROTOBUF = "application/x-protobuf"
@@ -26,12 +31,13 @@ _STOP_S = 2.0
 
 
 class OtlpReceiver:
-    """A small OTLP/HTTP server on this machine.
+    """A small OTLP/HTTP server on this machine, at a free port.
+
+    It has its address from the beginning: who connects before it has started waits. Stop it even
+    if it never started.
 
     Args:
         sinks: Each gets the spans of every request; they must not block.
-        host: Where to listen.
-        port: 0 for a free one.
         max_request_bytes: The largest request, unpacked.
         service_name: Of spans whose resource does not say.
     """
@@ -39,38 +45,41 @@ class OtlpReceiver:
     def __init__(
         self,
         *sinks: Callable[[Sequence[ReadableSpan]], object],
-        host: str = "127.0.0.1",
-        port: int = 0,
         max_request_bytes: int = MAX_REQUEST_BYTES,
         service_name: str = "triton",
     ) -> None:
         self._sinks = sinks
-        self._host, self._port = host, port
+        self._listener = socket.create_server((_HOST, 0))
+        self._port = self._listener.getsockname()[1]
         self._max_request_bytes = max_request_bytes
         self._service_name = service_name
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        """Where to send spans; known once it has started."""
-        return f"http://{self._host}:{self._port}{_PATH}"
+        """Where to send spans."""
+        return f"http://{_HOST}:{self._port}{_PATH}"
 
     async def start(self) -> None:
-        """Listen."""
+        """Take what comes."""
+        from aiohttp import web  # takes its time: others start meanwhile
+
         app = web.Application(client_max_size=self._max_request_bytes)
         app.router.add_post(_PATH, self._receive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
-        self._port = self._runner.addresses[0][1]
+        await web.SockSite(self._runner, self._listener).start()
 
     async def stop(self) -> None:
         """Finish what is arriving and stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._listener.close()
 
     async def _receive(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
         content_type = request.content_type
         if content_type not in (_JSON, _PROTOBUF):
             return web.Response(status=415, text=f"send {_JSON} or {_PROTOBUF}")

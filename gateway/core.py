@@ -1,0 +1,95 @@
+"""What answers calls, whichever transport they come by: tracing, Tritons, lifecycle, runner.
+
+It knows no signal, no server and no embedded Triton, and lives in whatever event loop enters it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.inference.admission import Admission
+from gateway.inference.runner import ModelRunner
+from gateway.inference.triton_runner import TritonRunner
+from gateway.settings import Settings
+from gateway.starting import StartFailed
+from gateway.telemetry.building import build_tracing
+from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.tracing import Tracing
+from gateway.triton.client import TritonClient
+from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from triton_models.store import ReleaseStore
+from triton_models.store_errors import StoreError
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a transport needs to answer."""
+
+    runner: ModelRunner
+    tracing: Tracing
+
+
+@asynccontextmanager
+async def running_core(
+    settings: Settings,
+    *,
+    instance_id: str | None = None,
+    on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
+) -> AsyncIterator[Core]:
+    """Give what answers; on leaving, look after Triton no more and send the last spans.
+
+    Leave it when no call is in flight any more.
+
+    Args:
+        settings: ``triton`` says where to ask; that one of them is embedded is not known here.
+        instance_id: ``service.instance.id`` of the spans; by default one of its own.
+        on_change: Called whenever the state of a release has changed, in this event loop.
+
+    Raises:
+        StartFailed: If the routes, the collector or the variant cannot be had.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            tracing = build_tracing(
+                traces_file=settings.traces_file,
+                otlp_endpoint=settings.otlp_endpoint,
+                sample_ratio=settings.trace_sample_ratio,
+                instance_id=instance_id,
+            )
+            # What is pushed last is taken down first.
+            stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+            lifecycle = Lifecycle(
+                ReleaseStore(settings.store),
+                [TritonClient(target) for target in settings.triton],
+                variant=settings.served_variant,
+                load_timeout_s=settings.load_timeout_s,
+                on_change=on_change,
+            )
+            stack.push_async_callback(lifecycle.stop)
+            await lifecycle.start()
+        except (OSError, StoreError, UnknownCollector) as error:
+            raise StartFailed(str(error)) from error
+        _check_variant(settings, lifecycle)
+        yield Core(_runner(settings, lifecycle), tracing)
+
+
+def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
+    build_admission = partial(
+        Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
+    )
+    return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+
+
+def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Refuse to start with a variant that was asked for and is not there."""
+    variant = settings.served_variant
+    for state in lifecycle.states:
+        if state.manifest is not None and variant not in state.manifest.variants:
+            raise StartFailed(
+                f"--variant {variant}: {state.line}/{state.release} has only "
+                f"{', '.join(state.manifest.variants)}."
+            )

@@ -1,0 +1,54 @@
+"""A worker process whose transport is grpc.aio: ``python -m gateway.grpc_worker``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from gateway.process_logging import log_to_stderr
+from gateway.starting import StartFailed
+from gateway.supervising.racing import first
+from gateway.supervising.signals import StopSignals
+from gateway.transport.grpc_aio import AddressInUse, build_server
+from gateway.worker import Worker
+
+
+def main() -> int:
+    """Serve until SIGTERM; return the exit code."""
+    worker = Worker.from_environment(os.environ)
+    log_to_stderr(f"worker {worker.number}")
+    try:
+        return asyncio.run(_serve(worker))
+    except StartFailed:
+        return 1  # the supervisor says why
+
+
+async def _serve(worker: Worker) -> int:
+    signals = StopSignals()
+    signals.listen()
+    settings = worker.settings
+    async with worker.core() as core:
+        try:
+            server = build_server(
+                runner=core.runner,
+                tracing=core.tracing,
+                listen=settings.listen,
+                max_message_bytes=settings.max_message_bytes,
+                max_outstanding=settings.max_stream_outstanding,
+                reuse_port=True,
+            )
+        except AddressInUse as error:
+            raise StartFailed(str(error)) from error
+        await server.start()
+        worker.say_ready()
+        await signals.asked.wait()
+        # What is in flight finishes, until the grace is over or a second signal comes.
+        await first(server.stop(settings.grace_s), signals.forced.wait())
+        if signals.forced.is_set():
+            await server.stop(0)
+    return int(signals.forced.is_set())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""Where a process of the gateway logs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+def log_to_stderr(name: str = "") -> None:
+    """Log warnings and worse to standard error; each line says which process it was, if named."""
+    process = f" {name}" if name else ""
+    logging.basicConfig(
+        format=f"%(asctime)s %(levelname)s{process} %(name)s: %(message)s",
+        level=logging.WARNING,
+        stream=sys.stderr,
+    )

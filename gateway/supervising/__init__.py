@@ -1,0 +1,1 @@
+"""Keeps the worker processes of one gateway running, on one port."""

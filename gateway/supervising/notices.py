@@ -1,0 +1,119 @@
+"""What a worker tells its supervisor: that it is ready, why it is not, what it serves.
+
+One datagram, one notice, on a socket in a folder of the supervisor: whatever a worker is made
+of, it needs to know no more than a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+_SOCKET = "notices"
+_SEND_S = 1.0
+"""For a supervisor that is busy."""
+
+
+@dataclass(frozen=True)
+class ReleaseNotice:
+    """A routed release, as one worker sees it."""
+
+    line: str
+    release: str
+    weight: float
+    serving: bool
+    detail: str = ""
+    """Why it does not serve."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a worker says of itself."""
+
+    worker: int
+    releases: tuple[ReleaseNotice, ...] = ()
+    ready: bool = False
+    """Whether it takes calls."""
+    failure: str = ""
+    """Why it will never take any."""
+
+
+class Notifier:
+    """The end of a worker. Whatever happens to the supervisor, it raises nothing.
+
+    Args:
+        folder: Of the supervisor.
+        worker: The worker's number.
+    """
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self._address = str(folder / _SOCKET)
+        self._last = Notice(worker)
+
+    def show(self, releases: Sequence[ReleaseNotice]) -> None:
+        """Tell what is served."""
+        self._send(replace(self._last, releases=tuple(releases)))
+
+    def ready(self) -> None:
+        """Tell that calls are taken."""
+        self._send(replace(self._last, ready=True))
+
+    def fail(self, reason: str) -> None:
+        """Tell why calls will not be taken."""
+        self._send(replace(self._last, failure=reason))
+
+    def _send(self, notice: Notice) -> None:
+        self._last = notice
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_SEND_S)
+                sender.sendto(json.dumps(asdict(notice)).encode(), self._address)
+        except OSError as error:
+            _log.warning("The supervisor could not be told: %s", error)
+
+
+@asynccontextmanager
+async def hearing(folder: Path, hear: Callable[[Notice], None]) -> AsyncIterator[None]:
+    """Pass on what workers say, while the context lasts.
+
+    Args:
+        folder: Where workers find the socket; only its owner may enter it.
+        hear: Is called with each notice, in this event loop.
+    """
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(str(folder / _SOCKET))
+    receiver.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: _Hearer(hear), sock=receiver
+    )
+    try:
+        yield
+    finally:
+        transport.close()
+
+
+class _Hearer(asyncio.DatagramProtocol):
+    def __init__(self, hear: Callable[[Notice], None]) -> None:
+        self._hear = hear
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        try:
+            notice = _parsed(json.loads(data))
+        except (ValueError, TypeError, KeyError):
+            _log.warning("A notice of a worker could not be understood: %.200r", data)
+            return
+        self._hear(notice)
+
+
+def _parsed(content: Any) -> Notice:
+    releases = tuple(ReleaseNotice(**one) for one in content.pop("releases"))
+    return Notice(releases=releases, **content)
