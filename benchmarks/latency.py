@@ -37,6 +37,7 @@ from rich.table import Table
 from tritonclient.grpc import service_pb2_grpc
 
 from gateway.domains import diagnose, recommend, risk
+from gateway.domains.domain import requests_to_tensors
 from gateway.triton.tensors import arrays_to_request, response_to_arrays
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
 from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
@@ -152,7 +153,7 @@ class Opponents:
 
     def _inference(self, group: Sequence[Any]) -> Any:
         domain = self._line.domain
-        tensors = domain.requests_to_tensors(group, self._manifest)
+        tensors = requests_to_tensors(domain, group, self._manifest)
         outputs = domain.wanted_outputs(group)
         return arrays_to_request(self._manifest.ensemble, tensors, outputs)
 

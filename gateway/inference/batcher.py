@@ -141,18 +141,20 @@ class Batcher(Generic[ItemT, AnswerT]):
     # When a batch leaves.
 
     def _look(self) -> None:
-        """Let a batch leave if it should; come back later if it may soon."""
-        waiting, under_way = len(self._waiting), len(self._under_way)
-        if self._pace.may_leave(waiting, under_way):
+        """Let batches leave that should; come back later if one may soon."""
+        while self._waiting and self._may_leave():
             self._leave()
-        elif under_way == 0 and waiting:
-            if not self._had_company and waiting == 1:
-                self._leave()
-            elif not self._looking:
-                self._looking = True
-                self._seen, self._quiet = waiting, 0
-                self._leave_by = self._loop.time() + self._pace.patience_s
-                self._loop.call_soon(self._turn)
+        waiting = len(self._waiting)
+        if waiting and not self._under_way and not self._looking:
+            self._looking = True
+            self._seen, self._quiet = waiting, 0
+            self._leave_by = self._loop.time() + self._pace.patience_s
+            self._loop.call_soon(self._turn)
+
+    def _may_leave(self) -> bool:
+        waiting, under_way = len(self._waiting), len(self._under_way)
+        alone = waiting == 1 and not under_way and not self._had_company
+        return alone or self._max_rows == 1 or self._pace.may_leave(waiting, under_way)
 
     def _turn(self) -> None:
         """See whether this turn of the event loop brought anybody."""
@@ -162,13 +164,15 @@ class Batcher(Generic[ItemT, AnswerT]):
             return
         self._quiet = 0 if waiting > self._seen else self._quiet + 1
         self._seen = waiting
-        if self._quiet >= QUIET_TURNS or self._loop.time() >= self._leave_by:
-            self._looking = False
-            self._leave()
-        else:
+        if self._quiet < QUIET_TURNS and self._loop.time() < self._leave_by:
             self._loop.call_soon(self._turn)
+            return
+        self._looking = False
+        self._leave()
+        self._look()
 
     def _leave(self) -> None:
+        """Send those who are next to Triton."""
         batch = self._next_batch()
         if not batch:
             return

@@ -30,10 +30,10 @@ def batch_trace(traces: Sequence[CallTrace], calls: int) -> CallTrace:
     sampled = [trace for trace in traces if isinstance(trace, SampledCall)]
     if calls == 1 or not sampled:
         return traces[0] if traces else NO_TRACE
-    return _BatchTrace(sampled, calls)
+    return BatchTrace(sampled, calls)
 
 
-class _BatchTrace:
+class BatchTrace:
     """The trace of an inference for several calls."""
 
     sampled = True

@@ -8,6 +8,7 @@ from fake_runner import Outputs, diagnosed
 from manifests import LABELS, manifest
 
 from gateway.domains import diagnose
+from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import ModelContractBroken
 from trident.common.v1.served_by_pb2 import ServedBy
@@ -112,7 +113,7 @@ def test_more_than_a_thousand_measurements_are_refused_as_one() -> None:
 
 def test_measurements_become_rows_and_missing_ones_nan() -> None:
     requests = [measured(smoothness=0.5, mean_radius=14), measured(mean_radius=20)]
-    tensors = diagnose.requests_to_tensors(requests, RELEASE)
+    tensors = requests_to_tensors(diagnose, requests, RELEASE)
     assert set(tensors) == {"numbers"}
     expected = np.array([[14, np.nan, 0.5], [20, np.nan, np.nan]], np.float32)
     np.testing.assert_array_equal(tensors["numbers"], expected)
@@ -171,7 +172,7 @@ def test_the_explanation_is_of_the_first_finding_strongest_first() -> None:
 
 def test_each_row_answers_its_own_request() -> None:
     requests = [measured(mean_radius=6), measured(explain=True, mean_radius=25)]
-    answer = diagnosed(diagnose.requests_to_tensors(requests, RELEASE), RELEASE)
+    answer = diagnosed(requests_to_tensors(diagnose, requests, RELEASE), RELEASE)
     first, second = diagnose.tensors_to_responses(answer, requests, RELEASE, SERVED_BY)
     assert (first.findings[0].label, second.findings[0].label) == ("benign", "malignant")
     assert not first.HasField("explanation")

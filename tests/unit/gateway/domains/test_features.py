@@ -13,9 +13,10 @@ from gateway.domains.features import (
     Value,
     check_features,
     check_values,
-    features_to_tensors,
+    checked_row,
     input_notes,
     plain,
+    rows_to_tensors,
 )
 from gateway.domains.validation import Violations
 from trident.common.v1 import input_note_pb2
@@ -111,7 +112,7 @@ def test_features_go_to_their_place_whatever_the_order() -> None:
         {"purpose": "car", "status": 2.0, "age": 40.0},
         {"housing": "für frei", "amount": None},
     ]
-    tensors = features_to_tensors(rows, RISK)
+    tensors = rows_to_tensors([checked_row(row, RISK) for row in rows], RISK)
     numbers = np.array([[40, np.nan, 2], [np.nan] * 3], np.float32)
     np.testing.assert_array_equal(tensors["numbers"], numbers)
     assert tensors["numbers"].dtype == np.float32
@@ -119,13 +120,15 @@ def test_features_go_to_their_place_whatever_the_order() -> None:
 
 
 def test_a_tensor_without_features_is_not_sent() -> None:
-    assert set(features_to_tensors([{}], manifest("diagnose-measurements"))) == {"numbers"}
+    release = manifest("diagnose-measurements")
+    assert set(rows_to_tensors([checked_row({}, release)], release)) == {"numbers"}
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_no_accepted_number_becomes_infinite(value: float) -> None:
     if not complaints({"age": 40.0, "amount": value}):
-        assert np.isfinite(features_to_tensors([{"amount": value}], RISK)["numbers"][0, 1])
+        row = checked_row({"amount": value}, RISK)
+        assert np.isfinite(rows_to_tensors([row], RISK)["numbers"][0, 1])
 
 
 def test_rules_come_back_as_notes_in_the_order_of_the_schema() -> None:

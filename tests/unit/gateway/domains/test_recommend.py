@@ -6,6 +6,7 @@ from fake_runner import recommended
 from manifests import FEATURES, manifest
 
 from gateway.domains import recommend
+from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import ModelContractBroken
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -25,7 +26,7 @@ def complaints(request: RecommendRequest) -> list[str]:
 
 
 def answered(*requests: RecommendRequest) -> list[RecommendResponse]:
-    tensors = recommend.requests_to_tensors(requests, RELEASE)
+    tensors = requests_to_tensors(recommend, requests, RELEASE)
     outputs = recommended(tensors, RELEASE)
     wanted = {name: outputs[name] for name in recommend.wanted_outputs(requests)}
     return recommend.tensors_to_responses(wanted, requests, RELEASE, SERVED_BY)
@@ -68,7 +69,8 @@ def test_the_user_stays_on_one_release() -> None:
 
 
 def test_requests_become_padded_rows() -> None:
-    tensors = recommend.requests_to_tensors(
+    tensors = requests_to_tensors(
+        recommend,
         [
             RecommendRequest(history_item_ids=["a", "ü"], history_allowed=True, item_count=3),
             RecommendRequest(history_item_ids=["b"], candidate_item_ids=["c"]),
@@ -83,7 +85,7 @@ def test_requests_become_padded_rows() -> None:
 
 
 def test_the_tensors_are_those_of_the_signature() -> None:
-    tensors = recommend.requests_to_tensors([RecommendRequest()], RELEASE)
+    tensors = requests_to_tensors(recommend, [RecommendRequest()], RELEASE)
     assert {name: array.dtype for name, array in tensors.items()} == {
         spec.name: spec.dtype for spec in RECOMMEND.inputs
     }
@@ -93,7 +95,7 @@ def test_the_tensors_are_those_of_the_signature() -> None:
 
 def test_a_context_becomes_tensors_where_the_release_takes_one() -> None:
     request = RecommendRequest(context={"age": FeatureValue(number=40)})
-    tensors = recommend.requests_to_tensors([request], manifest("recommend", features=FEATURES))
+    tensors = requests_to_tensors(recommend, [request], manifest("recommend", features=FEATURES))
     assert tensors["numbers"][0, 0] == 40
     assert tensors["categories"].shape == (1, 2)
 
@@ -140,7 +142,7 @@ def test_an_item_that_the_history_names_twice_is_one_reason() -> None:
 
 def test_an_answer_for_another_history_breaks_the_contract() -> None:
     request = RecommendRequest(history_item_ids=["m1", "m2"])
-    outputs = recommended(recommend.requests_to_tensors([request], RELEASE), RELEASE)
+    outputs = recommended(requests_to_tensors(recommend, [request], RELEASE), RELEASE)
     outputs["history_known"] = np.ones((1, 3), np.bool_)
     with pytest.raises(ModelContractBroken):
         recommend.tensors_to_responses(outputs, [request], RELEASE, SERVED_BY)

@@ -8,6 +8,7 @@ from fake_runner import Outputs
 from manifests import manifest
 
 from gateway.domains import risk
+from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import ModelContractBroken
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -89,7 +90,7 @@ def test_a_request_id_is_limited() -> None:
 
 
 def test_features_become_one_row_for_each_request() -> None:
-    tensors = risk.requests_to_tensors([asked(age=40, housing="own"), asked(age=20)], RELEASE)
+    tensors = requests_to_tensors(risk, [asked(age=40, housing="own"), asked(age=20)], RELEASE)
     assert tensors["numbers"].shape == (2, 3)
     assert tensors["numbers"][:, 0].tolist() == [40, 20]
     assert tensors["categories"].tolist() == [[b"own", b""], [b"", b""]]

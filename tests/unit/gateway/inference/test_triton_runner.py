@@ -123,7 +123,7 @@ async def test_triton_is_asked_for_the_model_and_the_outputs_wanted(triton: Fake
 async def test_the_stages_are_traced_and_triton_gets_the_trace(triton: FakeTriton) -> None:
     trace = Trace()
     await ask(build_runner(state(triton)), trace=trace)
-    assert trace.stages == ["queue"]
+    assert trace.stages == ["admission"]
     assert trace.models == [RELEASE.ensemble]
     ((request, _, headers),) = triton.asked
     assert headers == {"traceparent": "00-a-b-01"}

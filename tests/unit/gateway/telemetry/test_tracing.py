@@ -17,6 +17,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from span_makers import CLIENT_SPAN_ID, SAMPLED, TRACEPARENT, UNSAMPLED, span
 
+from gateway.telemetry.batch_trace import BatchTrace
 from gateway.telemetry.sampled_call import SampledCall
 from gateway.telemetry.tracing import NO_TRACE, CallTrace, Tracing
 
@@ -126,11 +127,18 @@ def test_the_span_that_is_current_in_the_process_is_no_parent(
 
 
 @pytest.mark.parametrize(
-    "implementation", [SampledCall, type(NO_TRACE)], ids=["sampled", "not sampled"]
+    "implementation",
+    [SampledCall, type(NO_TRACE), BatchTrace],
+    ids=["sampled", "not sampled", "batch"],
 )
 def test_every_trace_takes_what_the_protocol_says(implementation: type) -> None:
-    names = [name for name in vars(CallTrace) if not name.startswith("_")]
-    assert len(names) == 5
+    names = [name for name, value in vars(CallTrace).items() if inspect.isfunction(value)]
+    names = [name for name in names if not name.startswith("_")]
+    assert len(names) == 6
     for name in names:
         wanted = inspect.signature(getattr(CallTrace, name)).parameters
-        assert inspect.signature(getattr(implementation, name)).parameters.keys() == wanted.keys()
+        given = inspect.signature(getattr(implementation, name)).parameters
+        assert list(given)[: len(wanted)] == list(wanted)
+        for further in list(given)[len(wanted) :]:
+            assert given[further].default is not inspect.Parameter.empty
+    assert hasattr(implementation, "sampled")

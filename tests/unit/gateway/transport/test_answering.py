@@ -14,6 +14,7 @@ from wire import refusal
 from gateway.domains import diagnose, recommend, risk
 from gateway.errors import InvalidRequest, ModelContractBroken, ModelUnavailable, Overloaded
 from gateway.transport.answering import Answering
+from gateway.transport.companies import Batching
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1.diagnose_service_pb2 import DiagnoseRequest, Image, Measurements
 from trident.recommend.v1.recommend_service_pb2 import RecommendRequest
@@ -33,8 +34,8 @@ def credit(name: str = "", age: float = 40) -> ScoreRiskRequest:
 
 @pytest.fixture
 def answering(runner: FakeRunner) -> Answering:
-    """Answers with at most four elements of a stream at a time."""
-    return Answering(runner, max_outstanding=4)
+    """Answers with at most four elements of a stream at a time, each by itself."""
+    return Answering(runner, max_outstanding=4, batching=Batching(max_rows=1))
 
 
 async def test_one_request_is_one_inference_of_what_is_needed(
@@ -46,7 +47,7 @@ async def test_one_request_is_one_inference_of_what_is_needed(
     assert (response.model.line, response.model.release) == ("score-risk", "r1")
     assert response.model.variant == "ensemble"
     (asked,) = runner.asked
-    assert asked.timeout_s == 2.5
+    assert asked.timeout_s == pytest.approx(2.5, abs=0.5)
     assert asked.outputs == ("default_probability", "score", "contributions", "input_rules")
 
 
@@ -55,7 +56,7 @@ async def test_the_trace_has_decode_from_when_the_message_came_and_encode(
 ) -> None:
     call = FakeCall(received_ns=17)
     await answering.one(risk, credit(), call)
-    assert call.trace.stages == ["decode", "encode"]
+    assert call.trace.stages == ["decode", "queue", "encode"]
     assert call.trace.stage_starts["decode"] == 17
     assert call.trace.releases == [("score-risk", "r1", "ensemble")]
 

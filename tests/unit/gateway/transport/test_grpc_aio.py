@@ -113,7 +113,7 @@ async def test_an_answer_comes_with_a_finished_trace(
     assert trace.codes == [code_pb2.OK]
     assert trace.metadata["traceparent"] == "00-a-b-01"
     assert trace.peer.startswith("ipv4:127.0.0.1:")
-    assert trace.stages == ["decode", "encode"]
+    assert trace.stages == ["decode", "queue", "encode"]
 
 
 async def test_binary_metadata_is_not_shown_and_the_last_of_repeated_keys_is(
@@ -230,10 +230,10 @@ async def test_a_stream_that_the_client_cancels_cancels_its_inferences(
 ) -> None:
     runner.hold()
     call = risk.StreamScoreRisk(element(f"q{place}") for place in range(200))
-    await runner.wait(lambda: runner.running == 8)
+    await runner.wait(lambda: runner.running > 0)
     call.cancel()
     await runner.wait(lambda: runner.running == 0)
-    assert runner.cancelled == 8
+    assert runner.cancelled == len(runner.asked) > 0
     (trace,) = tracing.calls
     await asyncio.wait_for(trace.finished.wait(), 20)
     assert trace.codes == [code_pb2.CANCELLED]

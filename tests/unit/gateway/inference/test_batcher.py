@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    ModelContractBroken,
+    ModelUnavailable,
+    Overloaded,
+)
+from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.pace import FULL_WITHOUT_KNOWLEDGE
+
+LINE = "score-risk"
+
+
+@dataclass
+class Model:
+    """Answers ``n`` with ``"answer n"``; a test holds it, or has it fail."""
+
+    batches: list[list[int]] = field(default_factory=list)
+    deadlines: list[float | None] = field(default_factory=list)
+    cancelled: int = 0
+    error: Exception | None = None
+    poison: frozenset[int] = frozenset()
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    async def run(self, items: Sequence[int], deadline: float | None) -> list[str]:
+        self.batches.append(list(items))
+        self.deadlines.append(deadline)
+        try:
+            await self.free.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        if self.poison & set(items):
+            raise ModelContractBroken(LINE, "r1")
+        return [f"answer {item}" for item in items]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client at an address."""
+
+    address: str
+
+    def peer(self) -> str:
+        return self.address
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+Asks = Callable[..., "asyncio.Task[str]"]
+
+
+class Bench:
+    """A batcher of a model, and tasks that ask it."""
+
+    def __init__(self, model: Model, limit: int = 512, max_rows: int = 64) -> None:
+        self.model = model
+        self.room = WaitingRoom(LINE, limit)
+        self.batcher: Batcher[int, str] = Batcher(model.run, self.room, max_rows)
+
+    def ask(self, item: int, timeout_s: float | None = None, client: str = "") -> asyncio.Task[str]:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        return loop.create_task(self.batcher.ask(item, deadline, Caller(client)))
+
+    async def asked(self, items: Sequence[int]) -> list[asyncio.Task[str]]:
+        tasks = [self.ask(item) for item in items]
+        await turns()
+        return tasks
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_that_comes_alone_leaves_at_once(model: Model) -> None:
+    bench = Bench(model)
+    task = bench.ask(1)
+    await turns(2)  # one to ask, one for the batch to begin
+    assert model.batches == [[1]]
+    assert await task == "answer 1"
+
+
+async def test_calls_that_come_while_a_batch_is_under_way_leave_together(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    first = await bench.asked([1])
+    others = await bench.asked([2, 3, 4])
+    assert model.batches == [[1]]
+    model.free.set()
+    assert await asyncio.gather(*first, *others) == [f"answer {n}" for n in (1, 2, 3, 4)]
+    assert model.batches == [[1], [2, 3, 4]]
+    assert bench.batcher.idle
+
+
+async def test_enough_calls_leave_although_a_batch_is_under_way(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    await bench.asked([0])
+    tasks = await bench.asked(range(1, FULL_WITHOUT_KNOWLEDGE + 1))
+    assert [len(batch) for batch in model.batches] == [1, FULL_WITHOUT_KNOWLEDGE]
+    model.free.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_after_company_a_call_waits_for_those_on_the_way(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    tasks = await bench.asked([1])
+    tasks += await bench.asked([2, 3])
+    model.free.set()
+    await asyncio.gather(*tasks)
+    # One a turn of the loop, as they come from the network.
+    late = []
+    for item in (4, 5, 6):
+        late.append(bench.ask(item))
+        await asyncio.sleep(0)
+    await asyncio.gather(*late)
+    assert model.batches[:2] == [[1], [2, 3]]
+    assert model.batches[2] != [4]
+
+
+async def test_nobody_waits_for_company_that_does_not_come(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    tasks = await bench.asked([1])
+    tasks += await bench.asked([2, 3])
+    model.free.set()
+    await asyncio.gather(*tasks)
+    async with asyncio.timeout(20):
+        assert await bench.ask(4) == "answer 4"
+        assert await bench.ask(5) == "answer 5"
+    assert model.batches[2:] == [[4], [5]]
+
+
+async def test_a_batch_is_no_larger_than_allowed(model: Model) -> None:
+    bench = Bench(model, max_rows=3)
+    model.free.clear()
+    tasks = await bench.asked(range(20))
+    model.free.set()
+    await asyncio.gather(*tasks)
+    assert max(map(len, model.batches)) == 3
+    assert sorted(item for batch in model.batches for item in batch) == list(range(20))
+
+
+async def test_without_batching_each_call_goes_by_itself_and_none_waits(model: Model) -> None:
+    bench = Bench(model, max_rows=1)
+    model.free.clear()
+    tasks = await bench.asked(range(20))
+    assert model.batches == [[item] for item in range(20)]
+    model.free.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_clients_take_turns_where_not_all_can_go(model: Model) -> None:
+    bench = Bench(model, max_rows=4)
+    model.free.clear()
+    first = bench.ask(0)
+    await turns()
+    greedy = [bench.ask(100 + n, client="greedy") for n in range(9)]
+    modest = [bench.ask(200 + n, client="modest") for n in range(2)]
+    await turns()
+    model.free.set()
+    await asyncio.gather(first, *greedy, *modest)
+    (with_modest,) = (batch for batch in model.batches if 200 in batch)
+    assert with_modest.index(200) <= 1
+    assert [n for batch in model.batches for n in batch if 100 <= n < 200] == list(range(100, 109))
+
+
+async def test_one_more_than_may_wait_is_refused(model: Model) -> None:
+    bench = Bench(model, limit=3)
+    model.free.clear()
+    tasks = await bench.asked(range(4))  # one is under way, three wait
+    with pytest.raises(Overloaded):
+        await bench.ask(5)
+    assert bench.room.taken == 3
+    model.free.set()
+    await asyncio.gather(*tasks)
+    assert bench.room.taken == 0
+
+
+async def test_a_room_is_shared_by_the_batchers_of_a_line(model: Model) -> None:
+    bench = Bench(model, limit=2)
+    other: Batcher[int, str] = Batcher(model.run, bench.room, 64)
+    model.free.clear()
+    tasks = await bench.asked(range(3))
+    with pytest.raises(Overloaded):
+        await other.ask(7, None)
+    model.free.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_call_whose_deadline_passes_while_it_waits_is_not_sent(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    first = await bench.asked([1])
+    late = bench.ask(2, timeout_s=0.01)
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert bench.room.taken == 0
+    model.free.set()
+    await asyncio.gather(*first)
+    await turns()
+    assert model.batches == [[1]]
+
+
+async def test_a_call_whose_deadline_passes_at_the_model_leaves_its_mates_alone(
+    model: Model,
+) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    first = await bench.asked([1])
+    mates = [bench.ask(2, timeout_s=0.05), bench.ask(3)]
+    await turns()
+    model.free.set()
+    await asyncio.gather(*first)
+    model.free.clear()
+    await turns()
+    assert model.batches == [[1], [2, 3]]
+    with pytest.raises(DeadlineExceeded):
+        await mates[0]
+    model.free.set()
+    assert await mates[1] == "answer 3"
+
+
+async def test_a_batch_has_as_long_as_the_most_patient_of_its_calls(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    tasks = await bench.asked([1])
+    tasks += [bench.ask(2, timeout_s=50), bench.ask(3, timeout_s=90)]
+    await turns()
+    model.free.set()
+    await asyncio.gather(*tasks)
+    now = asyncio.get_running_loop().time()
+    assert model.deadlines[0] is None
+    assert model.deadlines[1] == pytest.approx(now + 90, abs=20)
+
+
+async def test_a_batch_that_nobody_waits_for_any_more_is_called_off(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    (task,) = await bench.asked([1])
+    task.cancel()
+    await turns()
+    assert model.cancelled == 1
+    assert bench.batcher.idle
+
+
+async def test_one_caller_that_leaves_does_not_take_the_batch_from_the_others(
+    model: Model,
+) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    first = await bench.asked([1])
+    second, third = await bench.asked([2, 3])
+    model.free.set()
+    await asyncio.gather(*first)
+    model.free.clear()
+    await turns()
+    second.cancel()
+    await turns()
+    assert model.cancelled == 0
+    model.free.set()
+    assert await third == "answer 3"
+    assert second.cancelled()
+
+
+async def test_an_error_of_triton_reaches_every_call_of_the_batch(model: Model) -> None:
+    bench = Bench(model)
+    model.free.clear()
+    tasks = await bench.asked([1, 2, 3])
+    model.error = ModelUnavailable(LINE, "Triton does not answer")
+    model.free.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, ModelUnavailable) for result in results)
+    model.error = None
+    assert await bench.ask(4) == "answer 4"
+
+
+async def test_what_one_call_breaks_harms_no_other(model: Model) -> None:
+    bench = Bench(model)
+    model.poison = frozenset({3})
+    model.free.clear()
+    tasks = await bench.asked([1, 2, 3, 4])
+    model.free.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(result, ModelContractBroken) for result in results] == [
+        False, False, True, False,
+    ]  # fmt: skip
+    assert [results[0], results[1], results[3]] == ["answer 1", "answer 2", "answer 4"]
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.integers(1, 12), st.sampled_from(["a", "b", "c"])),
+        st.tuples(st.just("turn"), st.integers(1, 4), st.just("")),
+        st.tuples(st.just("cancel"), st.integers(0, 60), st.just("")),
+        st.tuples(st.just("expire"), st.integers(1, 3), st.just("")),
+        st.tuples(st.just("hold"), st.just(0), st.just("")),
+        st.tuples(st.just("free"), st.just(0), st.just("")),
+        st.tuples(st.just("break"), st.just(0), st.just("")),
+        st.tuples(st.just("mend"), st.just(0), st.just("")),
+    ),
+    max_size=40,
+)
+
+
+class Play:
+    """Calls that come, leave and fail as told, and what became of them."""
+
+    def __init__(self, max_rows: int, limit: int, poison: frozenset[int]) -> None:
+        self.model = Model(poison=poison)
+        self.bench = Bench(self.model, limit, max_rows)
+        self.tasks: list[asyncio.Task[str]] = []
+        self.cancelled: set[int] = set()
+
+    async def act(self, name: str, number: int, client: str) -> None:
+        if name in ("ask", "expire"):
+            timeout_s = 0 if name == "expire" else None
+            for _ in range(number):
+                self.tasks.append(self.bench.ask(len(self.tasks), timeout_s, client))
+        elif name == "cancel" and number < len(self.tasks):
+            self.cancelled.add(number)
+            self.tasks[number].cancel()
+        elif name == "hold":
+            self.model.free.clear()
+        elif name == "free":
+            self.model.free.set()
+        elif name in ("break", "mend"):
+            self.model.error = ModelUnavailable(LINE, "gone") if name == "break" else None
+        await turns(number)
+
+    async def end(self) -> list[str | BaseException]:
+        self.model.free.set()
+        async with asyncio.timeout(20):
+            results = await asyncio.gather(*self.tasks, return_exceptions=True)
+            while not self.bench.batcher.idle:
+                await asyncio.sleep(0)
+        return results
+
+    def check(self, item: int, result: str | BaseException) -> None:
+        poisonous = item in self.model.poison
+        if isinstance(result, asyncio.CancelledError):
+            assert item in self.cancelled
+        elif isinstance(result, ModelContractBroken):
+            assert poisonous
+        elif not isinstance(result, GatewayError):
+            assert result == f"answer {item}"
+            assert not poisonous
+
+
+@given(
+    operations=OPERATIONS,
+    max_rows=st.integers(1, 9),
+    limit=st.integers(1, 40),
+    poison=st.frozensets(st.integers(0, 80), max_size=6),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_answer_reaches_the_wrong_caller_and_nobody_is_left_waiting(
+    operations: list[tuple[str, int, str]], max_rows: int, limit: int, poison: frozenset[int]
+) -> None:
+    """Whatever the sizes, the failures, the cancellations and the deadlines."""
+
+    async def run() -> None:
+        play = Play(max_rows, limit, poison)
+        for operation in operations:
+            await play.act(*operation)
+        for item, result in enumerate(await play.end()):
+            play.check(item, result)
+        assert play.bench.room.taken == 0
+        assert all(len(batch) <= max_rows for batch in play.model.batches)
+
+    asyncio.run(run())
