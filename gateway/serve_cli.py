@@ -32,7 +32,8 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 @click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
-    help="The layout of the releases that answers.",
+    help="The layout of the releases that answers; auto, the default: fused on a CPU, "
+    "ensemble on a GPU.",
 )
 def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
     """Serve the routed releases of a store, on the embedded Triton or on others.

@@ -22,6 +22,7 @@ from gateway.telemetry.triton_spans import TritonSpans
 from gateway.transport.grpc_aio import AddressInUse, GrpcServer, build_server
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle
+from gateway.triton.variants import lacks
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
@@ -92,7 +93,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         lifecycle = Lifecycle(
             store,
             [TritonClient(target) for target in targets],
-            variant=settings.served_variant,
+            variant=settings.variant,
             load_timeout_s=settings.load_timeout_s,
             on_change=announcer.show,
         )
@@ -173,11 +174,10 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
 
 def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:
     """Refuse to start with a variant that was asked for and is not there."""
-    variant = settings.served_variant
     for state in lifecycle.states:
-        if state.manifest is not None and variant not in state.manifest.variants:
+        if state.manifest is not None and lacks(settings.variant, state.manifest):
             raise StartFailed(
-                f"--variant {variant}: {state.line}/{state.release} has only "
+                f"--variant {settings.variant}: {state.line}/{state.release} has only "
                 f"{', '.join(state.manifest.variants)}."
             )
 

@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     """Tritons that read the same store, each ``host:port``; in the environment with commas."""
 
     variant: Literal["auto", "ensemble", "fused"] = "auto"
-    """The layout of a release that answers; ``auto`` is ``ensemble``."""
+    """The layout of a release that answers; ``auto`` is ``fused`` where the release runs on a CPU
+    and has that variant, else ``ensemble``."""
 
     traces_file: Path | None = Field(default=None, validate_default=True)
     """A file for the spans, as OTLP/JSON lines; ``traces/trident.jsonl`` if Triton is embedded,
@@ -136,11 +137,6 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return value or None
-
-    @property
-    def served_variant(self) -> str:
-        """The variant that ``auto`` stands for."""
-        return "ensemble" if self.variant == "auto" else self.variant
 
 
 def load_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:
