@@ -4,8 +4,9 @@
 
 One client, one call at a time. Both are asked over gRPC by the same process, in turns within one
 run, with the rows of the releases' own test splits: machines are noisy, so the ratio is what can
-be compared between runs. What Triton is asked are the very tensors that the gateway makes of the
-request, made beforehand; every answer is compared before anything is measured. Tracing is off.
+be compared between runs. What Triton is asked is the very model that the gateway asks, with the
+tensors that it makes of the request, made beforehand; every answer is compared before anything
+is measured. Tracing is off.
 
 Needs a store with the three lines, such as the one that ``make demo`` leaves.
 """
@@ -132,7 +133,8 @@ class Opponents:
     def _contest(
         self, form: str, groups: Sequence[Sequence[Any]], ask: Callable[[int], Sequence[Message]]
     ) -> Contest:
-        inferences = [self._inference(group) for group in groups]
+        variant = next(iter(ask(0))).model.variant
+        inferences = [self._inference(group, variant) for group in groups]
         for number, group in enumerate(groups):
             response = self._infer(inferences[number], timeout=TIMEOUT_S)
             answer = response_to_arrays(response, len(group))
@@ -151,11 +153,11 @@ class Opponents:
             triton=lambda n: void(self._infer(inferences[n % len(groups)], timeout=TIMEOUT_S)),
         )
 
-    def _inference(self, group: Sequence[Any]) -> Any:
+    def _inference(self, group: Sequence[Any], variant: str) -> Any:
         domain = self._line.domain
         tensors = requests_to_tensors(domain, group, self._manifest)
         outputs = domain.wanted_outputs(group)
-        return arrays_to_request(self._manifest.ensemble, tensors, outputs)
+        return arrays_to_request(self._manifest.model_of(variant), tensors, outputs)
 
     def _method(self, form: str, kind: str) -> Any:
         response = getattr(self._line.messages, f"{form}{self._line.rpc}Response")

@@ -21,6 +21,7 @@ from gateway.telemetry.collector import UnknownCollector
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.variants import lacks
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
 
@@ -65,7 +66,7 @@ async def running_core(
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),
                 [TritonClient(target) for target in settings.triton],
-                variant=settings.served_variant,
+                variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 on_change=on_change,
             )
@@ -86,10 +87,9 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
 
 def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:
     """Refuse to start with a variant that was asked for and is not there."""
-    variant = settings.served_variant
     for state in lifecycle.states:
-        if state.manifest is not None and variant not in state.manifest.variants:
+        if state.manifest is not None and lacks(settings.variant, state.manifest):
             raise StartFailed(
-                f"--variant {variant}: {state.line}/{state.release} has only "
+                f"--variant {settings.variant}: {state.line}/{state.release} has only "
                 f"{', '.join(state.manifest.variants)}."
             )

@@ -35,7 +35,8 @@ from gateway.process_logging import log_to_stderr
 @click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
-    help="The layout of the releases that answers.",
+    help="The layout of the releases that answers; auto, the default: fused on a CPU, "
+    "ensemble on a GPU.",
 )
 def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
     """Serve the routed releases of a store, on the embedded Triton or on others.

@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     default; ``auto``: one for each core that may be used, half of them if Triton is embedded."""
 
     variant: Literal["auto", "ensemble", "fused"] = "auto"
-    """The layout of a release that answers; ``auto`` is ``ensemble``."""
+    """The layout of a release that answers; ``auto`` is ``fused`` where the release runs on a CPU
+    and has that variant, else ``ensemble``."""
 
     traces_file: Path | None = Field(default=None, validate_default=True)
     """A file for the spans, as OTLP/JSON lines; ``traces/trident.jsonl`` if Triton is embedded,
@@ -160,11 +161,6 @@ class Settings(BaseSettings):
         """
         changes = {"listen": listen, "triton": triton, "embedded": False, "workers": 1}
         return self.model_copy(update=changes)
-
-    @property
-    def served_variant(self) -> str:
-        """The variant that ``auto`` stands for."""
-        return "ensemble" if self.variant == "auto" else self.variant
 
 
 def load_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:

@@ -24,6 +24,8 @@ from model_builder.report import model_card
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 from model_builder.training.seeding import seed_everything
 from triton_models.release import (
+    ENSEMBLE,
+    FUSED,
     Manifest,
     Routes,
     RouteTarget,
@@ -105,11 +107,13 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
     """Write the candidate's models into ``models`` and return the manifest that goes with them.
 
     Raises:
-        ExportBroken: If the steps do not fit the line's signature.
+        ExportBroken: If the steps do not fit the line's signature, or a variant is not proven.
     """
     signature = SIGNATURES.get(candidate.line)
     if signature is None:
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
+    if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
+        raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
     inputs, outputs = write_models(models, candidate.line, release, candidate.steps, signature)
     return Manifest(
         line=candidate.line,
@@ -126,6 +130,8 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
             for name, splits in candidate.baselines.items()
         },
         parity=dict(candidate.parity),
+        fused_parity=dict(candidate.fused_parity),
+        variants=(ENSEMBLE, FUSED),
         steps=tuple(
             Step(
                 name=step.name,

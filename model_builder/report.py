@@ -17,8 +17,9 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append(_metrics(manifest, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
-        "## Parity\n\nLargest difference of the exported steps from torch.\n\n"
-        + _table(("output", "rows", "largest difference", "tolerance"), _parity(manifest))
+        "## Parity\n\nLargest difference from torch: of the exported steps (ensemble), and of "
+        "the one model that they are merged into (fused).\n\n"
+        + _table(("output", "rows", "ensemble", "fused", "tolerance"), _parity(manifest))
     )
     if manifest.features:
         rows = ((f.name, f.kind, f.unit, f.description) for f in manifest.features)
@@ -81,10 +82,15 @@ def _steps(manifest: Manifest) -> Iterable[tuple[str, ...]]:
 
 
 def _parity(manifest: Manifest) -> Iterable[tuple[str, ...]]:
-    return (
-        (output, str(parity.rows), f"{parity.max_difference:.2g}", f"{parity.tolerance:.2g}")
-        for output, parity in manifest.parity.items()
-    )
+    for output, parity in manifest.parity.items():
+        fused = manifest.fused_parity.get(output)
+        yield (
+            output,
+            str(parity.rows),
+            f"{parity.max_difference:.2g}",
+            f"{fused.max_difference:.2g}" if fused else "–",
+            f"{parity.tolerance:.2g}",
+        )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

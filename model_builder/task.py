@@ -78,6 +78,8 @@ class Candidate:
     """By the baseline's name, then split."""
     parity: Mapping[str, Parity]
     """By ensemble output: torch against the chained ONNX steps, over the whole test split."""
+    fused_parity: Mapping[str, Parity]
+    """The same of the fused model: torch against the one ONNX model."""
     answers: pa.Table
     """The test split: the inputs as a client would send them and torch's answers, one row each.
     Written to ``reports/…/answers.parquet``; tests ask the gateway for the same."""

@@ -124,11 +124,16 @@ def steps_table(manifest: Manifest, step_bytes: Mapping[str, int]) -> Table:
 
 
 def parity_table(manifest: Manifest) -> Table:
-    """Return a table of how far the exported steps are from torch."""
-    table = _table("parity with torch", "rows", "largest difference", "tolerance")
+    """Return a table of how far the exported models are from torch, by output."""
+    table = _table("parity with torch", "rows", "ensemble", "fused", "tolerance")
     for output, parity in manifest.parity.items():
+        fused = manifest.fused_parity.get(output)
         table.add_row(
-            output, str(parity.rows), f"{parity.max_difference:.2g}", f"{parity.tolerance:.2g}"
+            output,
+            str(parity.rows),
+            f"{parity.max_difference:.2g}",
+            f"{fused.max_difference:.2g}" if fused else "–",
+            f"{parity.tolerance:.2g}",
         )
     return table
 

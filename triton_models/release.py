@@ -11,6 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 _RELEASE_NAME = re.compile(r"[a-z0-9.]+")
 
+Variant = Literal["ensemble", "fused"]
+"""A layout of a release: a model for each step and what joins them, or all in one model."""
+
+ENSEMBLE: Variant = "ensemble"
+FUSED: Variant = "fused"
+
 
 def check_release_name(name: str) -> str:
     """Return ``name`` if it can name a release.
@@ -42,6 +48,11 @@ def ensemble_name(line: str, release: str) -> str:
 def step_name(line: str, release: str, step: str) -> str:
     """Return the Triton model name of one step of a release."""
     return f"{line}__{release}__{step}"
+
+
+def fused_name(line: str, release: str) -> str:
+    """Return the Triton model name of all steps of a release in one."""
+    return step_name(line, release, FUSED)
 
 
 class _Frozen(BaseModel):
@@ -148,6 +159,8 @@ class Manifest(_Frozen):
     verdict: Literal["accepted", "refused"] = "accepted"
     parity: dict[str, Parity]
     """By output of the ensemble."""
+    fused_parity: dict[str, Parity] = Field(default_factory=dict)
+    """The same of the variant ``fused``; empty in a release that has none."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -159,7 +172,7 @@ class Manifest(_Frozen):
     """Risk: safest first."""
     item_count: int = 0
     """Recommendation: the size of the catalogue."""
-    variants: tuple[Literal["ensemble", "fused"], ...] = ("ensemble",)
+    variants: tuple[Variant, ...] = (ENSEMBLE,)
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
@@ -172,9 +185,7 @@ class Manifest(_Frozen):
 
     def model_of(self, variant: str) -> str:
         """Return the Triton model that answers for this release in a variant."""
-        if variant == "ensemble":
-            return self.ensemble
-        return step_name(self.line, self.release, variant)
+        return fused_name(self.line, self.release) if variant == FUSED else self.ensemble
 
     @cached_property
     def features_by_name(self) -> dict[str, FeatureSpec]:

@@ -14,14 +14,15 @@ import grpc
 from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
 from gateway.triton.routed import Key
-from triton_models.release import Manifest
+from gateway.triton.variants import AUTO, Choice, choose_variant
+from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 60.0
 
-Wanted = Mapping[Key, tuple[str, Manifest]]
-"""Of each routed release: the model that answers for it, and its manifest."""
+Wanted = Mapping[Key, Manifest]
+"""The routed releases."""
 
 
 class TritonEndpoint:
@@ -30,6 +31,7 @@ class TritonEndpoint:
     Args:
         client: Speaks to it.
         on_change: Called whenever what is known has changed.
+        variant: The layout that answers; ``auto`` is decided for each release.
         load_timeout_s: Time that Triton has to load one release.
         retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
             doubled after each failure.
@@ -40,14 +42,17 @@ class TritonEndpoint:
         client: TritonClient,
         on_change: Callable[[], None],
         *,
+        variant: Choice = AUTO,
         load_timeout_s: float = 120,
         retry_s: float = 1,
     ) -> None:
         self.client = client
         self._on_change = on_change
+        self._asked = variant
         self._load_timeout_s = load_timeout_s
         self._retry_s = retry_s
         self._up: bool | None = None
+        self._variants: dict[Key, Variant] = {}
         self._fitting: set[Key] = set()
         self._faults: dict[Key, str] = {}
         self._failures: Counter[Key] = Counter()
@@ -57,6 +62,10 @@ class TritonEndpoint:
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
         return bool(self._up) and key in self._fitting
+
+    def variant(self, key: Key) -> Variant | None:
+        """Return the layout of a release that answers here, once that is known."""
+        return self._variants.get(key)
 
     def fault(self, key: Key) -> str:
         """Return why a release cannot be asked here."""
@@ -79,7 +88,9 @@ class TritonEndpoint:
                 self._forget()
             self._on_change()
         if up:
-            await asyncio.gather(*(self._look_at(key, *what) for key, what in wanted.items()))
+            await asyncio.gather(
+                *(self._look_at(key, manifest) for key, manifest in wanted.items())
+            )
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
@@ -89,26 +100,25 @@ class TritonEndpoint:
         await asyncio.gather(*loading, return_exceptions=True)
         await self.client.close()
 
-    async def _look_at(self, key: Key, model: str, manifest: Manifest) -> None:
+    async def _look_at(self, key: Key, manifest: Manifest) -> None:
         if key in self._loading:
             return
-        loaded = await self.client.is_loaded(model)
         if key in self._fitting:
-            if loaded:
+            if await self.client.is_loaded(manifest.model_of(self._variants[key])):
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
             self._on_change()
         if time.monotonic() < self._retry_at.get(key, 0):
             return
-        task = asyncio.create_task(self._bring(key, model, manifest, loaded))
+        task = asyncio.create_task(self._bring(key, manifest))
         self._loading[key] = task
         task.add_done_callback(partial(self._has_brought, key))
 
-    async def _bring(self, key: Key, model: str, manifest: Manifest, loaded: bool) -> None:
+    async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
-            fault = await self._load_and_check(model, manifest, loaded)
+            fault = await self._load_and_check(key, manifest)
             if fault is not None:
                 self._settle(key, fault)
         except Exception:
@@ -120,11 +130,16 @@ class TritonEndpoint:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
             del self._loading[key]
 
-    async def _load_and_check(self, model: str, manifest: Manifest, loaded: bool) -> str | None:
+    async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
         """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
         client = self.client
         try:
-            if not loaded:
+            if key not in self._variants:
+                self._variants[key] = await choose_variant(
+                    self._asked, manifest, client, self._load_timeout_s
+                )
+            model = manifest.model_of(self._variants[key])
+            if not await client.is_loaded(model):
                 await client.load(model, self._load_timeout_s)
             metadata = await client.metadata(model)
             config = await client.config(model)
@@ -154,6 +169,7 @@ class TritonEndpoint:
         """Know nothing any more: what comes back may be another process."""
         for task in self._loading.values():
             task.cancel()
+        self._variants.clear()
         self._fitting.clear()
         self._faults.clear()
         self._failures.clear()

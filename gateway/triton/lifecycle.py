@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from gateway.triton.client import TritonClient
 from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.routed import Key, RoutedReleases
-from triton_models.release import Manifest, RouteTarget
+from gateway.triton.variants import AUTO, Choice, lacks
+from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
 from triton_models.signatures import SIGNATURES
 from triton_models.store import ReleaseStore
 
@@ -29,10 +30,11 @@ class ReleaseState:
     line: str
     release: str
     weight: float
-    variant: str
+    variant: Variant
+    """The layout that answers, or that is first tried."""
     manifest: Manifest | None
     clients: tuple[TritonClient, ...]
-    """The Tritons that can be asked now."""
+    """The Tritons that can be asked for that variant now."""
     detail: str
     """Why none can, else ``""``."""
 
@@ -43,7 +45,8 @@ class Lifecycle:
     Args:
         store: Has the routes and the manifests.
         clients: Every Triton; all read the same store.
-        variant: ``ensemble`` or ``fused``: the layout that answers.
+        variant: The layout that answers. ``auto``: ``fused`` where the release runs on a CPU and
+            has it, else ``ensemble``; where Tritons differ, those with a GPU are asked.
         poll_s: Time between two looks at a Triton.
         store_poll_s: Time between two looks at the store.
         load_timeout_s: Time that Triton has to load one release.
@@ -55,7 +58,7 @@ class Lifecycle:
         store: ReleaseStore,
         clients: Sequence[TritonClient],
         *,
-        variant: str = "ensemble",
+        variant: Choice = AUTO,
         poll_s: float = 0.5,
         store_poll_s: float = 1,
         load_timeout_s: float = 120,
@@ -63,7 +66,7 @@ class Lifecycle:
     ) -> None:
         self._routed = RoutedReleases(store)
         self._endpoints = [
-            TritonEndpoint(client, self._settle, load_timeout_s=load_timeout_s)
+            TritonEndpoint(client, self._settle, variant=variant, load_timeout_s=load_timeout_s)
             for client in clients
         ]
         self._variant = variant
@@ -123,14 +126,14 @@ class Lifecycle:
                 key = (line, target.release)
                 manifest = self._routed.manifest(key)
                 if manifest is not None and not self._unfit(manifest):
-                    wanted[key] = (manifest.model_of(self._variant), manifest)
+                    wanted[key] = manifest
         await endpoint.look(wanted)
 
     def _unfit(self, manifest: Manifest) -> str:
         """Return why a release is not even loaded, or ``""``."""
         if manifest.line not in SIGNATURES:
             return f"line '{manifest.line}' has no declared tensors in this gateway"
-        if self._variant not in manifest.variants:
+        if lacks(self._variant, manifest):
             return f"it has no variant '{self._variant}', only {', '.join(manifest.variants)}"
         return ""
 
@@ -160,11 +163,21 @@ class Lifecycle:
         )
 
     def _clients(self, key: Key) -> tuple[TritonClient, ...]:
-        """Return the Tritons where a release can be asked."""
-        clients = tuple(one.client for one in self._endpoints if one.serves(key))
-        if clients:
+        """Return the Tritons where a release can be asked for its variant."""
+        serving = [one for one in self._endpoints if one.serves(key)]
+        variant = _first_of(one.variant(key) for one in serving)
+        if serving:
             self._served.add(key)
-        return clients
+        return tuple(one.client for one in serving if one.variant(key) == variant)
+
+    def _variant_of(self, key: Key, manifest: Manifest | None) -> Variant:
+        """Return the layout that answers for a release, or that is first tried."""
+        serving = _first_of(one.variant(key) for one in self._endpoints if one.serves(key))
+        if serving is not None:
+            return serving
+        if self._variant != AUTO:
+            return self._variant
+        return FUSED if manifest is not None and FUSED in manifest.variants else ENSEMBLE
 
     def _state(self, line: str, release: str, weight: float) -> ReleaseState:
         key: Key = (line, release)
@@ -176,4 +189,11 @@ class Lifecycle:
             clients = self._clients(key)
             faults = dict.fromkeys(one.fault(key) for one in self._endpoints)
             detail = "" if clients else "; ".join(faults)
-        return ReleaseState(line, release, weight, self._variant, manifest, clients, detail)
+        variant = self._variant_of(key, manifest)
+        return ReleaseState(line, release, weight, variant, manifest, clients, detail)
+
+
+def _first_of(variants: Iterable[Variant | None]) -> Variant | None:
+    """Return the variant that is asked where Tritons differ: the ensemble, which has a GPU."""
+    known = set(variants)
+    return next((variant for variant in (ENSEMBLE, FUSED) if variant in known), None)

@@ -18,6 +18,7 @@ from model_builder.errors import DataFault, Fault
 from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
+from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
@@ -37,6 +38,7 @@ from model_builder.tabular.table import Table
 from model_builder.tabular.targets import finding_target
 from model_builder.tabular.training import TabularConfig
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from triton_models.signatures import DIAGNOSE_MEASUREMENTS
 
 TOLERANCES = {
     "probabilities": 1e-5,
@@ -91,11 +93,14 @@ class DiagnosisTask:
         with progress.stage("export"):
             steps = _steps(fitted, temperature)
         with progress.stage("compare"):
-            parity = compare(
-                answers,
-                run_in_parts(StepChain(steps), fitted.test_tensors()),
-                TOLERANCES,
-                rows=len(fitted.splits.test),
+            parity, fused_parity = (
+                compare(
+                    answers,
+                    run_in_parts(model, fitted.test_tensors()),
+                    TOLERANCES,
+                    rows=len(fitted.splits.test),
+                )
+                for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
             )
         return Candidate(
             line="diagnose-measurements",
@@ -104,6 +109,7 @@ class DiagnosisTask:
             metrics=metrics,
             baselines=baselines,
             parity=parity,
+            fused_parity=fused_parity,
             answers=_answer_table(fitted, answers),
             features=fitted.encoding.features,
             labels=table.labels,

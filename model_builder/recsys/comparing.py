@@ -1,13 +1,13 @@
-"""Do the exported steps answer like the reference? Items that score alike may change places."""
+"""Do the exported models answer like the reference? Items that score alike may change places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from model_builder.evaluation.parity import compare
-from model_builder.export.ensemble import StepChain
 from model_builder.recsys.reference import Reference, Request, Tensors, request_tensors
 from triton_models.release import Parity
 from triton_models.signatures import MAX_BATCH_ROWS
@@ -20,34 +20,43 @@ TOLERANCES = {
     "candidate_known": 0.0,
     "excluded_known": 0.0,
 }
-"""How far the exported steps may be from torch, by output."""
+"""How far the exported models may be from torch, by output."""
 
 _TIE = 1e-4
 """Share of a score by which two items may differ and still change places."""
 _SIMILARITY_TOLERANCE = 1e-5
 
 
-def compare_steps(
-    chain: StepChain, reference: Reference, requests: Sequence[Request]
-) -> tuple[Tensors, dict[str, Parity]]:
-    """Ask both, a batch at a time.
+class Runs(Protocol):
+    """An exported model: the chained steps, or the fused one."""
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Return tensors by name."""
+        ...
+
+
+def compare_models(
+    models: Sequence[Runs], reference: Reference, requests: Sequence[Request]
+) -> tuple[Tensors, list[dict[str, Parity]]]:
+    """Ask all, a batch at a time.
 
     Returns:
-        ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, and how far the
-        steps are from it, by output.
+        ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, and how far each
+        model is from it, by output.
 
     Raises:
-        ParityBroken: If they differ by more than the tolerance.
+        ParityBroken: If one differs by more than the tolerance.
     """
     answers: list[Tensors] = []
-    found: dict[str, Parity] = {}
+    found: list[dict[str, Parity]] = [{} for _ in models]
     for start in range(0, len(requests), MAX_BATCH_ROWS):
         asked = requests[start : start + MAX_BATCH_ROWS]
         expected = reference.answer(asked)
-        actual = settle_ties(reference, asked, expected, chain.run(request_tensors(asked)))
-        part = compare(expected, actual, TOLERANCES, rows=len(requests))
-        found = {name: _wider(found.get(name), parity) for name, parity in part.items()}
         answers.append(expected)
+        for model, known in zip(models, found, strict=True):
+            actual = settle_ties(reference, asked, expected, model.run(request_tensors(asked)))
+            part = compare(expected, actual, TOLERANCES, rows=len(requests))
+            known |= {name: _wider(known.get(name), parity) for name, parity in part.items()}
     joined = {
         name: np.concatenate([answer[name] for answer in answers])
         for name in ("item_ids", "scores")

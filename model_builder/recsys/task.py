@@ -11,9 +11,10 @@ import torch
 
 from model_builder.errors import ConfigInvalid
 from model_builder.export.ensemble import StepChain
+from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
-from model_builder.recsys.comparing import compare_steps
+from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits, data_source, leave_one_out, load_interactions
 from model_builder.recsys.decode_graph import decode_graph
@@ -32,6 +33,7 @@ from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.reference import Reference, Request, Tensors
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from triton_models.signatures import RECOMMEND
 
 
 class RecsysTask:
@@ -67,8 +69,9 @@ class RecsysTask:
             steps = export_steps(network, item_ids)
         requests = [Request(interactions.ids(items)) for items in splits.test.histories]
         with progress.stage("compare"):
-            answers, parity = compare_steps(
-                StepChain(steps), Reference(network, item_ids), requests
+            models = (StepChain(steps), FusedModel(steps, RECOMMEND))
+            answers, (parity, fused_parity) = compare_models(
+                models, Reference(network, item_ids), requests
             )
         return Candidate(
             line="recommend",
@@ -77,6 +80,7 @@ class RecsysTask:
             metrics=metrics,
             baselines=baselines,
             parity=parity,
+            fused_parity=fused_parity,
             answers=_answer_table(requests, answers),
             item_count=len(item_ids),
             headline=HEADLINE,

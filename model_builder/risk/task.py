@@ -13,6 +13,7 @@ from pydantic import Field
 from model_builder.evaluation.calibration import fit_platt
 from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
+from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.risk.calibrate_graph import calibrate_graph
 from model_builder.risk.score import Scorecard, make_bands
@@ -28,6 +29,7 @@ from model_builder.tabular.loading import load_table
 from model_builder.tabular.targets import outcome_target
 from model_builder.tabular.training import TabularConfig
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from triton_models.signatures import SCORE_RISK
 
 TOLERANCES = {
     "default_probability": 1e-5,
@@ -74,11 +76,14 @@ class RiskTask:
         with progress.stage("export"):
             steps = _steps(fitted, card)
         with progress.stage("compare"):
-            parity = compare(
-                answers,
-                run_in_parts(StepChain(steps), fitted.test_tensors()),
-                TOLERANCES,
-                rows=len(fitted.splits.test),
+            parity, fused_parity = (
+                compare(
+                    answers,
+                    run_in_parts(model, fitted.test_tensors()),
+                    TOLERANCES,
+                    rows=len(fitted.splits.test),
+                )
+                for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
             )
         return Candidate(
             line="score-risk",
@@ -87,6 +92,7 @@ class RiskTask:
             metrics=metrics,
             baselines=baselines,
             parity=parity,
+            fused_parity=fused_parity,
             answers=_answer_table(fitted, answers),
             features=fitted.encoding.features,
             bands=make_bands(card.scores(fitted.judged_logits[:, 0])),

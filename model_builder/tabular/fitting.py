@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
 
-from model_builder.export.ensemble import StepChain
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
 from model_builder.tabular.encoding import Encoding, fit_encoding
@@ -32,6 +32,7 @@ from triton_models.release import DataSource
 from triton_models.signatures import MAX_BATCH_ROWS
 
 Answers = dict[str, npt.NDArray[np.float32]]
+Tensors = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Fitted:
         logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
         return {"logits": logits, "reset_logits": reset}
 
-    def test_tensors(self) -> dict[str, npt.NDArray[np.generic]]:
+    def test_tensors(self) -> Tensors:
         """Return the ensemble's inputs for the test rows, as a client would send them."""
         test = self.splits.test
         tensors = {
@@ -215,13 +216,19 @@ def feature_rows(fitted: Fitted) -> list[Mapping[str, float | str]]:
     return rows
 
 
-def run_in_parts(
-    chain: StepChain, tensors: Mapping[str, npt.NDArray[np.generic]]
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Run the steps over any number of rows, as many at once as a call may carry."""
+class Runs(Protocol):
+    """An exported model: the chained steps, or the fused one."""
+
+    def run(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> Tensors:
+        """Return tensors by name."""
+        ...
+
+
+def run_in_parts(model: Runs, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Tensors:
+    """Run a model over any number of rows, as many at once as a call may carry."""
     rows = len(next(iter(tensors.values())))
     parts = [
-        chain.run({name: tensor[i : i + MAX_BATCH_ROWS] for name, tensor in tensors.items()})
+        model.run({name: tensor[i : i + MAX_BATCH_ROWS] for name, tensor in tensors.items()})
         for i in range(0, rows, MAX_BATCH_ROWS)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

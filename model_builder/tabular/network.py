@@ -95,9 +95,10 @@ class TabularNetwork(nn.Module):
 class OccludedNetwork(nn.Module):
     """What is exported: the logits of a row, and again with each feature reset.
 
-    One pass answers for the row and its F resets, ``B * (F + 1)`` rows in all. A feature that
-    is typical already leaves the row as it was; its logits are then taken from the row
-    itself, so that the difference is exactly 0 whatever the order of the sums.
+    One pass answers for the rows and another for their F resets, ``B * F`` rows, so that who
+    wants the logits alone can leave out the greater part. A feature that is typical already
+    leaves the row as it was; its logits are then taken from the row itself, so that the
+    difference is exactly 0 whatever the order of the sums.
     """
 
     owners: torch.Tensor
@@ -128,9 +129,8 @@ class OccludedNetwork(nn.Module):
         features, columns = self.owners.shape
         row = inputs.unsqueeze(1)  # (B, 1, D)
         reset = torch.where(self.owners, self.typical, row)  # (B, F, D)
-        variants = torch.cat([row, reset], dim=1).reshape(-1, columns)  # (B * (F + 1), D)
-        answers = self.network(variants).mean(dim=0)  # (B * (F + 1), K)
-        answers = answers.reshape(-1, features + 1, answers.shape[-1])  # (B, F + 1, K)
-        logits = answers[:, :1]  # (B, 1, K)
+        logits = self.network(inputs).mean(dim=0)  # (B, K)
+        answers = self.network(reset.reshape(-1, columns)).mean(dim=0)  # (B * F, K)
+        answers = answers.reshape(-1, features, answers.shape[-1])  # (B, F, K)
         moved = (reset != row).any(dim=2, keepdim=True)  # (B, F, 1)
-        return logits[:, 0], torch.where(moved, answers[:, 1:], logits)
+        return logits, torch.where(moved, answers, logits.unsqueeze(1))

@@ -129,4 +129,4 @@ def test_unary_and_batch_give_the_same_answer(line: str, built: Any, channel: gr
         many = stub.BatchDiagnose(diagnose.BatchDiagnoseRequest(requests=[asked] * 3))
         assert many.responses[2].findings[0].label == one.findings[0].label
     assert one.model.release == built.summaries[line]["release"]
-    assert one.model.variant == "ensemble"
+    assert one.model.variant == "fused"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from served import run
+from served import Gateway, run
 
 pytestmark = pytest.mark.e2e
 
@@ -18,7 +19,7 @@ def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:
     return [span, *(inner for child in span.get("children", ()) for inner in flatten(child))]
 
 
-def whole_trace(gateway: Any, trace: str, span_count: int) -> tuple[str, list[dict[str, Any]]]:
+def whole_trace(gateway: Gateway, trace: str, span_count: int) -> tuple[str, list[dict[str, Any]]]:
     """A trace, once Triton has sent its spans."""
     deadline = time.monotonic() + 20
     while True:
@@ -32,6 +33,15 @@ def whole_trace(gateway: Any, trace: str, span_count: int) -> tuple[str, list[di
         time.sleep(0.2)
 
 
+@pytest.fixture(scope="module")
+def ensembles(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that serves the variant whose steps can be seen."""
+    server = Gateway(built.path, tmp_path_factory.mktemp("ensembles"))
+    server.start("--embedded", "--variant", "ensemble")
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
@@ -42,17 +52,17 @@ def whole_trace(gateway: Any, trace: str, span_count: int) -> tuple[str, list[di
     ids=["recommend", "diagnose", "score-risk"],
 )
 def test_a_trace_runs_from_the_client_to_every_step(
-    call: tuple[str, ...], line: str, built: Any, gateway: Any
+    call: tuple[str, ...], line: str, built: Any, ensembles: Gateway
 ) -> None:
     history = ",".join(built.test_rows("recommend")[0]["history_item_ids"][-5:])
     words = [word.format(history=history) for word in call]
-    done = run("gateway", "call", words[0], "--target", gateway.target, "--traces", gateway.traces,
-               "--json", *words[1:])  # fmt: skip
+    where = ("--target", ensembles.target, "--traces", ensembles.traces)
+    done = run("gateway", "call", words[0], *where, "--json", *words[1:])
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
     steps = built.manifest(line).steps
     (trace,) = re.findall(r"trace ([0-9a-f]{32})", done.stderr)
-    text, spans = whole_trace(gateway, trace, 6 + 2 * len(steps))
+    text, spans = whole_trace(ensembles, trace, 6 + 2 * len(steps))
     names = [span["name"] for span in spans]
     assert {"decode", "queue", "encode"} <= set(names)
     for step in steps:

@@ -39,6 +39,21 @@ def rpc_error(code: grpc.StatusCode, details: str = "") -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
+def models_of(release: Manifest) -> dict[str, Served]:
+    """What a Triton without a GPU says of each variant of a release and of its steps."""
+    variants = {release.model_of(variant): served(release) for variant in release.variants}
+    steps = {
+        step.model: (
+            service_pb2.ModelMetadataResponse(name=step.model),
+            model_config_pb2.ModelConfig(name=step.model),
+        )
+        for step in release.steps
+    }
+    for _, config in (*variants.values(), *steps.values()):
+        config.instance_group.add(kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    return variants | steps
+
+
 class FakeTriton:
     """Loads what is in its repository; a test changes the attributes.
 
@@ -49,10 +64,13 @@ class FakeTriton:
 
     def __init__(self, *releases: Manifest, target: str = "triton:8001") -> None:
         self.target = target
-        self.repository = {release.ensemble: served(release) for release in releases}
+        self.repository: dict[str, Served] = {}
+        for release in releases:
+            self.repository |= models_of(release)
         self.up = True
         self.loaded: set[str] = set()
         self.loads: list[str] = []
+        self.unload_error: Exception | None = None
         self.closed = False
         self.load_error: Exception | None = None
         self.answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse]
@@ -63,6 +81,11 @@ class FakeTriton:
         self.may_answer.set()
         self.was_asked = asyncio.Semaphore(0)
         self._looks = asyncio.Semaphore(0)
+
+    def move_to_gpu(self, model_name: str) -> None:
+        """Run a model on a GPU, as a profile of its configuration may say."""
+        gpu = model_config_pb2.ModelInstanceGroup.KIND_GPU
+        self.repository[model_name][1].instance_group[0].kind = gpu
 
     def restart(self) -> None:
         """End and come back, with nothing loaded."""
@@ -97,6 +120,12 @@ class FakeTriton:
                 f"failed to load '{model_name}', failed to poll from model repository",
             )
         self.loaded.add(model_name)
+
+    async def unload(self, model_name: str, timeout_s: float) -> None:
+        self._check_up()
+        if self.unload_error is not None:
+            raise self.unload_error
+        self.loaded.discard(model_name)
 
     async def metadata(self, model_name: str) -> service_pb2.ModelMetadataResponse:
         self._check_up()

@@ -125,6 +125,7 @@ def _candidate(line: str, steps: tuple[StepModel, ...], **fields: Any) -> Candid
         metrics={"test": {"auc": Metric(value=0.5, low=0, high=1)}},
         baselines={},
         parity={},
+        fused_parity={},
         answers=pa.table({}),
         **fields,
     )

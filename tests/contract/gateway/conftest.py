@@ -29,6 +29,7 @@ class Served:
 
     store: ReleaseStore
     target: str
+    variant: str = "auto"
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:
@@ -36,6 +37,7 @@ class Served:
         self.lifecycle = Lifecycle(
             self.store,
             [self.client],
+            variant=self.variant,
             poll_s=POLL_S,
             store_poll_s=POLL_S,
             on_change=self.changes,
@@ -96,9 +98,9 @@ def serve(store: ReleaseStore, tiny_triton: EmbeddedTriton) -> Callable[..., obj
     """Gives a context: routes releases, serves them, and ends."""
 
     @asynccontextmanager
-    async def serving(*names: str) -> AsyncIterator[Served]:
+    async def serving(*names: str, variant: str = "auto") -> AsyncIterator[Served]:
         tiny.route(store, *names)
-        served = Served(store, tiny_triton.target)
+        served = Served(store, tiny_triton.target, variant)
         await served.lifecycle.start()
         try:
             yield served

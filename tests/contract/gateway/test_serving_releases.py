@@ -71,13 +71,17 @@ async def inferences(served: Any, step: str) -> int:
     return int(model.inference_count)
 
 
-async def test_an_answer_is_what_the_onnx_steps_gave(serve: Serve) -> None:
-    async with serve("recommend/r1", "diagnose-measurements/r1") as served:
+@pytest.mark.parametrize(
+    ("variant", "used"), [("auto", "fused"), ("fused", "fused"), ("ensemble", "ensemble")]
+)
+async def test_an_answer_is_what_the_onnx_steps_gave(variant: str, used: str, serve: Serve) -> None:
+    async with serve("recommend/r1", "diagnose-measurements/r1", variant=variant) as served:
         await served.until_serving("recommend/r1", "diagnose-measurements/r1")
         for line, candidate, tensors in (
             (RECOMMEND, tiny.recommender(), recommend_tensors()),
             (DIAGNOSE, tiny.diagnoser(), numbers((3, 1.5), (0, -2.25))),
         ):
+            assert served.runner.choose(line, "").variant == used
             answer = await ask(served, line, tensors)
             expected = run_steps(candidate.steps, tensors)
             assert answer.keys() == {t.name for t in served.states[f"{line}/r1"].manifest.outputs}
@@ -89,8 +93,12 @@ async def test_an_answer_is_what_the_onnx_steps_gave(serve: Serve) -> None:
                     assert array.tolist() == as_bytes(expected[name]).tolist(), name
 
 
-async def test_a_release_that_does_not_fit_says_how_and_another_line_answers(serve: Serve) -> None:
-    async with serve("diagnose-measurements/misfit", "recommend/r1") as served:
+@pytest.mark.parametrize("variant", ["fused", "ensemble"])
+async def test_a_release_that_does_not_fit_says_how_and_another_line_answers(
+    variant: str, serve: Serve
+) -> None:
+    both = ("diagnose-measurements/misfit", "recommend/r1")
+    async with serve(*both, variant=variant) as served:
         misfit = f"{DIAGNOSE}/misfit"
         async with asyncio.timeout(30):
             await served.changes.until(lambda: "Triton serves" in served.states[misfit].detail)
@@ -105,7 +113,7 @@ async def test_a_release_that_does_not_fit_says_how_and_another_line_answers(ser
 
 
 async def test_a_slow_call_ends_at_its_deadline_and_not_when_triton_is_done(serve: Serve) -> None:
-    async with serve("diagnose-measurements/r1") as served:
+    async with serve("diagnose-measurements/r1", variant="ensemble") as served:
         await served.until_serving("diagnose-measurements/r1")
         before = await inferences(served, "work")
         with pytest.raises(DeadlineExceeded):

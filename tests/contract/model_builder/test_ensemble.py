@@ -1,4 +1,4 @@
-"""What the builder writes, a real Triton serves, and it answers like the chained steps."""
+"""What the builder writes, a real Triton serves; both variants answer like the chained steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model_builder.discovery import Tasks
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate
-from triton_models.release import ensemble_name, step_name
+from triton_models.release import ensemble_name, fused_name, step_name
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS, SCORE_RISK
 
@@ -45,16 +45,19 @@ def client(
         server.wait_ready()
         with triton.InferenceServerClient(server.target) as client:
             client.load_model(ensemble_name(LINE, RELEASE))
+            client.load_model(fused_name(LINE, RELEASE))
             yield client
 
 
-def ask(client: triton.InferenceServerClient, given: dict[str, np.ndarray]) -> triton.InferResult:
+def ask(
+    client: triton.InferenceServerClient, model: str, given: dict[str, np.ndarray]
+) -> triton.InferResult:
     inputs = []
     for name, values in given.items():
         tensor = triton.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
         tensor.set_data_from_numpy(values)
         inputs.append(tensor)
-    return client.infer(ensemble_name(LINE, RELEASE), inputs)
+    return client.infer(model, inputs)
 
 
 def rows(count: int) -> dict[str, np.ndarray]:
@@ -65,11 +68,12 @@ def rows(count: int) -> dict[str, np.ndarray]:
     return {"numbers": numbers, "categories": categories.astype(object)}
 
 
+@pytest.mark.parametrize("model", [ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)])
 @pytest.mark.parametrize("count", [1, 3, MAX_BATCH_ROWS])
-def test_triton_answers_like_the_chain(client, candidate, count: int) -> None:
+def test_triton_answers_like_the_chain(client, candidate, count: int, model: str) -> None:
     given = rows(count)
     expected = run_steps(candidate.steps, given)
-    answer = ask(client, given)
+    answer = ask(client, model, given)
     for spec in SCORE_RISK.outputs:
         served = answer.as_numpy(spec.name)
         assert served.dtype == spec.dtype
@@ -79,12 +83,13 @@ def test_triton_answers_like_the_chain(client, candidate, count: int) -> None:
 def test_loading_the_ensemble_loads_its_steps(client, candidate) -> None:
     names = {model.name for model in client.get_model_repository_index().models if model.state}
     steps = {step_name(LINE, RELEASE, step.name) for step in candidate.steps}
-    assert names == {ensemble_name(LINE, RELEASE), *steps}
+    assert names == {ensemble_name(LINE, RELEASE), *steps, fused_name(LINE, RELEASE)}
     assert all(client.is_model_ready(name) for name in names)
 
 
-def test_triton_sees_the_tensors_of_the_signature(client) -> None:
-    metadata = client.get_model_metadata(ensemble_name(LINE, RELEASE))
+@pytest.mark.parametrize("model", [ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)])
+def test_triton_sees_the_tensors_of_the_signature(client, model: str) -> None:
+    metadata = client.get_model_metadata(model)
     assert [tensor.name for tensor in metadata.outputs] == [s.name for s in SCORE_RISK.outputs]
     assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [
         ("numbers", "FP32", [-1, 2]),

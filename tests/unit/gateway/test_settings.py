@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Path:
 def test_only_triton_must_be_named() -> None:
     settings = load()
     assert (settings.listen, settings.store) == ("127.0.0.1:50051", "triton_models/store")
-    assert (settings.triton, settings.variant, settings.served_variant) == ((), "auto", "ensemble")
+    assert (settings.triton, settings.variant) == ((), "auto")
 
 
 def test_command_line_beats_environment_beats_file_beats_default(
@@ -56,7 +56,7 @@ def test_an_option_that_was_not_given_hides_nothing(
     config.write_text("embedded: true\nstore: file\n")
     monkeypatch.setenv("TRIDENT_VARIANT", "fused")
     settings = load(config, embedded=None, store=None, variant=None)
-    assert (settings.embedded, settings.store, settings.served_variant) == (True, "file", "fused")
+    assert (settings.embedded, settings.store, settings.variant) == (True, "file", "fused")
 
 
 def test_every_violation_is_told_at_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

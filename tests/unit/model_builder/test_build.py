@@ -51,6 +51,9 @@ def test_the_whole_way_from_data_to_release(toy, loans, store, progress, folder)
         ("decode", "post"),
     ]
     assert manifest.parity["contributions"].max_difference <= 1e-5
+    assert manifest.variants == ("ensemble", "fused")
+    assert manifest.fused_parity.keys() == manifest.parity.keys()
+    assert manifest.fused_parity["contributions"].max_difference <= 1e-5
     assert {"train", "publish"} <= progress.stages.keys()
     assert built.seconds > 0
 
@@ -172,6 +175,14 @@ def test_broken_parity_writes_nothing(toy, loans, store, progress, folder) -> No
 def test_steps_that_do_not_fit_write_nothing(make, canned, candidate, toy, folder) -> None:
     task = type(canned)(toy, replace(candidate, steps=candidate.steps[:2]))
     with pytest.raises(ExportBroken, match=r"output 'score' .* is missing"):
+        make(task=task)
+    assert content(folder) == {}
+
+
+def test_a_variant_that_is_not_proven_writes_nothing(make, canned, candidate, toy, folder) -> None:
+    unproven = {name: one for name, one in candidate.fused_parity.items() if name != "score"}
+    task = type(canned)(toy, replace(candidate, fused_parity=unproven))
+    with pytest.raises(ExportBroken, match="not compared in both variants: score"):
         make(task=task)
     assert content(folder) == {}
 

@@ -91,4 +91,4 @@ def test_parity_is_shown_with_its_tolerance(manifest) -> None:
         for line in printed(terminal.parity_table(manifest)).splitlines()
         if line.startswith("score")
     )
-    assert line.split()[1::2] == ["1000", "0.01"]
+    assert line.split()[1::3] == ["1000", "0.01"]

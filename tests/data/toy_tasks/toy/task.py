@@ -18,11 +18,13 @@ from model_builder.errors import DataFault, Fault
 from model_builder.evaluation import metrics, parity
 from model_builder.evaluation.bootstrap import interval
 from model_builder.export.ensemble import run_steps
+from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
 from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from model_builder.training.loop import FitSettings, fit
 from triton_models.release import DataSource, FeatureSpec, ScoreBand
+from triton_models.signatures import SCORE_RISK
 
 PURPOSES = ("car", "holiday")
 
@@ -99,6 +101,8 @@ class ToyTask:
         actual = run_steps(steps, {"numbers": numbers, "categories": purpose})
         tolerances = dict.fromkeys(expected, config.tolerance) | {"score": 1e-2}
         compared = parity.compare(expected, actual, tolerances, len(target))
+        fused = FusedModel(steps, SCORE_RISK).run({"numbers": numbers, "categories": purpose})
+        fused_parity = parity.compare(expected, fused, tolerances, len(target))
         measured = {"auc": interval(metrics.auc, target, probability[:, 0], resamples=20)}
         return Candidate(
             line="score-risk",
@@ -113,6 +117,7 @@ class ToyTask:
             metrics={"test": measured},
             baselines={"coin": {"test": measured}},
             parity=compared,
+            fused_parity=fused_parity,
             answers=pa.table({"default_probability": probability[:, 0]}),
             features=(
                 FeatureSpec(name="late_payments", kind="number"),

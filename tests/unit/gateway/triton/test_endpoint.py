@@ -19,7 +19,7 @@ OTHER = ("recommend", "r1")
 
 
 def wanted(*releases: Manifest) -> Wanted:
-    return {(one.line, one.release): (one.ensemble, one) for one in releases}
+    return {(one.line, one.release): one for one in releases}
 
 
 class Looked:

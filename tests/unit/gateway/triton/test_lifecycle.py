@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_triton import Changes, FakeTriton, served
+from fake_triton import Changes, FakeTriton, models_of, served
 from manifests import manifest
 
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
@@ -41,7 +41,7 @@ class World:
         for release in releases:
             self.store.publish(release, self._empty, {})
             for triton in self.tritons:
-                triton.repository[release.ensemble] = served(release)
+                triton.repository |= models_of(release)
 
     def route(self, **lines: dict[str, float]) -> None:
         """Add a route file: by line (``_`` for ``-``), releases and weights."""
@@ -150,6 +150,59 @@ async def test_a_variant_that_the_release_lacks_is_not_even_loaded(tmp_path: Pat
     assert world.details() == {"score-risk/r1": "it has no variant 'fused', only ensemble"}
     await world.lifecycle.stop()
     assert world.tritons[0].loads == []
+
+
+BOTH = manifest("score-risk", variants=("ensemble", "fused"))
+
+
+@pytest.fixture
+async def two_variants(tmp_path: Path) -> AsyncIterator[World]:
+    """A release of both variants, routed, and two Tritons that have no GPU."""
+    world = World(tmp_path, FakeTriton(target="a:1"), FakeTriton(target="b:1"))
+    world.publish(BOTH)
+    world.route(score_risk={"r1": 1})
+    yield world
+    await world.lifecycle.stop()
+
+
+async def test_on_a_cpu_the_fused_variant_answers_and_is_all_that_is_loaded(
+    two_variants: World,
+) -> None:
+    await two_variants.lifecycle.start()
+    assert two_variants.states[0].variant == "fused"
+    await two_variants.until(lambda: two_variants.states[0].clients == two_variants.tritons)
+    assert two_variants.states[0].variant == "fused"
+    assert [triton.loads for triton in two_variants.tritons] == [["score-risk__r1__fused"]] * 2
+
+
+async def test_a_release_without_the_fused_variant_answers_with_its_ensemble(
+    world: World,
+) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    assert world.states[0].variant == "ensemble"
+
+
+async def test_where_tritons_differ_those_with_a_gpu_are_asked(two_variants: World) -> None:
+    here, there = two_variants.tritons
+    there.move_to_gpu(BOTH.model_of("fused"))
+    await two_variants.lifecycle.start()
+    await two_variants.until(lambda: two_variants.states[0].clients == (there,))
+    assert two_variants.states[0].variant == "ensemble"
+    there.up = False
+    await two_variants.until(lambda: two_variants.states[0].clients == (here,))
+    assert two_variants.states[0].variant == "fused"
+
+
+async def test_the_variant_that_is_asked_for_answers(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeTriton(), variant="ensemble")
+    world.publish(BOTH)
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    assert world.states[0].variant == "ensemble"
+    await world.until_serving("score-risk/r1")
+    await world.lifecycle.stop()
+    assert world.tritons[0].loads == ["score-risk__r1"]
 
 
 async def test_a_release_that_is_routed_anew_takes_over_when_it_serves(world: World) -> None:

@@ -74,7 +74,7 @@ def repository(candidate: Candidate, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("model", ["", "__encode", "__score", "__decode"])
+@pytest.mark.parametrize("model", ["", "__encode", "__score", "__decode", "__fused"])
 def test_config_is_as_it_was_agreed(repository: Path, data_folder: Path, model: str) -> None:
     name = f"{LINE}__{RELEASE}{model}"
     golden = data_folder / "config_pbtxt" / f"{name}.pbtxt"

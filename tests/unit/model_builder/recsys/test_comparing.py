@@ -8,7 +8,7 @@ import torch
 
 from model_builder.errors import ParityBroken
 from model_builder.recsys import comparing
-from model_builder.recsys.comparing import TOLERANCES, compare_steps
+from model_builder.recsys.comparing import TOLERANCES, compare_models
 from model_builder.recsys.reference import Reference, Request, Tensors
 
 REQUESTS = [
@@ -65,7 +65,7 @@ def know_nothing(answer: Tensors) -> None:
 
 
 def test_equal_answers_are_equal_in_every_output(reference):
-    expected, parity = compare_steps(Echo(reference, nothing), reference, REQUESTS)
+    expected, (parity,) = compare_models([Echo(reference, nothing)], reference, REQUESTS)
     assert parity.keys() == TOLERANCES.keys()
     assert {(p.rows, p.max_difference, p.compared) for p in parity.values()} == {
         (3, 0.0, "torch-onnx")
@@ -85,7 +85,7 @@ def test_equal_answers_are_equal_in_every_output(reference):
 )
 def test_another_answer_is_refused_by_the_output_that_differs(reference, change, output):
     with pytest.raises(ParityBroken, match=f"output '{output}' differs"):
-        compare_steps(Echo(reference, change), reference, REQUESTS)
+        compare_models([Echo(reference, nothing), Echo(reference, change)], reference, REQUESTS)
 
 
 def test_the_largest_difference_of_all_batches_is_kept(reference, monkeypatch):
@@ -94,10 +94,13 @@ def test_the_largest_difference_of_all_batches_is_kept(reference, monkeypatch):
 
     monkeypatch.setattr(comparing, "MAX_BATCH_ROWS", 1)
     echo = Echo(reference, score_a_little_more)
-    expected, parity = compare_steps(echo, reference, REQUESTS)
+    expected, (parity, exact) = compare_models(
+        [echo, Echo(reference, nothing)], reference, REQUESTS
+    )
     assert echo.asked == len(expected["item_ids"]) == 3
     assert parity["scores"].max_difference == pytest.approx(5e-6, rel=0.1)
     assert parity["scores"].rows == 3
+    assert exact["scores"].max_difference == 0
 
 
 def test_items_and_reasons_of_the_same_worth_may_change_places(make_network, item_ids):
@@ -111,6 +114,6 @@ def test_items_and_reasons_of_the_same_worth_may_change_places(make_network, ite
         swap_first_items(answer)
         swap_because(answer)
 
-    _, parity = compare_steps(Echo(reference, swap), reference, REQUESTS)
+    _, (parity,) = compare_models([Echo(reference, swap)], reference, REQUESTS)
     assert parity["item_ids"].max_difference == 0
     assert parity["because_positions"].max_difference == 0

@@ -102,6 +102,16 @@ def test_a_typical_feature_changes_nothing_even_if_sums_wobble():
     assert (reset[:, 2] != logits).all()
 
 
+def test_the_logits_alone_do_not_need_the_resets(exported):
+    needed = {"logits"}
+    for node in reversed(exported.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    read = {weights.name for weights in exported.graph.initializer} & needed
+    assert "owners" not in read
+    assert "owners" in {weights.name for weights in exported.graph.initializer}
+
+
 def test_the_exported_network_is_fit_for_tensorrt(exported):
     assert {opset.domain for opset in exported.opset_import} <= {""}
     types = {value.type.tensor_type.elem_type for value in exported.graph.input}
