@@ -1,8 +1,8 @@
 """Calls that wait together travel to Triton together.
 
 A call that comes alone leaves at once. While a batch is under way, those who come wait, and leave
-together when it is back, or earlier if they are enough (:mod:`.pace`). A call that follows a batch
-with company waits a moment for it: as long as every turn of the event loop brings another one.
+together when it is back, or earlier if they are enough. A call that follows a batch with company
+waits a moment for it. How many are enough and how long a moment is, :mod:`.pace` learns.
 
 Every call has its own future, which is only ever given the answer at its own place of the batch;
 who has left (cancelled, deadline passed) is not sent, and never holds up or harms the others.
@@ -16,13 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, ModelContractBroken, Overloaded
+from gateway.inference.alarm import Alarm
 from gateway.inference.pace import Pace
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
-
-QUIET_TURNS = 2
-"""Turns of the event loop without a new call after which nobody is taken to be on the way."""
 
 
 class Client(Protocol):
@@ -50,7 +48,7 @@ class WaitingRoom:
 class Entry(Generic[ItemT, AnswerT]):
     """One call in a batch."""
 
-    __slots__ = ("client", "deadline", "future", "item", "timer")
+    __slots__ = ("came", "client", "deadline", "future", "item", "timer")
 
     def __init__(
         self,
@@ -58,9 +56,11 @@ class Entry(Generic[ItemT, AnswerT]):
         future: asyncio.Future[AnswerT],
         deadline: float | None,
         client: Client | None,
+        came: float,
     ) -> None:
         self.item = item
         self.future = future
+        self.came = came
         self.deadline = deadline
         self.client = client
         self.timer: asyncio.TimerHandle | None = None
@@ -94,11 +94,15 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Entry[ItemT, AnswerT]] = deque()
         self._under_way: dict[asyncio.Task[None], list[Entry[ItemT, AnswerT]]] = {}
+        self._rows_under_way = 0
+        self._alone = True
+        """Whether the last batch to leave had Triton to itself, and so has to this moment."""
         self._had_company = False
-        self._looking = False
-        self._seen = 0
-        self._quiet = 0
-        self._leave_by = 0.0
+        self._alarm = Alarm(self._lose_patience)
+
+    def close(self) -> None:
+        """Give back what it holds of the event loop, once it is idle for good."""
+        self._alarm.close()
 
     @property
     def idle(self) -> bool:
@@ -123,12 +127,16 @@ class Batcher(Generic[ItemT, AnswerT]):
         room = self._room
         if room.taken >= room.limit:
             raise Overloaded(room.line, room.limit)
-        entry = Entry[ItemT, AnswerT](item, self._loop.create_future(), deadline, client)
+        now = self._loop.time()
+        entry: Entry[ItemT, AnswerT] = Entry(
+            item, self._loop.create_future(), deadline, client, now
+        )
         if deadline is not None:
             entry.timer = self._loop.call_at(deadline, self._expire, entry)
         self._waiting.append(entry)
         room.taken += 1
-        self._look()
+        self._pace.came(now)
+        self._look(now)
         try:
             return await entry.future
         except asyncio.CancelledError:
@@ -140,45 +148,38 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     # When a batch leaves.
 
-    def _look(self) -> None:
-        """Let batches leave that should; come back later if one may soon."""
+    def _look(self, now: float) -> None:
+        """Let batches leave that should; see to it that the others do in time."""
         while self._waiting and self._may_leave():
             self._leave()
-        waiting = len(self._waiting)
-        if waiting and not self._under_way and not self._looking:
-            self._looking = True
-            self._seen, self._quiet = waiting, 0
-            self._leave_by = self._loop.time() + self._pace.patience_s
-            self._loop.call_soon(self._turn)
+        if self._waiting and not self._under_way:
+            patience_s = self._pace.patience(now, self._waiting[0].came)
+            if patience_s > 0:
+                self._alarm.set(patience_s)
+            else:
+                self._leave()
 
     def _may_leave(self) -> bool:
         waiting, under_way = len(self._waiting), len(self._under_way)
         alone = waiting == 1 and not under_way and not self._had_company
         return alone or self._max_rows == 1 or self._pace.may_leave(waiting, under_way)
 
-    def _turn(self) -> None:
-        """See whether this turn of the event loop brought anybody."""
-        waiting = len(self._waiting)
-        if not waiting or self._under_way:
-            self._looking = False
-            return
-        self._quiet = 0 if waiting > self._seen else self._quiet + 1
-        self._seen = waiting
-        if self._quiet < QUIET_TURNS and self._loop.time() < self._leave_by:
-            self._loop.call_soon(self._turn)
-            return
-        self._looking = False
-        self._leave()
-        self._look()
+    def _lose_patience(self) -> None:
+        if self._waiting and not self._under_way:
+            self._leave()
 
     def _leave(self) -> None:
         """Send those who are next to Triton."""
+        present = len(self._waiting) + self._rows_under_way
         batch = self._next_batch()
         if not batch:
             return
         self._had_company = len(batch) > 1
-        task = self._loop.create_task(self._answer(batch, alone=not self._under_way))
+        self._pace.left(present)
+        self._alone = not self._under_way
+        task = self._loop.create_task(self._answer(batch))
         self._under_way[task] = batch
+        self._rows_under_way += len(batch)
         task.add_done_callback(self._back)
 
     def _next_batch(self) -> list[Entry[ItemT, AnswerT]]:
@@ -195,13 +196,13 @@ class Batcher(Generic[ItemT, AnswerT]):
         return [entry for entry in taken if not entry.future.done()]
 
     def _back(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
+        self._rows_under_way -= len(self._under_way.pop(task))
         if self._waiting:
-            self._look()
+            self._look(self._loop.time())
 
     # What becomes of it.
 
-    async def _answer(self, batch: list[Entry[ItemT, AnswerT]], *, alone: bool) -> None:
+    async def _answer(self, batch: list[Entry[ItemT, AnswerT]]) -> None:
         start = self._loop.time()
         try:
             answers = await self._run([entry.item for entry in batch], _last(batch))
@@ -209,7 +210,7 @@ class Batcher(Generic[ItemT, AnswerT]):
             if len(batch) == 1:
                 _fail(batch, error)
             else:  # it may be the doing of one: each is asked by itself
-                await asyncio.gather(*(self._answer([entry], alone=False) for entry in batch))
+                await asyncio.gather(*(self._answer([entry]) for entry in batch))
             return
         except asyncio.CancelledError:
             for entry in batch:
@@ -218,7 +219,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         except Exception as error:
             _fail(batch, error)
             return
-        if alone:
+        if self._alone:
             self._pace.learn(len(batch), self._loop.time() - start)
         for entry, answer in zip(batch, answers, strict=True):
             if not entry.future.done():

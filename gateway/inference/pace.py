@@ -1,43 +1,73 @@
-"""When a batch leaves: learnt from how long the last ones took.
+"""When a batch leaves: learnt from who is there, how they come and how long the last ones took.
 
-A batch costs Triton ``fixed + rows × each`` seconds. Where ``fixed`` is most of it (a small
-network), larger batches are nearly free, and a second batch beside the first only pays when it is
-large; where ``each`` is most of it (a large network), a small second batch already keeps the next
-instance of the model busy. So the size at which a batch may leave although another is under way
-follows from the two, and both are measured.
+Half of the callers travel while the answers of the other half are being read and their next
+requests come in, so Triton and the gateway both have work: that is the size that a batch waits
+for. It waits only while others do come: no longer than a few times their usual distance, and
+never for more than :data:`LONGEST_PATIENCE_S`.
+
+A batch costs Triton ``fixed + rows × each`` seconds. A second batch beside one that is under way
+pays when it has enough rows to be worth ``fixed``: many of a small network, one of a large one.
+Both are measured on batches that have Triton to themselves.
 """
 
 from __future__ import annotations
 
-FULL_WITHOUT_KNOWLEDGE = 8
-SMALLEST_FULL = 4
-LARGEST_FULL = 16
 MOST_UNDER_WAY = 4
 """Batches of one model at a time: enough to keep two instances busy and two on the way."""
+
+LARGEST_TARGET = 32
+"""No batch waits for more: from here on, more rows make a batch hardly cheaper."""
+
+WORTH_WITHOUT_KNOWLEDGE = 4
+LARGEST_WORTH = 16
+
+LONGEST_PATIENCE_S = 0.003
+_DISTANCES = 3.0
+"""Callers come irregularly: who is three usual distances late is not coming."""
+
+_LONGEST_DISTANCE_S = 0.001
+_SLOWLY = 0.05
+"""Weight of a new distance in the usual one."""
+
+_FADE = 0.9
+"""How fast callers are forgotten who no longer come, for each batch."""
 
 _DECAY = 0.98
 """What of a measurement is left after the next one: about the last fifty count."""
 
-_FULL_SHARE = 2.0
-"""A batch is full when its rows take half as long as what every batch costs."""
-
-_PATIENCE = 0.5
-"""Waiting for company may take so much of what a batch takes anyway."""
-
-LONGEST_PATIENCE_S = 0.002
+_WORTH_SHARE = 2.0
+"""A batch is worth its way when its rows take half as long as what every batch costs."""
 
 
 class Pace:
     """Decides for one model when a batch leaves.
 
     Times are in seconds, sizes in rows.
+
+    Attributes:
+        target: The size that a batch waits for.
+        worth: The least size at which a batch leaves although another is under way.
     """
 
     def __init__(self) -> None:
-        self.full = FULL_WITHOUT_KNOWLEDGE
-        self.patience_s = 0.0
-        """How long the first of a batch may wait for others while nothing is under way."""
+        self.target = 1
+        self.worth = WORTH_WITHOUT_KNOWLEDGE
+        self._callers = 1.0
+        self._distance_s = _LONGEST_DISTANCE_S / 4
+        self._last_came = 0.0
         self._weight = self._rows = self._time = self._rows_rows = self._rows_time = 0.0
+
+    def came(self, now: float) -> None:
+        """Note that a caller comes."""
+        distance_s = now - self._last_came
+        self._last_came = now
+        if distance_s < _LONGEST_DISTANCE_S:
+            self._distance_s += _SLOWLY * (distance_s - self._distance_s)
+
+    def left(self, present: int) -> None:
+        """Note that a batch leaves, and how many callers were there, under way ones too."""
+        self._callers = max(present, _FADE * self._callers)
+        self.target = min(max(1, round(self._callers / 2)), LARGEST_TARGET)
 
     def may_leave(self, waiting: int, under_way: int) -> bool:
         """Say whether a batch may leave now, whoever else may still come.
@@ -47,8 +77,18 @@ class Pace:
             under_way: Batches at Triton.
         """
         if under_way == 0:
-            return waiting >= self.full
-        return under_way < MOST_UNDER_WAY and waiting >= self.full * under_way
+            return waiting >= self.target
+        return under_way < MOST_UNDER_WAY and waiting >= max(self.target, self.worth)
+
+    def patience(self, now: float, waiting_since: float) -> float:
+        """Return for how long to wait for others, with nothing under way; 0 or less: no more.
+
+        Args:
+            now: The time.
+            waiting_since: When the first of those who wait came.
+        """
+        next_by = self._last_came + _DISTANCES * self._distance_s
+        return min(next_by, waiting_since + LONGEST_PATIENCE_S) - now
 
     def learn(self, rows: int, time_s: float) -> None:
         """Take what a batch took that had Triton to itself.
@@ -63,13 +103,12 @@ class Pace:
         self._rows_rows = _DECAY * self._rows_rows + rows * rows
         self._rows_time = _DECAY * self._rows_time + rows * time_s
         mean_rows, mean_s = self._rows / self._weight, self._time / self._weight
-        self.patience_s = min(_PATIENCE * mean_s, LONGEST_PATIENCE_S)
         spread = self._rows_rows / self._weight - mean_rows**2
         if spread < 0.25:  # all of one size: what a row costs cannot be told from what a batch does
             return
         each_s = (self._rows_time / self._weight - mean_rows * mean_s) / spread
-        fixed_s = mean_s - each_s * mean_rows
         if each_s <= 0:
-            self.full = LARGEST_FULL
-        else:
-            self.full = round(min(max(_FULL_SHARE * fixed_s / each_s, SMALLEST_FULL), LARGEST_FULL))
+            self.worth = LARGEST_WORTH
+            return
+        fixed_s = max(0.0, mean_s - each_s * mean_rows)
+        self.worth = min(max(1, round(_WORTH_SHARE * fixed_s / each_s)), LARGEST_WORTH)

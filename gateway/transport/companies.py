@@ -101,8 +101,8 @@ class Companies:
         key = (release.model_name, outputs, domain.width(row))
         batcher = self._batchers.get(key)
         if batcher is None:
-            if len(self._batchers) >= _MAX_COMPANIES:  # of releases that are long gone
-                self._batchers = {k: one for k, one in self._batchers.items() if not one.idle}
+            if len(self._batchers) >= _MAX_COMPANIES:
+                self._forget_idle()
             room = self._rooms.get(release.line)
             if room is None:
                 room = self._rooms[release.line] = WaitingRoom(
@@ -111,6 +111,13 @@ class Companies:
             run = partial(self._run, domain, release, outputs, served(release))
             batcher = self._batchers[key] = Batcher(run, room, self._batching.max_rows)
         return batcher
+
+    def _forget_idle(self) -> None:
+        """Drop those that nobody asks: most are of releases that are long gone."""
+        for key, batcher in list(self._batchers.items()):
+            if batcher.idle:
+                batcher.close()
+                del self._batchers[key]
 
     async def _run(
         self,
