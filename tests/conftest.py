@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from gateway.transport.envoy_process import EnvoyMissing, check_envoy
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.embedded.installation import find_installation
 
@@ -23,4 +24,13 @@ def embedded_triton_available() -> None:
     try:
         find_installation()
     except EmbeddedTritonError as error:
+        missing_tool(str(error))
+
+
+@pytest.fixture(scope="session")
+def envoy_available() -> None:
+    """Skip, or in CI fail, where no Envoy with our Python can run."""
+    try:
+        check_envoy()
+    except EnvoyMissing as error:
         missing_tool(str(error))

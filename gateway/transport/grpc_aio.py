@@ -25,6 +25,10 @@ _OPTIONS = (
     # Sends clients a GOAWAY now and then, so that they find replicas that came later. What is
     # in flight then, streams too, goes on to its end.
     ("grpc.max_connection_age_ms", 30 * 60_000),
+    # Calls that came and are not begun. By default grpc cancels some beyond 1,000, at random, and
+    # their clients learn no more than that; what may wait is for admission to say.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
 
 

@@ -1,0 +1,198 @@
+"""The gRPC protocol over ASGI, for a server that can send HTTP/2 trailers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from google.rpc import code_pb2, status_pb2
+
+from gateway.transport.asgi_call import AsgiCall, Receive, Scope, Send, Watch
+from gateway.transport.asgi_stream import MessageReader, MessageWriter
+from gateway.transport.grpc_wire import (
+    CONTENT_TYPES,
+    ENCODINGS,
+    HEADER_BYTES,
+    Deframer,
+    Headers,
+    encode_metadata,
+    encode_status,
+    failure,
+    frame,
+    too_large,
+)
+from gateway.transport.rpcs import Rpc, RpcFailed
+
+_CONTENT_TYPE = (b"content-type", b"application/grpc")
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_CONTENT_TYPE],
+    "trailers": True,
+}
+_OK: Headers = [(b"grpc-status", b"0")]
+_TRAILERS_OK = {"type": "http.response.trailers", "headers": _OK}
+_EXPIRED = encode_status(
+    status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="The deadline passed.")
+)
+
+
+class GrpcOverAsgi:
+    """Answers gRPC calls.
+
+    Args:
+        table: The RPCs by path; it may be filled later.
+        max_message_bytes: The largest message either way.
+    """
+
+    def __init__(self, table: Mapping[str, Rpc], max_message_bytes: int) -> None:
+        self._table = table
+        self._max_bytes = max_message_bytes
+        self._watch = Watch(self._expire)
+        self._expiring: set[asyncio.Task[None]] = set()
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call, or refuse a request that is none."""
+        call = AsgiCall(scope, receive, send)
+        if call.headers.get(b"content-type") not in CONTENT_TYPES or scope["method"] != "POST":
+            await _refuse(send)
+            return
+        try:
+            rpc = self._table.get(scope["path"])
+            if rpc is None:
+                raise failure(code_pb2.UNIMPLEMENTED, f"There is no method {scope['path']}.")
+            call.start_clock()
+            self._watch.add(call)
+            await (self._stream if rpc.streaming else self._unary)(rpc, call)
+        except RpcFailed as failed:
+            await _end(call, encode_status(failed.status))
+        except asyncio.CancelledError:
+            if call.is_expired:  # else the client has gone
+                await _end(call, _EXPIRED)
+        finally:
+            call.task = None
+
+    async def _unary(self, rpc: Rpc, call: AsgiCall) -> None:
+        message = await self._only_message(call)
+        if message is None or call.task is None:
+            return
+        call.waiting_for_body = False
+        answer = await rpc.answer(message, call)
+        self._check_size(answer)
+        send = call.send
+        if call.reply is None:
+            await send(_START)
+            body = b"\0" + len(answer).to_bytes(4, "big") + answer
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            await send(_TRAILERS_OK)
+        else:
+            compress = await _start(call)
+            await _finish(call, frame(answer, compress), _OK)
+
+    async def _only_message(self, call: AsgiCall) -> bytes | None:
+        """Return the message of a unary call; nothing if the client goes before it is there."""
+        event = await call.receive()
+        body: bytes = event.get("body", b"")
+        size = len(body) - HEADER_BYTES
+        whole = not event.get("more_body", True)
+        if (
+            whole and body[:1] == b"\0" and int.from_bytes(body[1:HEADER_BYTES], "big") == size
+            and size <= self._max_bytes
+        ):  # fmt: skip
+            call.request_ended = True
+            return body[HEADER_BYTES:]
+        deframer = self._deframer(call)
+        messages: list[bytes] = []
+        while event["type"] == "http.request":
+            messages += deframer.feed(event["body"])
+            if not event["more_body"]:
+                call.request_ended = True
+                if len(messages) != 1 or not deframer.is_empty:
+                    text = f"One message was expected, and {len(messages)} came."
+                    raise failure(code_pb2.UNIMPLEMENTED, text)
+                return messages[0]
+            event = await call.receive()
+        return None
+
+    async def _stream(self, rpc: Rpc, call: AsgiCall) -> None:
+        call.waiting_for_body = False
+        reader = MessageReader(call, self._deframer(call))
+        writer: MessageWriter | None = None
+        trailers = _OK
+        compress = False
+        try:
+            async with aclosing(rpc.answer(reader, call)) as answers:
+                async for answer in answers:
+                    self._check_size(answer)
+                    if writer is None:
+                        compress = await _start(call)
+                        writer = MessageWriter(call.send)
+                    if writer.write(frame(answer, compress)):
+                        await writer.room()
+        except RpcFailed as failed:
+            trailers = encode_status(failed.status)
+        except asyncio.CancelledError:
+            if not call.is_expired:
+                raise
+            trailers = _EXPIRED
+        if writer is not None:
+            await _finish(call, await writer.rest(), trailers)
+        elif trailers is _OK:
+            await _start(call)
+            await _finish(call, b"", trailers)
+        else:
+            await _end(call, trailers)
+
+    def _deframer(self, call: AsgiCall) -> Deframer:
+        return Deframer(call.headers.get(b"grpc-encoding", b""), self._max_bytes)
+
+    def _check_size(self, answer: bytes) -> None:
+        if len(answer) > self._max_bytes:
+            raise too_large(len(answer), self._max_bytes)
+
+    def _expire(self, call: AsgiCall) -> None:
+        """End a call that waits for its request; its task ends when the server hears of it."""
+        call.task = None
+        ending = asyncio.ensure_future(_end(call, _EXPIRED))
+        self._expiring.add(ending)
+        ending.add_done_callback(self._expiring.discard)
+
+
+async def _start(call: AsgiCall) -> bool:
+    """Send the headers; return whether answers are compressed."""
+    if call.reply is None:
+        await call.send(_START)
+        return False
+    accepted = call.headers.get(b"grpc-accept-encoding", b"")
+    compress = call.reply.compress and b"gzip" in accepted.replace(b" ", b"").split(b",")
+    headers = [_CONTENT_TYPE, *encode_metadata(call.reply.initial)]
+    if compress:
+        headers.append((b"grpc-encoding", b"gzip"))
+    await call.send({**_START, "headers": headers})
+    return compress
+
+
+async def _finish(call: AsgiCall, body: bytes, trailers: Headers) -> None:
+    """Send the last of the answers, and the trailers."""
+    if call.reply is not None:
+        trailers = [*trailers, *encode_metadata(call.reply.trailing)]
+    await call.send({"type": "http.response.body", "body": body, "more_body": False})
+    await call.send({"type": "http.response.trailers", "headers": trailers})
+
+
+async def _end(call: AsgiCall, trailers: Headers) -> None:
+    """End a call that has no answer: trailers only, in the place of headers."""
+    headers = [_CONTENT_TYPE, (b"grpc-accept-encoding", ENCODINGS), *trailers]
+    if call.reply is not None:
+        headers += encode_metadata([*call.reply.initial, *call.reply.trailing])
+    await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await call.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _refuse(send: Send) -> None:
+    """Refuse what is no gRPC."""
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 415, "headers": headers})
+    body = b"Only gRPC is spoken here: POST with content-type application/grpc.\n"
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,164 @@
+"""The ASGI application inside Envoy: opens what is served, and ends all in order.
+
+Envoy calls it in a thread with an event loop of its own, started before Envoy listens and
+stopped when it ends. The end begins here: a signal comes (see :mod:`.envoy_process`), the
+health says NOT_SERVING, clients are sent away, what is in flight finishes, and then Envoy ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from gateway.transport.asgi import GrpcOverAsgi
+from gateway.transport.envoy_admin import EnvoyAdmin
+from gateway.transport.envoy_process import ADMIN_SOCKET, STOP_SIGNALS
+from gateway.transport.services import Services
+
+_log = logging.getLogger(__name__)
+
+_LISTEN_POLL_S = 0.005
+_LAST_BYTES_S = 0.5
+"""For answers that are given and not yet sent, when Envoy ends."""
+
+Application = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What an Envoy serves, and how it ends."""
+
+    services: Services
+    max_message_bytes: int
+    """The largest message either way."""
+    port: int
+    """Where Envoy listens."""
+    grace_s: float
+    """Time that calls in flight have to finish."""
+    on_listening: Callable[[], None]
+    """Is called once calls are taken."""
+
+
+Opening = Callable[[], AbstractAsyncContextManager[Served]]
+
+
+def build_app(opening: Opening) -> Application:
+    """Return the application.
+
+    Args:
+        opening: Opens what is served when Envoy starts, in the event loop that will serve it;
+            what it raises ends Envoy.
+    """
+    grpc: GrpcOverAsgi | None = None
+
+    def start(served: Served) -> None:
+        nonlocal grpc
+        grpc = GrpcOverAsgi(served.services.rpcs.table, served.max_message_bytes)
+
+    # Not a coroutine function: there would be two coroutines for each call.
+    def app(scope: Mapping[str, Any], receive: Any, send: Any) -> Awaitable[None]:
+        if scope["type"] == "http" and grpc is not None:
+            return grpc.answer(scope, receive, send)
+        return _lifespan(opening, start, receive, send)
+
+    cast(Any, app)._asgi_single_callable = True  # ASGI 3, though it is none
+    return app
+
+
+async def _lifespan(
+    opening: Opening, start: Callable[[Served], None], receive: Any, send: Any
+) -> None:
+    await receive()
+    signals = _Signals()
+    try:
+        async with opening() as served:
+            start(served)
+            await served.services.start()
+            await send({"type": "lifespan.startup.complete"})
+            life = asyncio.create_task(_live(served, signals))
+            try:
+                await receive()  # Envoy ends
+            finally:
+                life.cancel()
+                await asyncio.gather(life, return_exceptions=True)
+                await served.services.drain()
+    except Exception as error:
+        _log.exception("What Envoy serves failed")
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _live(served: Served, signals: _Signals) -> None:
+    """Tell when calls are taken, wait for a signal, end in order."""
+    while not _listens(served.port):
+        await asyncio.sleep(_LISTEN_POLL_S)
+    served.on_listening()
+    await signals.asked.wait()
+    finishing = asyncio.create_task(_finish(served))
+    forced = asyncio.create_task(signals.forced.wait())
+    try:
+        await asyncio.wait((finishing, forced), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        finishing.cancel()
+        forced.cancel()
+        _end_envoy()
+
+
+async def _finish(served: Served) -> None:
+    """Send clients away, wait for what is in flight, ``grace_s`` at most."""
+    admin = EnvoyAdmin(Path(os.environ[ADMIN_SOCKET]))
+    await served.services.drain()
+    await admin.drain()
+    await served.services.wait_idle(served.grace_s)
+    await admin.wait_sent(_LAST_BYTES_S)
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first asks to stop, the second not to wait any longer.
+
+    They are blocked in every thread of this process, and taken by one that does nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._take, name="signals", daemon=True).start()
+
+    def _take(self) -> None:
+        for event in (self.asked, self.forced):
+            signal.sigwait(STOP_SIGNALS)
+            self._loop.call_soon_threadsafe(event.set)
+
+
+def _end_envoy() -> None:
+    """Let Envoy's own handler of SIGTERM run, in this thread."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+
+def _listens(port: int) -> bool:
+    """Whether this process has a socket that listens at a port."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            copy = os.dup(int(name))
+        except OSError:  # closed meanwhile
+            continue
+        try:
+            with socket.socket(fileno=copy) as one:
+                listening = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                if listening and one.family != socket.AF_UNIX and one.getsockname()[1] == port:
+                    return True
+        except OSError:  # no socket
+            os.close(copy)
+    return False

@@ -1,0 +1,133 @@
+"""What an Envoy is told: one listener that speaks HTTP/2 to our Python, and nothing else.
+
+Field names are those of Envoy's v3 API.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+STAT_PREFIX = "trident"
+LISTENER = "grpc"
+
+_TYPES = "type.googleapis.com/envoy.extensions.filters"
+_HTTP_MANAGER = f"{_TYPES}.network.http_connection_manager.v3.HttpConnectionManager"
+_MODULE_FILTER = f"{_TYPES}.http.dynamic_modules.v3.DynamicModuleFilter"
+
+MAX_STREAMS = 10_000
+"""Of a connection. Clients queue above it; what may wait here is for admission to say."""
+MAX_HEADERS_KIB = 64
+_MESSAGE_OVERHEAD_BYTES = 64 * 1024
+
+_HTTP2: Mapping[str, Any] = {
+    "max_concurrent_streams": MAX_STREAMS,
+    # 64 KiB, as HTTP/2 starts with, would make every larger message wait for a round trip.
+    "initial_stream_window_size": 1024 * 1024,
+    "initial_connection_window_size": 16 * 1024 * 1024,
+    # Finds clients that vanished without a word. Pings of clients are answered anyway, and those
+    # that send far too many are cut off by Envoy's own limits.
+    "connection_keepalive": {"interval": "60s", "timeout": "20s"},
+}
+_MAX_CONNECTION_AGE = "1800s"
+"""Sends clients a GOAWAY now and then, so that they find replicas that came later. What is in
+flight then, streams too, goes on to its end."""
+
+
+def envoy_config(
+    *,
+    app: str,
+    module: str,
+    addresses: Sequence[tuple[str, int]],
+    admin_socket: str,
+    max_message_bytes: int,
+) -> dict[str, Any]:
+    """Return the bootstrap of an Envoy.
+
+    Args:
+        app: The ASGI application, as ``module:attribute``.
+        module: The path of pyvoy's shared library.
+        addresses: IP addresses and ports to listen at, at least one.
+        admin_socket: The path of the socket for orders to this Envoy; only its owner may use it.
+        max_message_bytes: The largest message of a client.
+    """
+    first, *others = [
+        {"address": {"socket_address": {"address": ip, "port_value": port}}}
+        for ip, port in addresses
+    ]
+    manager = {
+        "@type": _HTTP_MANAGER,
+        "stat_prefix": STAT_PREFIX,
+        "codec_type": "HTTP2",
+        "http2_protocol_options": _HTTP2,
+        "common_http_protocol_options": {"max_connection_duration": _MAX_CONNECTION_AGE},
+        "max_request_headers_kb": MAX_HEADERS_KIB,
+        # A stream may be silent for as long as it likes; its deadline is ours to keep.
+        "stream_idle_timeout": "0s",
+        "request_headers_timeout": "10s",
+        # Between the two GOAWAYs of a connection: what a client sends meanwhile is answered.
+        "drain_timeout": "1s",
+        "generate_request_id": False,
+        "skip_xff_append": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"]}]},
+        "http_filters": [_python_filter(app, module)],
+    }
+    listener = {
+        "name": LISTENER,
+        **first,
+        "additional_addresses": others,
+        "enable_reuse_port": True,
+        # Of a request that our Python has not taken yet; Envoy refuses what does not fit.
+        "per_connection_buffer_limit_bytes": max_message_bytes + _MESSAGE_OVERHEAD_BYTES,
+        "filter_chains": [
+            {
+                "filters": [
+                    {"name": "envoy.filters.network.http_connection_manager",
+                     "typed_config": manager}
+                ]
+            }
+        ],
+    }  # fmt: skip
+    return {
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "static_resources": {"listeners": [listener]},
+        # Every counter costs memory and a little time; these few are looked at.
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {"patterns": [{"prefix": f"http.{STAT_PREFIX}.downstream_"}]}
+            }
+        },
+    }
+
+
+def _python_filter(app: str, module: str) -> dict[str, Any]:
+    settings = {"app": app, "interface": "asgi", "lifespan": True, "loop": "uvloop"}
+    return {
+        "name": "pyvoy",
+        "typed_config": {
+            "@type": f"{_MODULE_FILTER}",
+            "dynamic_module_config": {"module": {"local": {"filename": module}}},
+            "filter_name": "pyvoy",
+            "terminal_filter": True,
+            "filter_config": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": json.dumps(settings),
+            },
+        },
+    }
+
+
+def resolve(listen: str) -> list[tuple[str, int]]:
+    """Return the IP addresses of ``host:port``, each once; Envoy looks up no names itself.
+
+    Raises:
+        OSError: If the host is not known.
+    """
+    host, _, port = listen.rpartition(":")
+    found = socket.getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))

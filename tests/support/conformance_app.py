@@ -1,0 +1,192 @@
+"""The server that the conformance suite calls, as a process, on either transport.
+
+It serves what a gateway serves, from a runner without Triton, and one service more whose RPCs do
+what their request says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conformance_service import SERVICE
+from fake_runner import FakeRunner, RecordingTracing
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+from google.rpc import status_pb2
+
+from gateway.transport.call import Call
+from gateway.transport.rpcs import RpcFailed
+from gateway.transport.services import Services, build_services
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+GRACE_S = 10.0
+NAME = os.environ.get("CONFORMANCE_NAME", "")
+
+
+class ConformanceServicer:
+    """Does what requests say; see :meth:`_obey`."""
+
+    def __init__(self, runner: FakeRunner, tracing: RecordingTracing) -> None:
+        self._runner = runner
+        self._serving = runner.states
+        self._tracing = tracing
+        self._events: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def Unary(self, request: Struct, call: Call) -> Struct:
+        return await self._obey(asked(request), call)
+
+    async def ClientStream(self, requests: AsyncIterator[Struct], call: Call) -> Struct:
+        values = []
+        async for request in requests:
+            values.append(asked(request))
+            await self._obey(values[-1], call)
+        return answer(values=[one.get("value") for one in values])
+
+    async def ServerStream(self, request: Struct, call: Call) -> AsyncGenerator[Struct]:
+        wish = asked(request)
+        for place in range(int(wish.get("count", 1))):
+            yield await self._obey(wish | {"value": place}, call, failing=False)
+        await self._obey(wish, call)
+
+    async def BidiStream(
+        self, requests: AsyncIterator[Struct], call: Call
+    ) -> AsyncGenerator[Struct]:
+        async for request in requests:
+            yield await self._obey(asked(request), call)
+
+    async def _obey(self, wish: dict[str, Any], call: Call, *, failing: bool = True) -> Struct:
+        """Do what is wished for, in the order below; answer with what was seen."""
+        name = wish.get("name", "")
+        if "reached" in wish:  # wait until a call with this name is being answered, or was ended
+            await self._events[wish["reached"]].wait()
+        if "serving" in wish:
+            serving = wish["serving"]
+            self._runner.states = [replace(one, serving=serving) for one in self._serving]
+        if wish.get("compress"):
+            call.compress()
+        call.send_initial(*pairs(wish.get("initial", [])))
+        call.send_trailing(*pairs(wish.get("trailing", [])))
+        self._events[name].set()
+        try:
+            await self._wait(wish)
+        except asyncio.CancelledError:
+            self._events[f"{name} cancelled"].set()
+            raise
+        if failing and "status" in wish:
+            data = base64.b64decode(wish["status"])
+            raise RpcFailed(status_pb2.Status.FromString(data))
+        return answer(
+            value=wish.get("value"),
+            server=NAME,
+            pid=os.getpid(),
+            metadata=[[key, *_shown(value)] for key, value in call.pairs()],
+            header=call.metadata.get("single"),
+            peer=call.peer(),
+            remaining=call.time_remaining(),
+            codes=await self._codes(wish["codes_of"]) if "codes_of" in wish else None,
+            filler="x" * int(wish.get("filler", 0)),
+        )
+
+    async def _wait(self, wish: dict[str, Any]) -> None:
+        await asyncio.sleep(wish.get("sleep", 0))
+        if "until" in wish:
+            await self._events[wish["until"]].wait()
+
+    async def _codes(self, name: str) -> list[int]:
+        """With what the calls of a client's name ended."""
+        traces = [one for one in self._tracing.calls if one.metadata.get("name") == name]
+        for trace in traces:
+            await asyncio.wait_for(trace.finished.wait(), 20)
+        return [code for trace in traces for code in trace.codes]
+
+
+def asked(request: Struct) -> dict[str, Any]:
+    return dict(MessageToDict(request))
+
+
+def answer(**values: Any) -> Struct:
+    response = Struct()
+    response.update(values)
+    return response
+
+
+def pairs(given: list[list[Any]]) -> list[tuple[str, Any]]:
+    return [
+        (key, base64.b64decode(value) if key.endswith("-bin") else value) for key, value in given
+    ]
+
+
+def _shown(value: str | bytes) -> list[Any]:
+    return (
+        ["text", value] if isinstance(value, str) else ["bytes", base64.b64encode(value).decode()]
+    )
+
+
+def services() -> Services:
+    runner, tracing = FakeRunner(), RecordingTracing()
+    served = build_services(runner, tracing, health_poll_s=0.01)  # type: ignore[arg-type]
+    served.rpcs.add_service(SERVICE, ConformanceServicer(runner, tracing))
+    return served
+
+
+def say_listening() -> None:
+    print("listening", flush=True)
+
+
+async def serve_grpc(listen: str) -> None:
+    from gateway.transport.grpc_aio import GrpcServer
+
+    server = GrpcServer(
+        services(), listen, max_message_bytes=MAX_MESSAGE_BYTES, reuse_port=True
+    )  # fmt: skip
+    await server.start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    say_listening()
+    await stop.wait()
+    await server.stop(GRACE_S)
+
+
+@asynccontextmanager
+async def opening() -> AsyncGenerator[Any]:
+    from gateway.transport.envoy_app import Served
+
+    port = int(os.environ["CONFORMANCE_LISTEN"].rpartition(":")[2])
+    yield Served(services(), MAX_MESSAGE_BYTES, port, GRACE_S, say_listening)
+
+
+def serve_envoy(listen: str) -> None:
+    from gateway.transport.envoy_process import become_envoy
+
+    become_envoy(
+        app="conformance_app:app",
+        listen=listen,
+        folder=Path(sys.argv[3]),
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        environment=os.environ | {"CONFORMANCE_LISTEN": listen},
+    )
+
+
+def _app() -> Callable[..., Any]:
+    from gateway.transport.envoy_app import build_app
+
+    return build_app(opening)
+
+
+if __name__ == "__main__":
+    transport, address = sys.argv[1:3]
+    if transport == "envoy":
+        serve_envoy(address)
+    asyncio.run(serve_grpc(address))
+elif "CONFORMANCE_LISTEN" in os.environ:
+    app = _app()
