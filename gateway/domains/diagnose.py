@@ -40,6 +40,9 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
 from triton_models.release import Manifest
 from triton_models.signatures import DIAGNOSE_MEASUREMENTS
 
+PLAIN_OUTPUTS: tuple[str, ...] = ("probabilities", "input_rules")
+"""What is asked for where nobody wants an explanation."""
+
 MAX_NOTE_LENGTH = 20_000
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MEASUREMENTS = FeatureMap("measurements.values", 1, 1000, number="")
@@ -107,15 +110,14 @@ def wanted_outputs(requests: Sequence[DiagnoseRequest]) -> tuple[str, ...]:
     """Return the outputs that are needed; contributions only if somebody wants to know why."""
     if any(request.explain for request in requests):
         return ("probabilities", "contributions", "input_rules")
-    return ("probabilities", "input_rules")
+    return PLAIN_OUTPUTS
 
 
 def tensors_to_responses(
     answer: Answer, requests: Sequence[DiagnoseRequest], manifest: Manifest, served_by: ServedBy
 ) -> list[DiagnoseResponse]:
     """Return the findings, most probable first, and whether a person must look."""
-    sizes = {"B": len(requests), "F": len(manifest.features), "K": len(manifest.labels)}
-    check_answer(answer, wanted_outputs(requests), manifest, sizes)
+    check_answer(answer, wanted_outputs(requests), manifest, sizes(len(requests), manifest))
     probabilities = answer["probabilities"]
     orders = np.argsort(-probabilities, axis=1, kind="stable").tolist()
     noted = answer["input_rules"].any(axis=1).tolist()
@@ -139,6 +141,11 @@ def tensors_to_responses(
             response.explanation.CopyFrom(explanation)
         responses.append(response)
     return responses
+
+
+def sizes(rows: int, manifest: Manifest) -> dict[str, int]:
+    """Return how long the axes of an answer must be."""
+    return {"B": rows, "F": len(manifest.features), "K": len(manifest.labels)}
 
 
 def _check_image(image: Image, violations: Violations) -> None:

@@ -74,6 +74,25 @@ class Domain(Protocol[RequestT, ResponseT]):
         ...
 
 
+class ColumnDomain(Protocol):
+    """A domain that can read plain batches of one line, and write their answers, as columns."""
+
+    BATCH_LINE: str
+    """The line whose requests may be read so."""
+    PLAIN_OUTPUTS: tuple[str, ...]
+    """The outputs that the answers need."""
+
+    def read_batch(self, data: bytes, manifest: Manifest) -> Tensors | None:
+        """Return the inputs for a serialised batch, or ``None`` if it must be parsed."""
+        ...
+
+    def write_batch(
+        self, answer: Answer, tensors: Tensors, manifest: Manifest, served_by: ServedBy
+    ) -> bytes:
+        """Return the serialised responses to what :meth:`read_batch` has read."""
+        ...
+
+
 def requests_to_tensors(domain: Any, requests: Sequence[Any], manifest: Manifest) -> Tensors:
     """Return the inputs of a release for checked requests of a domain, one row each."""
     return domain.rows_to_tensors(  # type: ignore[no-any-return]

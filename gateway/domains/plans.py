@@ -63,13 +63,18 @@ class FeaturePlan:
             "refuse" in (spec.missing_rule, spec.unknown_rule) for spec in manifest.features
         )
 
+    @property
+    def only_plain_numbers(self) -> bool:
+        """Whether there are numbers, no categories, and nothing that is refused."""
+        return self._plain and bool(self._numbers) and not self._category_places
+
     def pack(self, values: Mapping[str, float]) -> bytes:
         """Return checked numbers by name as a row, NaN where one is missing."""
         return self._pack(*[values.get(name, _MISSING) for name in self._numbers])
 
     def read_numbers(self, values: Mapping[str, float]) -> Row | None:
         """Return the row of a map of numbers."""
-        if not self._plain or self._category_places:
+        if not self.only_plain_numbers:
             return None
         try:
             if len(values) == len(self._numbers):

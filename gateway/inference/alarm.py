@@ -31,14 +31,15 @@ class Alarm:
 
     Args:
         ring: What to call, in the event loop.
+        exact: Whether to use a timer of the kernel where there is one.
     """
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, ring: Callable[[], None], *, exact: bool = True) -> None:
         self._ring = ring
         self._loop = asyncio.get_running_loop()
         self._spec = _TimerSpec()
         self._handle: asyncio.TimerHandle | None = None
-        self._file = _timer_file()
+        self._file = _timer_file() if exact else -1
         self.is_set = False
         if self._file >= 0:
             self._loop.add_reader(self._file, self._read)

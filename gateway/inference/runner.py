@@ -55,6 +55,10 @@ class RouteState:
 class ModelRunner(Protocol):
     """Runs the releases that are routed."""
 
+    def only(self, line: str) -> ServedRelease | None:
+        """Return the release that answers for every key, if there is just one."""
+        ...
+
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return what :meth:`choose` would, or ``None`` where that would raise."""
         ...

@@ -69,16 +69,20 @@ class TritonRunner:
 
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return the release that answers for a key, if one does."""
-        routes = self.routes()
-        if line not in self._only:
-            self._only[line] = router.only(line, routes)
-        only = self._only[line]
+        only = self.only(line)
         if only is not None:
             return only
         try:
-            return router.choose(line, key, routes)
+            return router.choose(line, key, self._routes)
         except ModelUnavailable:
             return None
+
+    def only(self, line: str) -> ServedRelease | None:
+        """Return the release that answers for every key, if there is just one."""
+        routes = self.routes()
+        if line not in self._only:
+            self._only[line] = router.only(line, routes)
+        return self._only[line]
 
     def choose(self, line: str, key: str) -> ServedRelease:
         """Return the release that answers for a key."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.domains.domain import Answer, Domain, requests_to_tensors
+from gateway.domains.domain import Answer, ColumnDomain, Domain, Tensors
 from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.runner import ModelRunner, ServedRelease
@@ -26,6 +27,8 @@ class _Group:
 
     release: ServedRelease
     places: list[int] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
+    """What the domain makes of each, ``None`` where it was looked at closely."""
 
 
 class Answering:
@@ -53,6 +56,31 @@ class Answering:
         call.trace.set_attribute("trident.batch.size", len(requests))
         prefixes = [f"requests[{place}]." for place in range(len(requests))]
         return await self._answer(domain, requests, prefixes, call)
+
+    async def columns(self, domain: ColumnDomain, data: bytes, call: Call) -> bytes | None:
+        """Answer a serialised batch whose columns can be read as they stand, without parsing it.
+
+        ``None`` if it must be parsed, and answered with :meth:`batch`.
+        """
+        release = self._runner.only(domain.BATCH_LINE)
+        if release is None:
+            return None
+        trace = call.trace
+        tensors = domain.read_batch(data, release.manifest)
+        if tensors is None:
+            return None
+        trace.add_stage("decode", call.received_ns, time.time_ns())
+        trace.set_release(release.line, release.release, release.variant)
+        trace.set_attribute("trident.batch.size", len(next(iter(tensors.values()))))
+        answer = await self._runner.run(
+            release,
+            tensors,
+            outputs=domain.PLAIN_OUTPUTS,
+            timeout_s=call.time_remaining(),
+            trace=trace,
+        )
+        with trace.stage("encode"):
+            return domain.write_batch(answer, tensors, release.manifest, served(release))
 
     async def stream(
         self,
@@ -148,14 +176,18 @@ class Answering:
             ModelUnavailable: If the request is right, but no release serves.
         """
         if violations is None or not violations.found:
-            line = domain.line(request)
-            release = line and self._runner.find(line, domain.sticky_key(request))
-            if release:
-                row = domain.read(request, release.manifest)
-                if row is not None:
-                    return release, row
+            known = self._plain(domain, request)
+            if known is not None:
+                return known
         (group,) = self._grouped(domain, [request], [""], violations or Violations())
         return group.release, domain.row(request, group.release.manifest)
+
+    def _plain(self, domain: Domain[Any, Any], request: Any) -> tuple[ServedRelease, Any] | None:
+        """Return the release and the row of a plainly valid request that a release answers."""
+        line = domain.line(request)
+        release = line and self._runner.find(line, domain.sticky_key(request))
+        row = domain.read(request, release.manifest) if release else None
+        return None if row is None or not release else (release, row)
 
     async def _answer(
         self,
@@ -168,12 +200,7 @@ class Answering:
         trace = call.trace
         with trace.stage("decode", call.received_ns):
             groups = self._grouped(domain, requests, prefixes, Violations())
-            tensors = [
-                requests_to_tensors(
-                    domain, [requests[p] for p in group.places], group.release.manifest
-                )
-                for group in groups
-            ]
+            tensors = [self._tensors(domain, requests, group) for group in groups]
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
         answers = await _all(
@@ -197,6 +224,15 @@ class Answering:
                     responses[place] = response
         return responses
 
+    @staticmethod
+    def _tensors(domain: Domain[Any, Any], requests: Sequence[Any], group: _Group) -> Tensors:
+        manifest = group.release.manifest
+        rows = [
+            domain.row(requests[place], manifest) if row is None else row
+            for place, row in zip(group.places, group.rows, strict=True)
+        ]
+        return domain.rows_to_tensors(rows, manifest)
+
     def _grouped(
         self,
         domain: Domain[Any, Any],
@@ -213,6 +249,13 @@ class Answering:
         groups: dict[str, _Group] = {}
         unavailable: ModelUnavailable | None = None
         for place, (request, prefix) in enumerate(zip(requests, prefixes, strict=True)):
+            known = self._plain(domain, request)
+            if known is not None:
+                release, row = known
+                group = groups.setdefault(release.model_name, _Group(release))
+                group.places.append(place)
+                group.rows.append(row)
+                continue
             below = violations.below(prefix)
             line = domain.check(request, below)
             if line is None:
@@ -226,6 +269,7 @@ class Answering:
             domain.check_schema(request, release.manifest, below)
             group = groups.setdefault(release.model_name, _Group(release))
             group.places.append(place)
+            group.rows.append(None)
         violations.raise_if_any()
         if unavailable is not None:
             raise unavailable

@@ -247,10 +247,11 @@ def _codec(method: MethodDescriptor, handler: Handler) -> tuple[Parse, Serialize
     if getattr(handler, _IN_BYTES, False):
         return bytes, bytes
     serialize: Serialize = GetMessageClass(method.output_type).SerializeToString
-    return _parser(GetMessageClass(method.input_type)), serialize
+    return parser(GetMessageClass(method.input_type)), serialize
 
 
-def _parser(message_type: Any) -> Parse:
+def parser(message_type: Any) -> Parse:
+    """Return what parses a message, and takes bytes that are none for the caller's error."""
     from_string = message_type.FromString
 
     def parse(data: bytes) -> Any:

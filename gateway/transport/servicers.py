@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from gateway.domains import diagnose, recommend, risk
+from gateway.domains import diagnose, diagnose_columns, recommend, risk
 from gateway.transport.answering import Answering
 from gateway.transport.call import Call
+from gateway.transport.rpcs import in_bytes, parser
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
 from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
 from trident.risk.v1 import risk_service_pb2 as risk_pb
+
+_parse_batch = parser(diagnose_pb.BatchDiagnoseRequest)
 
 
 class RecommendServicer:
@@ -56,12 +59,15 @@ class DiagnoseServicer:
         response: diagnose_pb.DiagnoseResponse = await self._answering.one(diagnose, request, call)
         return response
 
-    async def BatchDiagnose(
-        self, request: diagnose_pb.BatchDiagnoseRequest, call: Call
-    ) -> diagnose_pb.BatchDiagnoseResponse:
+    @in_bytes
+    async def BatchDiagnose(self, data: bytes, call: Call) -> bytes:
         """Give the probability of each finding, for many."""
+        answer = await self._answering.columns(diagnose_columns, data, call)
+        if answer is not None:
+            return answer
+        request = _parse_batch(data)
         responses = await self._answering.batch(diagnose, request.requests, call)
-        return diagnose_pb.BatchDiagnoseResponse(responses=responses)
+        return diagnose_pb.BatchDiagnoseResponse(responses=responses).SerializeToString()
 
     def StreamDiagnose(
         self, requests: AsyncIterator[diagnose_pb.StreamDiagnoseRequest], call: Call

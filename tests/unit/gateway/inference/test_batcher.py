@@ -16,7 +16,7 @@ from gateway.errors import (
     Overloaded,
 )
 from gateway.inference.batcher import Batcher, WaitingRoom
-from gateway.inference.pace import FULL_WITHOUT_KNOWLEDGE
+from gateway.inference.pace import WORTH_WITHOUT_KNOWLEDGE, Pace
 
 LINE = "score-risk"
 
@@ -68,13 +68,22 @@ def model() -> Model:
 Asks = Callable[..., "asyncio.Task[str]"]
 
 
+class Pairs(Pace):
+    """Two leave together, whatever is under way."""
+
+    def may_leave(self, waiting: int, under_way: int) -> bool:
+        return waiting >= 2
+
+
 class Bench:
     """A batcher of a model, and tasks that ask it."""
 
-    def __init__(self, model: Model, limit: int = 512, max_rows: int = 64) -> None:
+    def __init__(
+        self, model: Model, limit: int = 512, max_rows: int = 64, pace: Pace | None = None
+    ) -> None:
         self.model = model
         self.room = WaitingRoom(LINE, limit)
-        self.batcher: Batcher[int, str] = Batcher(model.run, self.room, max_rows)
+        self.batcher: Batcher[int, str] = Batcher(model.run, self.room, max_rows, pace)
 
     def ask(self, item: int, timeout_s: float | None = None, client: str = "") -> asyncio.Task[str]:
         loop = asyncio.get_running_loop()
@@ -116,8 +125,8 @@ async def test_enough_calls_leave_although_a_batch_is_under_way(model: Model) ->
     bench = Bench(model)
     model.free.clear()
     await bench.asked([0])
-    tasks = await bench.asked(range(1, FULL_WITHOUT_KNOWLEDGE + 1))
-    assert [len(batch) for batch in model.batches] == [1, FULL_WITHOUT_KNOWLEDGE]
+    tasks = await bench.asked(range(1, WORTH_WITHOUT_KNOWLEDGE + 1))
+    assert [len(batch) for batch in model.batches] == [1, WORTH_WITHOUT_KNOWLEDGE]
     model.free.set()
     await asyncio.gather(*tasks)
 
@@ -125,18 +134,13 @@ async def test_enough_calls_leave_although_a_batch_is_under_way(model: Model) ->
 async def test_after_company_a_call_waits_for_those_on_the_way(model: Model) -> None:
     bench = Bench(model)
     model.free.clear()
-    tasks = await bench.asked([1])
-    tasks += await bench.asked([2, 3])
+    tasks = await bench.asked(range(6))
     model.free.set()
     await asyncio.gather(*tasks)
-    # One a turn of the loop, as they come from the network.
-    late = []
-    for item in (4, 5, 6):
-        late.append(bench.ask(item))
-        await asyncio.sleep(0)
+    before = len(model.batches)
+    late = [bench.ask(item) for item in (6, 7, 8)]  # half of those who came before
     await asyncio.gather(*late)
-    assert model.batches[:2] == [[1], [2, 3]]
-    assert model.batches[2] != [4]
+    assert len(model.batches[before]) > 1
 
 
 async def test_nobody_waits_for_company_that_does_not_come(model: Model) -> None:
@@ -226,20 +230,16 @@ async def test_a_call_whose_deadline_passes_while_it_waits_is_not_sent(model: Mo
 async def test_a_call_whose_deadline_passes_at_the_model_leaves_its_mates_alone(
     model: Model,
 ) -> None:
-    bench = Bench(model)
+    bench = Bench(model, pace=Pairs())
     model.free.clear()
     first = await bench.asked([1])
-    mates = [bench.ask(2, timeout_s=0.05), bench.ask(3)]
-    await turns()
-    model.free.set()
-    await asyncio.gather(*first)
-    model.free.clear()
+    mates = [bench.ask(2, timeout_s=0.02), bench.ask(3)]
     await turns()
     assert model.batches == [[1], [2, 3]]
     with pytest.raises(DeadlineExceeded):
         await mates[0]
     model.free.set()
-    assert await mates[1] == "answer 3"
+    assert await asyncio.gather(*first, mates[1]) == ["answer 1", "answer 3"]
 
 
 async def test_a_batch_has_as_long_as_the_most_patient_of_its_calls(model: Model) -> None:
@@ -268,20 +268,17 @@ async def test_a_batch_that_nobody_waits_for_any_more_is_called_off(model: Model
 async def test_one_caller_that_leaves_does_not_take_the_batch_from_the_others(
     model: Model,
 ) -> None:
-    bench = Bench(model)
+    bench = Bench(model, pace=Pairs())
     model.free.clear()
     first = await bench.asked([1])
     second, third = await bench.asked([2, 3])
-    model.free.set()
-    await asyncio.gather(*first)
-    model.free.clear()
-    await turns()
+    assert model.batches == [[1], [2, 3]]
     second.cancel()
     await turns()
+    assert second.cancelled()
     assert model.cancelled == 0
     model.free.set()
-    assert await third == "answer 3"
-    assert second.cancelled()
+    assert await asyncio.gather(*first, third) == ["answer 1", "answer 3"]
 
 
 async def test_an_error_of_triton_reaches_every_call_of_the_batch(model: Model) -> None:
