@@ -62,7 +62,9 @@ class Peer(asyncio.Protocol):
         self.events: list[events.Event] = []
         self.frames_sizes: list[int] = []
         self.gone = False
+        self.on_made: Callable[[Peer], object] = lambda peer: None
         self.transport: Any = None
+        self._muted = False
         self._answer = answer
         self._greeting = greeting
         self._credit = credit
@@ -70,13 +72,15 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.on_made(self)
         if self._greeting is None:
             self.h2.initiate_connection()
             self.flush()
         else:
-            self.write(self._greeting)
+            self.transport.write(self._greeting)
             self.h2.initiate_connection()
             self.h2.data_to_send()
+            self._muted = True
 
     def data_received(self, data: bytes) -> None:
         for event in self.h2.receive_data(data):
@@ -102,14 +106,16 @@ class Peer(asyncio.Protocol):
             self._answer(self, self.requests[event.stream_id])
 
     def flush(self) -> None:
-        data = self.h2.data_to_send()
+        data = b"" if self._muted else self.h2.data_to_send()
         if data:
             self.transport.write(data)
 
     def write(self, *raw: bytes) -> None:
-        """Send bytes that ``h2`` would not."""
+        """Send bytes that ``h2`` would not; a server that did not greet says no more before."""
         self.flush()
         self.transport.write(b"".join(raw))
+        self._muted = False
+        self.flush()
 
     def head(self, stream: int, *fields: tuple[str, str], status: str = "200") -> None:
         self.h2.send_headers(stream, ((":status", status), *GRPC, *fields))
@@ -173,8 +179,9 @@ class Server:
 
     async def start(self, port: int = 0, ssl: tls.SSLContext | None = None) -> None:
         def connected() -> Peer:
-            self.peers.append(self.build())
-            return self.peers[-1]
+            peer = self.build()
+            peer.on_made = self.peers.append
+            return peer
 
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(connected, "127.0.0.1", port, ssl=ssl)

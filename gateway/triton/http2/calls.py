@@ -73,6 +73,8 @@ class Calls:
             self._waiting[stream] = None
         else:
             self._begin(stream)
+            if stream.sent < len(stream.body):
+                self.pump()
         return future
 
     def find(self, number: int) -> Stream | None:
@@ -162,9 +164,8 @@ class Calls:
 
     def end(self, failure: str) -> None:
         """Fail all calls; there is no connection any more."""
-        if self.open:
-            self.open = False
-            self.failure = failure
+        self.open = False
+        self.failure = failure
         streams = [*self._in_flight.values(), *self._waiting]
         self._in_flight.clear()
         self._waiting.clear()
