@@ -61,6 +61,7 @@ class Peer(asyncio.Protocol):
         self.requests: dict[int, Request] = {}
         self.events: list[events.Event] = []
         self.frames_sizes: list[int] = []
+        self.settings_sent = 1
         self.gone = False
         self.on_made: Callable[[Peer], object] = lambda peer: None
         self.transport: Any = None

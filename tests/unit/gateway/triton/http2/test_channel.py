@@ -8,7 +8,6 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +231,7 @@ async def test_a_target_is_a_host_and_a_port(open_channel: Any, target: str) -> 
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate of ``localhost`` and its key."""
     if shutil.which("openssl") is None:
         if os.environ.get("CI") == "true":
@@ -245,7 +244,7 @@ def certificate(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
          "-out", paths[0], "-keyout", paths[1]],
         check=True, capture_output=True,
     )  # fmt: skip
-    yield paths
+    return paths
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
