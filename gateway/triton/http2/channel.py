@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import ssl as tls
+from collections.abc import Awaitable, Mapping
 
 from gateway.triton.http2 import errors
-from gateway.triton.http2.connection import Connection
+from gateway.triton.http2.connection import Connection, Limits
+from gateway.triton.http2.errors import CallFailed
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 0.5
 """A server that comes back is found at once; until then calls fail without a wait."""
 
 CONNECT_TIMEOUT_S = 5.0
+"""Until the server has shown that it speaks HTTP/2."""
+
+_CLOSE_TIMEOUT_S = 1.0
 
 
 class Channel:
-    """Unary calls to ``host:port``.
+    """Unary calls to one server.
 
     Args:
-        target: The server.
-        build: Makes the protocol of a connection.
+        target: The server, ``host:port``.
+        ssl: How to speak TLS with it; its ALPN protocol becomes ``h2``. ``None``: plain text.
+        limits: What is borne with.
+
+    Raises:
+        ValueError: If the target is not ``host:port``.
     """
 
-    def __init__(self, target: str, build: Callable[[str], Connection] = Connection) -> None:
+    def __init__(
+        self, target: str, *, ssl: tls.SSLContext | None = None, limits: Limits | None = None
+    ) -> None:
+        host, _, port = target.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"a target is HOST:PORT, got {target!r}")
+        if ssl is not None:
+            ssl.set_alpn_protocols(["h2"])
         self._target = target
-        self._build = build
+        self._address = host.strip("[]"), int(port)
+        self._ssl = ssl
+        self._limits = limits or Limits()
         self._connection: Connection | None = None
-        self._connecting: asyncio.Task[Connection] | None = None
+        self._connecting: asyncio.Task[Connection | str] | None = None
         self._pause_s = FIRST_PAUSE_S
         self._again_at = 0.0
+        self._failure = ""
         self._closed = False
 
     def unary(
@@ -50,6 +69,7 @@ class Channel:
 
         Raises:
             CallFailed: If the call does not end with OK.
+            ValueError: If gRPC does not allow the metadata.
         """
         connection = self._connection
         if connection is not None and connection.open:
@@ -61,8 +81,10 @@ class Channel:
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.wait((self._connecting,))
         if self._connection is not None:
             self._connection.close()
+            await asyncio.wait((self._connection.lost,), timeout=_CLOSE_TIMEOUT_S)
 
     async def _connect_and_call(
         self, path: str, message: bytes, timeout_s: float | None, headers: Mapping[str, str]
@@ -79,30 +101,49 @@ class Channel:
 
     async def _connected(self, loop: asyncio.AbstractEventLoop) -> Connection:
         """Return an open connection; all who wait for one share the attempt."""
-        if self._connection is not None and self._connection.open:
-            return self._connection
         if self._closed:
             raise errors.unavailable("the channel is closed")
+        if self._connection is not None and self._connection.open:
+            return self._connection
         if self._connecting is None:
             if loop.time() < self._again_at:
-                raise errors.unavailable(f"{self._target} could not be reached a moment ago")
+                raise self._unreachable(self._failure)
             self._connecting = asyncio.create_task(self._connect(loop))
-        # One caller who leaves must not take the attempt from the others.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        # One caller who leaves does not take the attempt from the others.
+        await asyncio.wait((connecting,))
+        if connecting.cancelled():
+            raise errors.unavailable("the channel is closed")
+        outcome = connecting.result()
+        if isinstance(outcome, str):
+            raise self._unreachable(outcome)
+        return outcome
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        host, _, port = self._target.rpartition(":")
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection | str:
+        """Return a connection, or why there is none."""
+        scheme = "http" if self._ssl is None else "https"
+        connection = Connection(self._target, scheme, self._limits)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await loop.create_connection(
-                    lambda: self._build(self._target), host.strip("[]"), int(port)
-                )
-        except (OSError, TimeoutError) as error:
-            self._again_at = loop.time() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            raise errors.unavailable(f"{self._target} cannot be reached: {error}") from None
+                await loop.create_connection(lambda: connection, *self._address, ssl=self._ssl)
+                await connection.ready
+            failure = "" if connection.open else connection.failure
+        except TimeoutError:
+            failure = "it does not answer"
+        except OSError as error:
+            failure = str(error)
         finally:
             self._connecting = None
+            if not connection.open:
+                connection.close()
+        if failure:
+            self._failure = failure
+            self._again_at = loop.time() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            return failure
         self._pause_s = FIRST_PAUSE_S
         self._connection = connection
         return connection
+
+    def _unreachable(self, why: str) -> CallFailed:
+        return errors.unavailable(f"{self._target} cannot be reached: {why}")

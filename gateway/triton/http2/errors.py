@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 import grpc
-
-from gateway.triton.http2 import frames
 
 _CODES = {str(code.value[0]): code for code in grpc.StatusCode}
 
-# From the gRPC protocol over HTTP/2, "HTTP2 Transport Mapping", and "HTTP to gRPC status".
+# From the gRPC protocol over HTTP/2, "HTTP2 Transport Mapping"; what is not named is INTERNAL.
 _RESET_CODES = {
-    frames.REFUSED_STREAM: grpc.StatusCode.UNAVAILABLE,
-    frames.CANCEL: grpc.StatusCode.CANCELLED,
-    frames.ENHANCE_YOUR_CALM: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    frames.INADEQUATE_SECURITY: grpc.StatusCode.PERMISSION_DENIED,
+    0x7: grpc.StatusCode.UNAVAILABLE,  # REFUSED_STREAM
+    0x8: grpc.StatusCode.CANCELLED,  # CANCEL
+    0xB: grpc.StatusCode.RESOURCE_EXHAUSTED,  # ENHANCE_YOUR_CALM
+    0xC: grpc.StatusCode.PERMISSION_DENIED,  # INADEQUATE_SECURITY
 }
+# From "HTTP to gRPC Status Code Mapping"; what is not named is UNKNOWN.
 _HTTP_CODES = {
     "400": grpc.StatusCode.INTERNAL,
     "401": grpc.StatusCode.UNAUTHENTICATED,
@@ -46,9 +43,27 @@ class CallFailed(grpc.RpcError):
         return self._details
 
 
+class BrokenProtocol(Exception):
+    """The server sent what HTTP/2 forbids; the connection cannot go on.
+
+    Args:
+        error_code: What the server is told, RFC 9113 §7.
+        what: What it sent.
+    """
+
+    def __init__(self, error_code: int, what: str) -> None:
+        super().__init__(what)
+        self.error_code = error_code
+
+
 def unavailable(details: str) -> CallFailed:
     """Return the error of a call that the server has not answered and will not."""
     return CallFailed(grpc.StatusCode.UNAVAILABLE, details)
+
+
+def internal(details: str) -> CallFailed:
+    """Return the error of a call whose answer is none."""
+    return CallFailed(grpc.StatusCode.INTERNAL, details)
 
 
 def deadline_exceeded() -> CallFailed:
@@ -56,20 +71,29 @@ def deadline_exceeded() -> CallFailed:
     return CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
+def too_large(size: int, limit: int) -> CallFailed:
+    """Return the error of a call whose answer has more bytes than are taken."""
+    details = f"CLIENT: Received message larger than max ({size} vs. {limit})"
+    return CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+
+
 def reset(error_code: int) -> CallFailed:
     """Return the error of a call whose stream the server has reset."""
     code = _RESET_CODES.get(error_code, grpc.StatusCode.INTERNAL)
-    return CallFailed(code, f"the stream was reset with the HTTP/2 error {error_code}")
+    return CallFailed(code, f"Received RST_STREAM with error code {error_code}")
 
 
-def from_headers(headers: dict[str, str]) -> CallFailed | None:
-    """Return the error that the last headers of a response say, or ``None`` if they say OK."""
-    status = headers.get("grpc-status")
-    if status == "0":
-        return None
-    if status is None:
-        http = headers.get(":status", "none")
-        code = _HTTP_CODES.get(http, grpc.StatusCode.UNKNOWN)
-        return CallFailed(code, f"no gRPC status came, and the HTTP status {http}")
-    code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
-    return CallFailed(code, unquote(headers.get("grpc-message", ""), errors="replace"))
+def from_http(status: str) -> CallFailed:
+    """Return the error of a response that carries no gRPC status."""
+    code = _HTTP_CODES.get(status, grpc.StatusCode.UNKNOWN)
+    return CallFailed(code, f"no gRPC status came, and the HTTP status {status}")
+
+
+def from_grpc(status: str, details: str) -> CallFailed:
+    """Return the error that a gRPC status other than OK says."""
+    return CallFailed(_CODES.get(status, grpc.StatusCode.UNKNOWN), details)
+
+
+def too_many_headers(details: str) -> CallFailed:
+    """Return the error of a call whose answer has more headers than are taken."""
+    return CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
