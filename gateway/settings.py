@@ -25,6 +25,8 @@ from gateway.cores import usable_cores
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
+MAX_WORKERS = 256
+
 DEFAULT_TRACES_FILE = Path("traces/trident.jsonl")
 
 
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
     """Tritons that read the same store, each ``host:port``; in the environment with commas."""
 
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
+    workers: Literal["auto"] | int = 1
     """Processes that answer, on one port. One batches best and is the smallest, so it is the
     default; ``auto``: one for each core that may be used, half of them if Triton is embedded."""
 
@@ -110,6 +112,14 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("must not be empty")
         return value
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: Any) -> Any:
+        text = str(value)
+        if text == "auto" or (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+            return value
+        raise ValueError(f"must be 'auto' or in [1, {MAX_WORKERS}], got {value!r}")
 
     @field_validator("triton", mode="before")
     @classmethod
