@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     max_stream_outstanding: int = Field(default=64, ge=1)
     """Elements of one stream that are answered at a time."""
 
+    cache_bytes: int = Field(default=0, ge=0)
+    """Memory of each worker for answers that are given again to identical requests; 0: none."""
+
+    cache_entries: int = Field(default=100_000, ge=1)
+    """Answers that are kept at most."""
+
     call_timeout_s: float = Field(default=60, gt=0)
     """Time that a call without a deadline has, in seconds."""
 

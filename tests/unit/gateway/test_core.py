@@ -62,6 +62,32 @@ async def test_it_knows_what_is_routed_though_triton_is_away(settings: Settings)
     assert [state.release for state in changes[0]] == ["r1"]
 
 
+async def test_answers_are_kept_if_the_settings_say_so_and_go_with_their_release(
+    settings: Settings, store: ReleaseStore
+) -> None:
+    async with running_core(settings) as core:
+        assert core.cache is None
+    changed = asyncio.Event()
+
+    def change(states: Sequence[ReleaseState]) -> None:
+        if not states:
+            changed.set()
+
+    async def run() -> bytes:
+        return b"answer"
+
+    caching = settings.model_copy(update={"cache_bytes": 1 << 20})
+    async with running_core(caching, on_change=change) as core:
+        assert core.cache is not None
+        model = manifest("score-risk").ensemble
+        await core.cache.get(b"routed", run, model=model)
+        await core.cache.get(b"gone", run, model="another")
+        assert len(core.cache) == 1
+        store.add_routes(Routes(lines={}), after=1)
+        await asyncio.wait_for(changed.wait(), 20)
+        assert len(core.cache) == 0
+
+
 async def test_nothing_is_left_running(settings: Settings) -> None:
     async with running_core(settings):
         assert len(asyncio.all_tasks()) > 1

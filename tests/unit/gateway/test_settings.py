@@ -167,6 +167,8 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
         ("max_stream_outstanding", [1], [0]),
+        ("cache_bytes", [0], [-1]),
+        ("cache_entries", [1], [0]),
         ("call_timeout_s", [0.1], [0, "nan"]),
         ("load_timeout_s", [0.1], [0]),
         ("ready_timeout_s", [0.1], [0]),
