@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 from google.rpc import code_pb2, status_pb2
 
@@ -72,6 +73,15 @@ class GrpcOverAsgi:
                 await _end(call, _EXPIRED)
         finally:
             call.task = None
+
+    async def close(self) -> None:
+        """Cancel the calls that are left, such as those that watch something."""
+        ours = GrpcOverAsgi.answer.__code__
+        # Found among all tasks, not kept in a set that each call would have to pay for.
+        left = [task for task in asyncio.all_tasks() if _code_of(task) is ours]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _unary(self, rpc: Rpc, call: AsgiCall) -> None:
         message = await self._only_message(call)
@@ -157,6 +167,10 @@ class GrpcOverAsgi:
         ending = asyncio.ensure_future(_end(call, _EXPIRED))
         self._expiring.add(ending)
         ending.add_done_callback(self._expiring.discard)
+
+
+def _code_of(task: asyncio.Task[Any]) -> object:
+    return getattr(task.get_coro(), "cr_code", None)
 
 
 async def _start(call: AsgiCall) -> bool:

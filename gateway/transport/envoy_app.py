@@ -60,9 +60,10 @@ def build_app(opening: Opening) -> Application:
     """
     grpc: GrpcOverAsgi | None = None
 
-    def start(served: Served) -> None:
+    def start(served: Served) -> GrpcOverAsgi:
         nonlocal grpc
         grpc = GrpcOverAsgi(served.services.rpcs.table, served.max_message_bytes)
+        return grpc
 
     # Not a coroutine function: there would be two coroutines for each call.
     def app(scope: Mapping[str, Any], receive: Any, send: Any) -> Awaitable[None]:
@@ -75,13 +76,13 @@ def build_app(opening: Opening) -> Application:
 
 
 async def _lifespan(
-    opening: Opening, start: Callable[[Served], None], receive: Any, send: Any
+    opening: Opening, start: Callable[[Served], GrpcOverAsgi], receive: Any, send: Any
 ) -> None:
     await receive()
     signals = _Signals()
     try:
         async with opening() as served:
-            start(served)
+            grpc = start(served)
             await served.services.start()
             await send({"type": "lifespan.startup.complete"})
             life = asyncio.create_task(_live(served, signals))
@@ -91,6 +92,7 @@ async def _lifespan(
                 life.cancel()
                 await asyncio.gather(life, return_exceptions=True)
                 await served.services.drain()
+                await grpc.close()
     except Exception as error:
         _log.exception("What Envoy serves failed")
         await send({"type": "lifespan.startup.failed", "message": str(error)})

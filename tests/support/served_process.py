@@ -60,14 +60,19 @@ class ServedProcess:
 
     def stop(self) -> int:
         """End it; return its exit code."""
-        self._held.close()
         self.send(signal.SIGTERM)
         try:
             return self.process.wait(START_S)
         finally:
-            self.process.kill()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+        self._held.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 class Client:
