@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -38,10 +39,8 @@ class CountingRelay:
         traceback: TracebackType | None,
     ) -> None:
         for one in self._sockets:
-            try:
+            with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
 
     def _accept(self) -> None:
