@@ -37,6 +37,9 @@ _TRAILERS_OK = {"type": "http.response.trailers", "headers": _OK}
 _EXPIRED = encode_status(
     status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="The deadline passed.")
 )
+_CANCELLED = encode_status(
+    status_pb2.Status(code=code_pb2.CANCELLED, message="The server cancelled the call.")
+)
 
 
 class GrpcOverAsgi:
@@ -69,8 +72,8 @@ class GrpcOverAsgi:
         except RpcFailed as failed:
             await _end(call, encode_status(failed.status))
         except asyncio.CancelledError:
-            if call.is_expired:  # else the client has gone
-                await _end(call, _EXPIRED)
+            if not call.is_gone:
+                await _end(call, _cancelled(call))
         finally:
             call.task = None
 
@@ -143,9 +146,9 @@ class GrpcOverAsgi:
         except RpcFailed as failed:
             trailers = encode_status(failed.status)
         except asyncio.CancelledError:
-            if not call.is_expired:
+            if call.is_gone:
                 raise
-            trailers = _EXPIRED
+            trailers = _cancelled(call)
         if writer is not None:
             await _finish(call, await writer.rest(), trailers)
         elif trailers is _OK:
@@ -166,7 +169,17 @@ class GrpcOverAsgi:
         call.task = None
         ending = asyncio.ensure_future(_end(call, _EXPIRED))
         self._expiring.add(ending)
-        ending.add_done_callback(self._expiring.discard)
+        ending.add_done_callback(self._expired)
+
+    def _expired(self, ending: asyncio.Task[None]) -> None:
+        self._expiring.discard(ending)
+        if not ending.cancelled():
+            ending.exception()  # the client has gone too
+
+
+def _cancelled(call: AsgiCall) -> Headers:
+    """Return why a call was cancelled whose client is there."""
+    return _EXPIRED if call.is_expired else _CANCELLED
 
 
 def _code_of(task: asyncio.Task[Any]) -> object:

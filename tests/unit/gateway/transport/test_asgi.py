@@ -282,6 +282,7 @@ async def test_closing_cancels_what_is_left(grpc: GrpcOverAsgi, handlers: Handle
     await grpc.close()
     assert handlers.ended == ["cancelled"]
     assert answering.done()
+    assert connection.headers[b"grpc-status"] == b"%d" % code_pb2.CANCELLED
     assert not other.done()
     handlers.go_on.set()
     await other
