@@ -86,12 +86,14 @@ async def _lifespan(
 ) -> None:
     await receive()
     signals = _Signals()
+    started = False
     try:
         async with opening() as served:
             signals.grace_s = served.grace_s
             grpc = start(served)
             await served.services.start()
             await send({"type": "lifespan.startup.complete"})
+            started = True
             life = asyncio.create_task(_live(served, signals))
             try:
                 await receive()  # Envoy ends
@@ -101,10 +103,11 @@ async def _lifespan(
                 await served.services.drain()
                 await grpc.close()
     except Exception as error:
-        if not isinstance(error, StartFailed):  # which says why to whoever started this
+        if not isinstance(error, StartFailed):  # which was said to whoever started this
             _log.exception("What Envoy serves failed")
-        await send({"type": "lifespan.startup.failed", "message": str(error)})
-        return
+        if not started:
+            # Envoy would print its whole configuration.
+            os._exit(1)
     await send({"type": "lifespan.shutdown.complete"})
 
 
