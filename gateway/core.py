@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.inference.admission import Admission
+from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.inference.triton_runner import TritonRunner
 from gateway.settings import Settings
@@ -32,6 +33,8 @@ class Core:
 
     runner: ModelRunner
     tracing: Tracing
+    cache: AnswerCache[bytes] | None = None
+    """For answers as they go out; ``None`` if none are to be kept."""
 
 
 @asynccontextmanager
@@ -53,6 +56,13 @@ async def running_core(
     Raises:
         StartFailed: If the routes, the collector or the variant cannot be had.
     """
+    cache = _cache(settings)
+
+    def change(states: Sequence[ReleaseState]) -> None:
+        if cache is not None:
+            cache.keep_only({s.manifest.model_of(s.variant) for s in states if s.manifest})
+        on_change(states)
+
     async with AsyncExitStack() as stack:
         try:
             tracing = build_tracing(
@@ -68,14 +78,20 @@ async def running_core(
                 [TritonClient(target) for target in settings.triton],
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
-                on_change=on_change,
+                on_change=change,
             )
             stack.push_async_callback(lifecycle.stop)
             await lifecycle.start()
         except (OSError, StoreError, UnknownCollector) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
-        yield Core(_runner(settings, lifecycle), tracing)
+        yield Core(_runner(settings, lifecycle), tracing, cache)
+
+
+def _cache(settings: Settings) -> AnswerCache[bytes] | None:
+    if not settings.cache_bytes:
+        return None
+    return AnswerCache(settings.cache_bytes, settings.cache_entries, len)
 
 
 def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:

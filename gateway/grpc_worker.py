@@ -7,6 +7,7 @@ import os
 import sys
 
 from gateway.process_logging import log_to_stderr
+from gateway.process_tuning import new_event_loop, settle_garbage
 from gateway.starting import StartFailed
 from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
@@ -19,7 +20,8 @@ def main() -> int:
     worker = Worker.from_environment(os.environ)
     log_to_stderr(f"worker {worker.number}")
     try:
-        return asyncio.run(_serve(worker))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(_serve(worker))
     except StartFailed:
         return 1  # the supervisor says why
 
@@ -41,6 +43,7 @@ async def _serve(worker: Worker) -> int:
         except AddressInUse as error:
             raise StartFailed(str(error)) from error
         await server.start()
+        settle_garbage()
         worker.say_ready()
         await signals.asked.wait()
         # What is in flight finishes, until the grace is over or a second signal comes.

@@ -25,6 +25,8 @@ from gateway.cores import usable_cores
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
+MAX_WORKERS = 256
+
 DEFAULT_TRACES_FILE = Path("traces/trident.jsonl")
 
 
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
     """Tritons that read the same store, each ``host:port``; in the environment with commas."""
 
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
+    workers: Literal["auto"] | int = 1
     """Processes that answer, on one port. One batches best and is the smallest, so it is the
     default; ``auto``: one for each core that may be used, half of them if Triton is embedded."""
 
@@ -91,6 +93,12 @@ class Settings(BaseSettings):
     max_stream_outstanding: int = Field(default=64, ge=1)
     """Elements of one stream that are answered at a time."""
 
+    cache_bytes: int = Field(default=0, ge=0)
+    """Memory of each worker for answers that are given again to identical requests; 0: none."""
+
+    cache_entries: int = Field(default=100_000, ge=1)
+    """Answers that are kept at most."""
+
     call_timeout_s: float = Field(default=60, gt=0)
     """Time that a call without a deadline has, in seconds."""
 
@@ -114,6 +122,14 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("must not be empty")
         return value
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: Any) -> Any:
+        text = str(value)
+        if text == "auto" or (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+            return value
+        raise ValueError(f"must be 'auto' or in [1, {MAX_WORKERS}], got {value!r}")
 
     @field_validator("triton", mode="before")
     @classmethod

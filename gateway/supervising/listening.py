@@ -34,9 +34,7 @@ class HeldAddress:
                 self._hold(family, address)
         except OSError as error:
             self.release()
-            raise StartFailed(
-                f"cannot listen at {listen}: the address is in use or not ours ({error.strerror})"
-            ) from error
+            raise StartFailed(f"cannot listen at {listen}: {error.strerror}") from error
 
     def __str__(self) -> str:
         """Return ``host:port`` with the port that was found."""

@@ -7,14 +7,14 @@ of, it needs to know no more than a path.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ class Notice:
     """Why it will never take any."""
 
 
+_NOTICES = TypeAdapter(Notice)
+
+
 class Notifier:
     """The end of a worker. Whatever happens to the supervisor, it raises nothing.
 
@@ -76,7 +79,7 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(_SEND_S)
-                sender.sendto(json.dumps(asdict(notice)).encode(), self._address)
+                sender.sendto(_NOTICES.dump_json(notice), self._address)
         except OSError as error:
             _log.warning("The supervisor could not be told: %s", error)
 
@@ -107,13 +110,8 @@ class _Hearer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         try:
-            notice = _parsed(json.loads(data))
-        except (ValueError, TypeError, KeyError):
+            notice = _NOTICES.validate_json(data)
+        except ValueError:
             _log.warning("A notice of a worker could not be understood: %.200r", data)
             return
         self._hear(notice)
-
-
-def _parsed(content: Any) -> Notice:
-    releases = tuple(ReleaseNotice(**one) for one in content.pop("releases"))
-    return Notice(releases=releases, **content)

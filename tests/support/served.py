@@ -109,6 +109,13 @@ class Gateway:
             time.sleep(0.1)
         pytest.fail(f"not serving after {READY_S} s:\n" + "".join(self.log))
 
+    def wait_line(self, part: str) -> None:
+        """Wait until a line with this part was said."""
+        deadline = time.monotonic() + READY_S
+        while not any(part in line for line in self.log):
+            assert time.monotonic() < deadline, "".join(self.log)
+            time.sleep(0.02)
+
     def triton_pid(self) -> int:
         """The embedded tritonserver: the child of the gateway that is called so."""
         assert self.process is not None

@@ -4,23 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fake_triton import FakeTriton
 
 from gateway.announcing import Announcer
-from gateway.triton.lifecycle import ReleaseState
+from gateway.supervising.notices import ReleaseNotice
 
-TRITON = FakeTriton()
 LOADING = "it is being loaded"
 
 
 def state(
     line: str, release: str = "r1", *, serving: bool = True, detail: str = ""
-) -> ReleaseState:
-    clients = (TRITON,) if serving else ()
-    return ReleaseState(line, release, 1.0, "ensemble", None, clients, detail)  # type: ignore[arg-type]
+) -> ReleaseNotice:
+    return ReleaseNotice(line, release, 1.0, serving, detail)
 
 
-def waiting(line: str, detail: str = LOADING) -> ReleaseState:
+def waiting(line: str, detail: str = LOADING) -> ReleaseNotice:
     return state(line, serving=False, detail=detail)
 
 
@@ -31,7 +28,7 @@ class Heard:
         self.lines: list[str] = []
         self.announcer = Announcer(self.lines.append)
 
-    def show(self, *states: ReleaseState) -> list[str]:
+    def show(self, *states: ReleaseNotice) -> list[str]:
         """Show states; what was said about them, without the time."""
         self.lines.clear()
         self.announcer.show(states)
@@ -128,7 +125,7 @@ def test_what_is_routed_no_longer_is_said_once(heard: Heard) -> None:
     ids=["a share", "none"],
 )
 def test_a_share_is_said_with_the_release(
-    change: Callable[[ReleaseState], ReleaseState], words: str, heard: Heard
+    change: Callable[[ReleaseNotice], ReleaseNotice], words: str, heard: Heard
 ) -> None:
     heard.show(state("score-risk"))
     assert told(heard.show(change(state("score-risk"))), "score-risk/r1", words)

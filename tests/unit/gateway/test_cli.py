@@ -91,10 +91,22 @@ def test_a_command_may_be_there_without_being_lazy() -> None:
         (["--triton", "a"], "triton: must be HOST:PORT"),
         (["--embedded", "--listen", "here"], "listen: must be HOST:PORT"),
         (["--embedded", "--variant", "fast"], "'fast' is not one of"),
+        (["--embedded", "--workers", "many"], "workers: must be 'auto' or in [1, 256], got 'many'"),
+        (["--embedded", "--workers", "0"], "workers: must be 'auto' or"),
         (["--embedded", "--config", "nowhere.yaml"], "'nowhere.yaml' does not exist"),
         (["--embeded"], "No such option"),
     ],
-    ids=["no triton", "two kinds", "triton", "listen", "variant", "config", "option"],
+    ids=[
+        "no triton",
+        "two kinds",
+        "triton",
+        "listen",
+        "variant",
+        "workers",
+        "no workers",
+        "config",
+        "option",
+    ],
 )
 def test_serve_refuses_wrong_usage_with_two(words: list[str], told: str) -> None:
     result = gateway("serve", *words)
@@ -120,9 +132,7 @@ def test_serve_says_in_one_line_that_its_address_is_taken() -> None:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         result = gateway("serve", "--triton", "127.0.0.1:1", "--listen", listen)
     assert result.exit_code == 1
-    assert result.stderr == (
-        f"Error: cannot listen at {listen}: the address is in use or not ours\n"
-    )
+    assert result.stderr == f"Error: cannot listen at {listen}: Address already in use\n"
 
 
 def test_serve_says_in_one_line_that_the_routes_are_damaged(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from manifests import manifest
 
-from gateway.serving import StartFailed, StopSignals, _first, run, serve
+from gateway.serving import run, serve
 from gateway.settings import Settings
+from gateway.starting import StartFailed
+from gateway.supervising.signals import StopSignals
 from gateway.transport.health import MODEL_SERVICE
 from triton_models.release import Routes, RouteTarget
 from triton_models.store import ReleaseStore
@@ -69,6 +73,26 @@ def stop_when(start: str) -> Said:
     return Said(hear)
 
 
+async def ask(address: str, service: str = "") -> int:
+    """The health that a gateway tells, on a connection of its own."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        request = health_pb2.HealthCheckRequest(service=service)
+        return int((await check(request, wait_for_ready=True, timeout=20)).status)
+
+
+def listeners(address: str) -> set[int]:
+    """The processes below this one that listen there."""
+    port = int(address.rpartition(":")[2])
+    return {
+        child.pid
+        for child in psutil.Process().children()
+        for connection in child.net_connections()
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ReleaseStore:
     """A store with ``score-risk/r1``, routed."""
@@ -79,53 +103,15 @@ def store(tmp_path: Path) -> ReleaseStore:
     return store
 
 
-async def test_the_first_signal_asks_and_the_second_forces() -> None:
-    signals = StopSignals()
-    assert not signals.asked.is_set()
-    signals.receive()
-    assert signals.asked.is_set()
-    assert not signals.forced.is_set()
-    signals.receive()
-    signals.receive()
-    assert signals.forced.is_set()
-
-
-async def test_the_first_that_is_done_decides_and_the_others_are_cancelled() -> None:
-    done = asyncio.Event()
-    cancelled = asyncio.Event()
-
-    async def slow() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    done.set()
-    await asyncio.wait_for(_first(slow(), done.wait()), 20)
-    assert cancelled.is_set()
-
-
-async def test_the_first_that_fails_is_raised() -> None:
-    async def fail() -> None:
-        raise OSError("gone")
-
-    with pytest.raises(OSError, match="gone"):
-        await _first(fail(), asyncio.Event().wait())
-
-
 async def test_an_empty_store_is_served_says_so_and_stops_when_it_is_asked() -> None:
     signals, said = StopSignals(), Said()
     serving = asyncio.create_task(serve(settings(), said, signals))
     assert "model-builder build" in await said.wait("Nothing is routed in store")
     address = (await said.wait("Gateway")).split()[1]
-    async with grpc.aio.insecure_channel(address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        whole = await check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=20)
-        models = await check(health_pb2.HealthCheckRequest(service=MODEL_SERVICE), timeout=20)
-    assert whole.status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert models.status == health_pb2.HealthCheckResponse.SERVING
+    assert await ask(address) == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert await ask(address, MODEL_SERVICE) == health_pb2.HealthCheckResponse.SERVING
     signals.receive()
-    await asyncio.wait_for(serving, 20)
+    assert await asyncio.wait_for(serving, 20), "the worker did not end with 0"
     assert said.lines[-1].startswith("Stopping: new calls are refused")
 
 
@@ -158,15 +144,6 @@ async def test_a_release_whose_triton_is_away_does_not_keep_the_gateway_from_ser
     await asyncio.wait_for(serving, 20)
 
 
-@pytest.mark.usefixtures("store")
-async def test_a_variant_that_was_asked_for_and_is_not_there_is_refused() -> None:
-    said = Said()
-    with pytest.raises(StartFailed) as caught:
-        await asyncio.wait_for(serve(settings(variant="fused"), said, StopSignals()), 20)
-    assert str(caught.value) == "--variant fused: score-risk/r1 has only ensemble."
-    assert asyncio.all_tasks() == {asyncio.current_task()}, "something is left running"
-
-
 async def test_the_embedded_triton_cannot_read_a_bucket() -> None:
     bucket = settings(triton=(), embedded=True, store="memory://bucket", traces_file="")
     with pytest.raises(StartFailed, match="reads a folder, not memory://bucket"):
@@ -177,7 +154,7 @@ def test_an_address_in_use_is_a_failed_start_and_nothing_is_said() -> None:
     said = Said()
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(StartFailed, match=f"cannot listen at {listen}"):
+        with pytest.raises(StartFailed, match=f"cannot listen at {listen}: Address already in use"):
             run(settings(listen=listen), said)
     assert said.lines == []
 
@@ -188,19 +165,54 @@ def test_a_damaged_route_file_is_a_failed_start(store: ReleaseStore, tmp_path: P
         run(settings(), Said())
 
 
-def test_a_collector_that_makes_no_sense_is_a_failed_start() -> None:
-    with pytest.raises(StartFailed, match="'gopher://x' is no collector's address"):
-        run(settings(otlp_endpoint="gopher://x"), Said())
-
-
 def test_sigterm_stops_it_with_zero() -> None:
     said = stop_when("Nothing is routed")
     assert run(settings(), said) == 0
     assert said.lines[-1] == "Stopped; everything in flight was answered."
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_after_it_stopped_signals_are_again_what_they_were(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    run(settings(), stop_when("Nothing is routed"))
-    assert signal.getsignal(number) == before
+async def test_workers_share_the_port_and_one_that_is_killed_comes_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    signals, said = StopSignals(), Said()
+    serving = asyncio.create_task(serve(settings(workers=2), said, signals))
+    address = (await said.wait("Gateway")).split()[1]
+    await said.wait("Nothing is routed")
+    async with asyncio.timeout(20):
+        while len(listeners(address)) < 2:
+            await asyncio.sleep(0.01)
+    before = listeners(address)
+    os.kill(min(before), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not any("takes calls again" in line for line in said.lines):
+            # One that still accepts for the dead one may be met once.
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await ask(address)
+    after = listeners(address)
+    assert len(before & after) == 1
+    assert len(after) == 2
+    assert "was ended by SIGKILL" in caplog.text
+    signals.receive()
+    assert await asyncio.wait_for(serving, 20)
+
+
+async def test_a_worker_that_dies_at_once_is_a_failed_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "gateway.serving.worker_command", lambda settings: ["/bin/sh", "-c", "exit 9"]
+    )
+    with pytest.raises(StartFailed, match="worker 0 ended with exit code 9 before it took calls"):
+        await asyncio.wait_for(serve(settings(), Said(), StopSignals()), 20)
+
+
+def test_a_worker_that_does_not_end_as_asked_is_told_and_the_exit_code_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = "trap 'exit 5' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"
+    monkeypatch.setattr(
+        "gateway.serving.worker_command", lambda settings: ["/bin/sh", "-c", script]
+    )
+    said = Said()
+    assert run(settings(), said) == 1
+    assert said.lines[-1] == "Stopped; a worker did not end as it was asked to."

@@ -167,6 +167,8 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
         ("max_stream_outstanding", [1], [0]),
+        ("cache_bytes", [0], [-1]),
+        ("cache_entries", [1], [0]),
         ("call_timeout_s", [0.1], [0, "nan"]),
         ("load_timeout_s", [0.1], [0]),
         ("ready_timeout_s", [0.1], [0]),
@@ -178,6 +180,43 @@ def test_numbers_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None
         assert getattr(load(**{name: value}), name) == value
     for value in bad:
         assert violations(**{name: value}).keys() == {name}, value
+
+
+@pytest.mark.parametrize("value", [0, -1, 257, 1.5, "", "all", "1 2", True])
+def test_workers_are_a_number_or_auto(value: Any) -> None:
+    assert violations(workers=value) == {"workers": f"must be 'auto' or in [1, 256], got {value!r}"}
+
+
+@pytest.mark.parametrize(
+    ("cores", "embedded", "workers"), [(8, False, 8), (8, True, 4), (3, True, 1), (1, True, 1)]
+)
+def test_auto_is_a_worker_a_core_and_leaves_half_of_them_to_an_embedded_triton(
+    cores: int, embedded: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.settings.usable_cores", lambda: cores)
+    how: dict[str, Any] = {} if embedded else {"embedded": None, "triton": "a:1"}
+    assert load(workers="auto", **how).worker_count == workers
+
+
+def test_one_worker_is_the_default_and_a_number_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load().worker_count == 1
+    monkeypatch.setenv("TRIDENT_WORKERS", "3")
+    assert load().worker_count == 3
+
+
+def test_a_workers_settings_survive_as_json_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load(workers=2, traces_file="", max_waiting=7)
+    worker = settings.of_worker(listen="a:1", triton=("b:2", "c:3"))
+    assert (worker.embedded, worker.triton, worker.listen) == (False, ("b:2", "c:3"), "a:1")
+    monkeypatch.setenv("TRIDENT_TRACES_FILE", "elsewhere")
+    monkeypatch.setenv("TRIDENT_EMBEDDED", "true")
+    again = Settings.model_validate_json(worker.model_dump_json())
+    assert again.model_dump() == worker.model_dump()
+    assert (worker.max_waiting, worker.traces_file, worker.worker_count) == (7, None, 1)
 
 
 def test_a_name_that_no_setting_has_is_refused_in_a_file(config: Path) -> None:

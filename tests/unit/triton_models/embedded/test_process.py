@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from triton_models.embedded.process import TritonProcess, last_lines
@@ -33,22 +30,6 @@ def test_the_exit_code_is_returned_and_the_output_logged(start: Start, tmp_path:
     assert last_lines(tmp_path / "log") == ["one", "two"]
 
 
-def test_a_signal_is_a_negative_exit_code(start: Start) -> None:
-    process = start("exec sleep 60")
-
-    process.terminate()
-
-    assert process.wait() == -signal.SIGTERM
-
-
-def test_children_that_a_dead_server_left_are_ended(start: Start, tmp_path: Path) -> None:
-    start(f"sleep 60 & echo $! > {tmp_path}/child; exit 1").wait()
-
-    child = int((tmp_path / "child").read_text())
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(child).wait(timeout=10)  # raises if it lives on
-
-
 def test_only_its_own_shared_memory_is_removed(start: Start, tmp_path: Path) -> None:
     for name in ("trident_7_a", "trident_70_b", "other"):
         (tmp_path / "shm" / name).touch()
@@ -56,13 +37,6 @@ def test_only_its_own_shared_memory_is_removed(start: Start, tmp_path: Path) -> 
     start("exit 0").wait()
 
     assert {path.name for path in (tmp_path / "shm").iterdir()} == {"trident_70_b", "other"}
-
-
-def test_killing_what_has_ended_is_no_error(start: Start) -> None:
-    process = start("exit 0")
-    process.wait()
-
-    process.kill()
 
 
 def test_last_lines_reads_only_the_end_of_a_long_log(tmp_path: Path) -> None:
