@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.process_logging import log_to_stderr
+from gateway.process_tuning import settle_garbage
 from gateway.transport.envoy_app import Served, build_app
 from gateway.transport.services import build_services
 from gateway.worker import Worker
@@ -21,12 +22,17 @@ async def _opening() -> AsyncIterator[Served]:
         services = build_services(
             core.runner, core.tracing, max_outstanding=settings.max_stream_outstanding
         )
+
+        def listening() -> None:
+            settle_garbage()
+            worker.say_ready()
+
         yield Served(
             services=services,
             max_message_bytes=settings.max_message_bytes,
             port=int(settings.listen.rpartition(":")[2]),
             grace_s=settings.grace_s,
-            on_listening=worker.say_ready,
+            on_listening=listening,
         )
 
 
