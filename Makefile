@@ -12,9 +12,9 @@ help: ## List the targets
 demo: $(READY) ## Build three models, serve them on a real Triton, call every RPC, show the traces
 	@$(BIN)/python examples/demo.py
 
-test: $(READY) ## Run the unit, contract (real Triton) and end-to-end tests
+test: $(READY) ## Run the unit, conformance (both transports), contract (real Triton) and end-to-end tests
 	$(BIN)/pytest -n auto --dist loadfile tests/unit
-	$(BIN)/pytest tests/contract tests/e2e
+	$(BIN)/pytest tests/conformance tests/contract tests/e2e
 
 check: $(READY) ## Check style, types, layers, protos and generated code
 	$(BIN)/ruff format --check .

@@ -33,6 +33,12 @@ from gateway.process_logging import log_to_stderr
     help="Processes that answer, on one port; by default one.",
 )
 @click.option(
+    "--transport",
+    type=click.Choice(["auto", "grpc", "envoy"]),
+    help="What takes calls: grpc.aio, or Envoy with the gateway inside; by default Envoy if it is "
+    "installed.",
+)
+@click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
     help="The layout of the releases that answers; auto, the default: fused on a CPU, "

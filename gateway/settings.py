@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     """Processes that answer, on one port. One batches best and is the smallest, so it is the
     default; ``auto``: one for each core that may be used, half of them if Triton is embedded."""
 
+    transport: Literal["auto", "grpc", "envoy"] = "auto"
+    """What takes calls: ``grpc`` is grpc.aio, ``envoy`` an Envoy with this gateway inside, faster;
+    ``auto`` is ``envoy`` where it is installed (see docs/decisions/0001-two-transports.md)."""
+
     variant: Literal["auto", "ensemble", "fused"] = "auto"
     """The layout of a release that answers; ``auto`` is ``fused`` where the release runs on a CPU
     and has that variant, else ``ensemble``."""

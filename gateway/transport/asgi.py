@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 from google.rpc import code_pb2, status_pb2
 
@@ -35,6 +36,9 @@ _OK: Headers = [(b"grpc-status", b"0")]
 _TRAILERS_OK = {"type": "http.response.trailers", "headers": _OK}
 _EXPIRED = encode_status(
     status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="The deadline passed.")
+)
+_CANCELLED = encode_status(
+    status_pb2.Status(code=code_pb2.CANCELLED, message="The server cancelled the call.")
 )
 
 
@@ -68,10 +72,19 @@ class GrpcOverAsgi:
         except RpcFailed as failed:
             await _end(call, encode_status(failed.status))
         except asyncio.CancelledError:
-            if call.is_expired:  # else the client has gone
-                await _end(call, _EXPIRED)
+            if not call.is_gone:
+                await _end(call, _cancelled(call))
         finally:
             call.task = None
+
+    async def close(self) -> None:
+        """Cancel the calls that are left, such as those that watch something."""
+        ours = GrpcOverAsgi.answer.__code__
+        # Found among all tasks, not kept in a set that each call would have to pay for.
+        left = [task for task in asyncio.all_tasks() if _code_of(task) is ours]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _unary(self, rpc: Rpc, call: AsgiCall) -> None:
         message = await self._only_message(call)
@@ -133,9 +146,9 @@ class GrpcOverAsgi:
         except RpcFailed as failed:
             trailers = encode_status(failed.status)
         except asyncio.CancelledError:
-            if not call.is_expired:
+            if call.is_gone:
                 raise
-            trailers = _EXPIRED
+            trailers = _cancelled(call)
         if writer is not None:
             await _finish(call, await writer.rest(), trailers)
         elif trailers is _OK:
@@ -156,7 +169,21 @@ class GrpcOverAsgi:
         call.task = None
         ending = asyncio.ensure_future(_end(call, _EXPIRED))
         self._expiring.add(ending)
-        ending.add_done_callback(self._expiring.discard)
+        ending.add_done_callback(self._expired)
+
+    def _expired(self, ending: asyncio.Task[None]) -> None:
+        self._expiring.discard(ending)
+        if not ending.cancelled():
+            ending.exception()  # the client has gone too
+
+
+def _cancelled(call: AsgiCall) -> Headers:
+    """Return why a call was cancelled whose client is there."""
+    return _EXPIRED if call.is_expired else _CANCELLED
+
+
+def _code_of(task: asyncio.Task[Any]) -> object:
+    return getattr(task.get_coro(), "cr_code", None)
 
 
 async def _start(call: AsgiCall) -> bool:

@@ -37,11 +37,12 @@ class AsgiCall(Call):
         waiting_for_body: Whether the task waits in ``receive``. It must not be cancelled there:
             the server would find its future cancelled.
         request_ended: Whether the client has sent all it will.
+        is_gone: Whether nobody waits for the answer any more.
     """
 
     __slots__ = (
-        "_pairs", "_scope", "deadline", "headers", "receive", "request_ended", "send", "task",
-        "waiting_for_body",
+        "_pairs", "_scope", "deadline", "headers", "is_gone", "receive", "request_ended", "send",
+        "task", "waiting_for_body",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +55,7 @@ class AsgiCall(Call):
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
         self.waiting_for_body = True
         self.request_ended = False
+        self.is_gone = False
         self.deadline: float | None = None
 
     def start_clock(self) -> None:
@@ -65,6 +67,12 @@ class AsgiCall(Call):
         timeout = self.headers.get(b"grpc-timeout")
         if timeout is not None:
             self.deadline = time.monotonic() + parse_timeout(timeout)
+
+    def leave(self) -> None:
+        """Take note that the client has gone: nobody needs the answer."""
+        self.is_gone = True
+        if self.task is not None:
+            self.task.cancel()
 
     @property
     def is_expired(self) -> bool:
@@ -151,7 +159,5 @@ class Watch:
 
 
 def _received(call: AsgiCall, event: Event) -> None:
-    """Cancel a call whose client has gone."""
-    gone = event.result()["type"] == "http.disconnect"
-    if gone and call.task is not None:
-        call.task.cancel()
+    if event.result()["type"] == "http.disconnect":
+        call.leave()

@@ -12,6 +12,7 @@ from gateway.transport.rpcs import RpcFailed
 
 READ_AHEAD = 64
 """Messages that are taken from the server before somebody wants them."""
+READ_AHEAD_BYTES = 1024 * 1024
 WRITE_BYTES = 64 * 1024
 """Answers that are gathered while the server takes the last ones."""
 
@@ -27,6 +28,7 @@ class MessageReader(AsyncIterator[bytes]):
         self._call = call
         self._deframer = deframer
         self._messages: deque[bytes] = deque()
+        self._size = 0
         self._failure: RpcFailed | None = None
         self._asking = False
         self._waiter: asyncio.Future[None] | None = None
@@ -41,11 +43,12 @@ class MessageReader(AsyncIterator[bytes]):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         message = self._messages.popleft()
+        self._size -= len(message)
         self._ask()
         return message
 
     def _ask(self) -> None:
-        full = len(self._messages) >= READ_AHEAD
+        full = len(self._messages) >= READ_AHEAD or self._size >= READ_AHEAD_BYTES
         if not (full or self._asking or self._call.request_ended or self._failure):
             self._asking = True
             self._call.receive().add_done_callback(self._received)
@@ -54,12 +57,13 @@ class MessageReader(AsyncIterator[bytes]):
         self._asking = False
         event = received.result()
         if event["type"] == "http.disconnect":
-            if self._call.task is not None:
-                self._call.task.cancel()
+            self._call.leave()
             return
         self._call.request_ended = not event["more_body"]
         try:
-            self._messages.extend(self._deframer.feed(event["body"]))
+            messages = self._deframer.feed(event["body"])
+            self._messages.extend(messages)
+            self._size += sum(map(len, messages))
         except RpcFailed as failure:
             self._failure = failure
         self._ask()

@@ -13,14 +13,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from gateway.starting import StartFailed
 from gateway.transport.asgi import GrpcOverAsgi
 from gateway.transport.envoy_admin import EnvoyAdmin
+from gateway.transport.envoy_memory import drop_unneeded_pages
 from gateway.transport.envoy_process import ADMIN_SOCKET, STOP_SIGNALS
 from gateway.transport.services import Services
 
@@ -29,6 +32,9 @@ _log = logging.getLogger(__name__)
 _LISTEN_POLL_S = 0.005
 _LAST_BYTES_S = 0.5
 """For answers that are given and not yet sent, when Envoy ends."""
+
+_END_S = 10.0
+"""What this process has beyond the grace, to send its last spans and end."""
 
 Application = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -60,9 +66,10 @@ def build_app(opening: Opening) -> Application:
     """
     grpc: GrpcOverAsgi | None = None
 
-    def start(served: Served) -> None:
+    def start(served: Served) -> GrpcOverAsgi:
         nonlocal grpc
         grpc = GrpcOverAsgi(served.services.rpcs.table, served.max_message_bytes)
+        return grpc
 
     # Not a coroutine function: there would be two coroutines for each call.
     def app(scope: Mapping[str, Any], receive: Any, send: Any) -> Awaitable[None]:
@@ -75,15 +82,18 @@ def build_app(opening: Opening) -> Application:
 
 
 async def _lifespan(
-    opening: Opening, start: Callable[[Served], None], receive: Any, send: Any
+    opening: Opening, start: Callable[[Served], GrpcOverAsgi], receive: Any, send: Any
 ) -> None:
     await receive()
     signals = _Signals()
+    started = False
     try:
         async with opening() as served:
-            start(served)
+            signals.grace_s = served.grace_s
+            grpc = start(served)
             await served.services.start()
             await send({"type": "lifespan.startup.complete"})
+            started = True
             life = asyncio.create_task(_live(served, signals))
             try:
                 await receive()  # Envoy ends
@@ -91,10 +101,13 @@ async def _lifespan(
                 life.cancel()
                 await asyncio.gather(life, return_exceptions=True)
                 await served.services.drain()
+                await grpc.close()
     except Exception as error:
-        _log.exception("What Envoy serves failed")
-        await send({"type": "lifespan.startup.failed", "message": str(error)})
-        raise
+        if not isinstance(error, StartFailed):  # which was said to whoever started this
+            _log.exception("What Envoy serves failed")
+        if not started:
+            # Envoy would print its whole configuration.
+            os._exit(1)
     await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -102,6 +115,7 @@ async def _live(served: Served, signals: _Signals) -> None:
     """Tell when calls are taken, wait for a signal, end in order."""
     while not _listens(served.port):
         await asyncio.sleep(_LISTEN_POLL_S)
+    drop_unneeded_pages()
     served.on_listening()
     await signals.asked.wait()
     finishing = asyncio.create_task(_finish(served))
@@ -127,18 +141,26 @@ class _Signals:
     """SIGTERM and SIGINT: the first asks to stop, the second not to wait any longer.
 
     They are blocked in every thread of this process, and taken by one that does nothing else.
+
+    Attributes:
+        grace_s: Time between the two, if only one comes.
     """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.forced = asyncio.Event()
+        self.grace_s = 0.0
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._take, name="signals", daemon=True).start()
 
     def _take(self) -> None:
-        for event in (self.asked, self.forced):
-            signal.sigwait(STOP_SIGNALS)
-            self._loop.call_soon_threadsafe(event.set)
+        signal.sigwait(STOP_SIGNALS)
+        self._loop.call_soon_threadsafe(self.asked.set)
+        signal.sigtimedwait(STOP_SIGNALS, self.grace_s + _END_S)
+        self._loop.call_soon_threadsafe(self.forced.set)
+        time.sleep(_END_S)
+        # Nobody else may be there to end a process whose event loop does not turn any more.
+        os._exit(1)
 
 
 def _end_envoy() -> None:

