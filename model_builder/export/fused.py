@@ -20,6 +20,7 @@ from model_builder.errors import ExportBroken
 from model_builder.export.joining import joined_tensors
 from model_builder.export.onnx import BATCH_AXIS, serialised
 from model_builder.task import StepModel
+from triton_models.pruning import inner_graphs, prune
 from triton_models.signatures import ANY, Signature, TensorSpec
 
 
@@ -49,7 +50,7 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
         graph.initializer.extend(own.initializer)
     graph.input.extend(_declared(border[s.name], s) for s in signature.inputs if s.name in border)
     graph.output.extend(_declared(border[s.name], s) for s in signature.outputs if s.name in border)
-    _prune(graph)
+    prune(graph)
     fused = onnx.helper.make_model(
         graph,
         opset_imports=[onnx.helper.make_opsetid(*pair) for pair in sorted(versions.items())],
@@ -141,16 +142,8 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Return the nodes of a graph and of all graphs inside it."""
     for node in graph.node:
         yield node
-        for inner in _graphs(node):
+        for inner in inner_graphs(node):
             yield from _nodes(inner)
-
-
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Return the graphs that a node holds: the branches of an If, the body of a Loop."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _rename(graph: onnx.GraphProto, prefix: str, kept: Set[str]) -> None:
@@ -166,7 +159,7 @@ def _rename(graph: onnx.GraphProto, prefix: str, kept: Set[str]) -> None:
         node.name = prefix + node.name if node.name else ""
         node.input[:] = map(renamed, node.input)
         node.output[:] = map(renamed, node.output)
-        for inner in _graphs(node):
+        for inner in inner_graphs(node):
             _rename(inner, prefix, kept)
             # Inside, too, the tensors' sizes would be called as another step calls its own.
             del inner.value_info[:]
@@ -194,26 +187,3 @@ def _declared(value: onnx.ValueInfoProto, spec: TensorSpec) -> onnx.ValueInfoPro
         axis.letter if size == ANY else size for axis, size in zip(spec.axes, sizes, strict=True)
     ]
     return onnx.helper.make_tensor_value_info(spec.name, own.elem_type, [BATCH_AXIS, *axes])
-
-
-def _prune(graph: onnx.GraphProto) -> None:
-    """Remove what leads to no output."""
-    needed = {value.name for value in graph.output}
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.input, *(n.input for g in _graphs(node) for n in _nodes(g)))
-            needed.update(value.name for g in _graphs(node) for value in _all_outputs(g))
-    weights = [one for one in graph.initializer if one.name in needed]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(nodes))
-    graph.initializer.extend(weights)
-
-
-def _all_outputs(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
-    """Return what an inner graph gives; a branch may give a tensor from outside as it is."""
-    yield from graph.output
-    for node in graph.node:
-        for inner in _graphs(node):
-            yield from _all_outputs(inner)

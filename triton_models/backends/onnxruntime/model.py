@@ -1,30 +1,30 @@
 """Runs ONNX models on the CPU as a python-based backend of Triton.
 
-Triton's Python backend loads this file in a process of its own for every model
-whose configuration says ``backend: "onnxruntime"``. NVIDIA's containers carry a
-native backend of that name, so the same repository runs unchanged on both.
+Triton's Python backend loads this file in a process of its own for every instance of a model
+whose configuration says ``backend: "onnxruntime"``. NVIDIA's containers carry a native backend
+of that name, so the same repository runs unchanged on both.
 
-Parameters of a model's configuration that are heeded, named as the native
-backend names them: ``intra_op_thread_count`` and ``inter_op_thread_count``
-(both 1 unless given).
+Parameters of a model's configuration that are heeded, named as the native backend names them:
+``intra_op_thread_count`` and ``inter_op_thread_count`` (both 1 unless given).
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
-_Array = np.ndarray[Any, np.dtype[Any]]
+from triton_models.backends.onnxruntime.sessions import Array, Sessions
+from triton_models.backends.onnxruntime.stacking import Asked, run_all
 
 _DEFAULT_FILE = "model.onnx"
 
 
 class TritonPythonModel:
-    """One ONNX model, and the session that runs it."""
+    """One ONNX model, and the sessions that run it."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model's ONNX file.
@@ -46,38 +46,62 @@ class TritonPythonModel:
         if not os.path.isfile(path):
             raise pb_utils.TritonModelException(f"{path}: no such file")
         try:
-            self._session = ort.InferenceSession(
-                path, _session_options(config), providers=["CPUExecutionProvider"]
+            self._sessions = Sessions(
+                path, lambda: _session_options(config), pb_utils.Logger.log_warn
             )
         except Exception as error:
             raise pb_utils.TritonModelException(f"{path}: {error}") from None
-        self._inputs = {value.name: value.type for value in self._session.get_inputs()}
-        self._outputs = {value.name for value in self._session.get_outputs()}
-        _check_names(path, "input", config["input"], self._inputs)
-        _check_names(path, "output", config["output"], self._outputs)
+        self._batches = int(config.get("max_batch_size", 0)) > 0
+        _check_names(path, "input", config["input"], self._sessions.inputs)
+        _check_names(path, "output", config["output"], self._sessions.outputs)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself, so that an error in one harms no other."""
-        return [self._answer(request) for request in requests]
+        """Answer requests, several in one run where they can be stacked."""
+        responses: dict[int, Any] = {}
+        asked: dict[int, Asked] = {}
+        for place, request in enumerate(requests):
+            try:
+                asked[place] = self._read(request)
+            except Exception as error:
+                responses[place] = _failed(error)
+        answers = self._run(list(asked.values()))
+        for (place, one), answer in zip(asked.items(), answers, strict=True):
+            responses[place] = _response(one.names, answer)
+        return [responses[place] for place in range(len(requests))]
 
-    def _answer(self, request: Any) -> Any:
-        try:
-            names = [name for name in request.requested_output_names() if name in self._outputs]
-            feeds = {tensor.name(): self._feed(tensor) for tensor in request.inputs()}
-            values = self._session.run(names, feeds)
-            tensors = [
-                pb_utils.Tensor(name, _to_bytes(value))
-                for name, value in zip(names, values, strict=True)
-            ]
-        except Exception as error:  # ORT's errors share no class; Triton needs all as a response
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
-        return pb_utils.InferenceResponse(output_tensors=tensors)
+    def _run(self, asked: Sequence[Asked]) -> list[list[Array] | Exception]:
+        if self._batches:
+            return run_all(self._sessions.run, asked)
+        return [answer for one in asked for answer in run_all(self._sessions.run, [one])]
 
-    def _feed(self, tensor: Any) -> _Array:
-        value: _Array = tensor.as_numpy()
-        if self._inputs.get(tensor.name()) != "tensor(string)":
+    def _read(self, request: Any) -> Asked:
+        wanted = set(request.requested_output_names())
+        names = tuple(name for name in self._sessions.outputs if name in wanted)
+        return Asked(names, {tensor.name(): self._feed(tensor) for tensor in request.inputs()})
+
+    def _feed(self, tensor: Any) -> Array:
+        """Return a tensor as ONNX Runtime takes it; numbers are Triton's own memory, not a copy."""
+        value: Array = tensor.as_numpy()
+        if self._sessions.inputs.get(tensor.name()) != "tensor(string)":
             return value
         return _to_text(tensor.name(), value)
+
+
+def _response(names: Sequence[str], answer: list[Array] | Exception) -> Any:
+    if isinstance(answer, Exception):
+        return _failed(answer)
+    try:
+        tensors = [
+            pb_utils.Tensor(name, _to_bytes(value))
+            for name, value in zip(names, answer, strict=True)
+        ]
+    except Exception as error:
+        return _failed(error)
+    return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+def _failed(error: Exception) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
 
 
 def _session_options(config: dict[str, Any]) -> ort.SessionOptions:
@@ -104,7 +128,7 @@ def _check_names(
         )
 
 
-def _to_text(name: str, value: _Array) -> _Array:
+def _to_text(name: str, value: Array) -> Array:
     """Turn an array of ``bytes``, as Triton has BYTES, into one of ``str``, as ORT has it."""
     text = np.empty(value.shape, dtype=np.object_)
     try:
@@ -114,7 +138,7 @@ def _to_text(name: str, value: _Array) -> _Array:
     return text
 
 
-def _to_bytes(value: _Array) -> _Array:
+def _to_bytes(value: Array) -> Array:
     """Turn an array of ``str`` into one of ``bytes``; leave every other as it is."""
     if value.dtype != np.object_:
         return value
