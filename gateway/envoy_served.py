@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import settle_garbage
+from gateway.served import services_of
 from gateway.transport.envoy_app import Served, build_app
-from gateway.transport.services import build_services
 from gateway.worker import Worker
 
 
@@ -19,16 +19,13 @@ async def _opening() -> AsyncIterator[Served]:
     log_to_stderr(f"worker {worker.number}")
     settings = worker.settings
     async with worker.core() as core:
-        services = build_services(
-            core.runner, core.tracing, max_outstanding=settings.max_stream_outstanding
-        )
 
         def listening() -> None:
             settle_garbage()
             worker.say_ready()
 
         yield Served(
-            services=services,
+            services=services_of(core, settings),
             max_message_bytes=settings.max_message_bytes,
             port=int(settings.listen.rpartition(":")[2]),
             grace_s=settings.grace_s,

@@ -8,10 +8,11 @@ import sys
 
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import new_event_loop, settle_garbage
+from gateway.served import services_of
 from gateway.starting import StartFailed
 from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
-from gateway.transport.grpc_aio import AddressInUse, build_server
+from gateway.transport.grpc_aio import AddressInUse, GrpcServer
 from gateway.worker import Worker
 
 
@@ -32,12 +33,10 @@ async def _serve(worker: Worker) -> int:
     settings = worker.settings
     async with worker.core() as core:
         try:
-            server = build_server(
-                runner=core.runner,
-                tracing=core.tracing,
-                listen=settings.listen,
+            server = GrpcServer(
+                services_of(core, settings),
+                settings.listen,
                 max_message_bytes=settings.max_message_bytes,
-                max_outstanding=settings.max_stream_outstanding,
                 reuse_port=True,
             )
         except AddressInUse as error:

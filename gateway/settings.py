@@ -22,6 +22,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from gateway.cores import usable_cores
+from triton_models.signatures import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
@@ -84,8 +85,11 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest message, either way."""
 
+    max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
+    """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
+
     max_in_flight: int = Field(default=64, ge=1)
-    """Calls of one line that are at Triton at a time."""
+    """Requests for one line that are at Triton at a time."""
 
     max_waiting: int = Field(default=512, ge=0)
     """Calls of one line that wait for that; one more is refused."""

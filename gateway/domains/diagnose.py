@@ -58,6 +58,9 @@ _MOSTLY_IMPUTED = 0.5
 """With more of the measurements missing, the answer says little about the patient."""
 
 
+RESPONSE = DiagnoseResponse
+
+
 def line(request: DiagnoseRequest) -> str | None:
     """Return the line of the evidence."""
     return EVIDENCE_LINES.get(request.WhichOneof("evidence") or "")

@@ -24,6 +24,9 @@ ResponseT = TypeVar("ResponseT")
 class Domain(Protocol[RequestT, ResponseT]):
     """One domain; the modules ``recommend``, ``diagnose`` and ``risk`` are its instances."""
 
+    RESPONSE: Any
+    """The message of an answer."""
+
     def line(self, request: RequestT) -> str | None:
         """Return the line that answers, or ``None`` if the request does not even say that."""
         ...

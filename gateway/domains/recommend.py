@@ -42,6 +42,9 @@ CONTEXT = FeatureMap("context", 0, 100)
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
+RESPONSE = RecommendResponse
+
+
 def line(request: RecommendRequest) -> str:
     """Return the one line of this domain."""
     return RECOMMEND.line

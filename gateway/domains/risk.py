@@ -36,6 +36,9 @@ MAX_REASONS = 20
 DEFAULT_REASONS = 4
 
 
+RESPONSE = ScoreRiskResponse
+
+
 def line(request: ScoreRiskRequest) -> str:
     """Return the one line of this domain."""
     return SCORE_RISK.line

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.domains.domain import Answer, ColumnDomain, Domain, Tensors
 from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
+from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner, ServedRelease
+from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
 from gateway.transport.companies import Batching, Companies, served
 from gateway.transport.status import error_to_status
+from gateway.transport.streaming import answers_as_they_come
 from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
 
 MAX_OUTSTANDING = 64
@@ -39,8 +43,10 @@ class Answering:
         runner: ModelRunner,
         max_outstanding: int = MAX_OUTSTANDING,
         batching: Batching | None = None,
+        cache: AnswerCache[bytes] | None = None,
     ) -> None:
         self._runner = runner
+        self._cache = cache
         self._max_outstanding = max_outstanding
         self._companies = Companies(runner, batching or Batching())
 
@@ -100,39 +106,13 @@ class Answering:
             response_type: The message with ``request_id``, ``response`` and ``error``.
             call: The stream.
         """
-        slots = asyncio.Semaphore(self._max_outstanding)
-        answers: asyncio.Queue[Any] = asyncio.Queue()
-        tasks: set[asyncio.Task[None]] = set()
-        end = object()
 
-        async def answer(element: Any) -> None:
-            await answers.put(await self._element(domain, element, response_type, call))
+        async def answer(element: Any) -> Any:
+            return await self._element(domain, element, response_type, call)
 
-        async def read() -> None:
-            try:
-                while True:
-                    await slots.acquire()
-                    try:
-                        element = await anext(elements)
-                    except StopAsyncIteration:
-                        break
-                    task = asyncio.create_task(answer(element))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
-                await asyncio.gather(*tasks)
-            finally:
-                await answers.put(end)
-
-        reader = asyncio.create_task(read())
-        try:
-            while (response := await answers.get()) is not end:
+        async with aclosing(answers_as_they_come(elements, answer, self._max_outstanding)) as some:
+            async for response in some:
                 yield response
-                slots.release()
-            await reader
-        finally:
-            for task in (reader, *tasks):
-                task.cancel()
-            await asyncio.gather(reader, *tasks, return_exceptions=True)
 
     async def _element(
         self, domain: Domain[Any, Any], element: Any, response_type: Any, call: Call
@@ -164,7 +144,16 @@ class Answering:
         with trace.stage("decode", start_ns):
             release, row = self._read(domain, request, violations)
         trace.set_release(release.line, release.release, release.variant)
-        return await self._companies.ask(domain, release, request, row, call)
+        if self._cache is None:
+            return await self._companies.ask(domain, release, request, row, call)
+
+        async def ask() -> bytes:
+            response = await self._companies.ask(domain, release, request, row, call)
+            return response.SerializeToString()  # type: ignore[no-any-return]
+
+        model = release.model_name
+        kept = await self._cache.get(cache_key(model, request), ask, model=model, trace=trace)
+        return domain.RESPONSE.FromString(kept)
 
     def _read(
         self, domain: Domain[Any, Any], request: Any, violations: Violations | None

@@ -6,9 +6,11 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING, Answering
+from gateway.transport.companies import Batching
 from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
 from gateway.transport.infrastructure import HEALTH, REFLECTION
 from gateway.transport.model_service import ModelServicer
@@ -52,6 +54,8 @@ def build_services(
     tracing: Tracing,
     *,
     max_outstanding: int = MAX_OUTSTANDING,
+    batching: Batching | None = None,
+    cache: AnswerCache[bytes] | None = None,
     health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
 ) -> Services:
@@ -61,11 +65,13 @@ def build_services(
         runner: Answers.
         tracing: Starts the trace of each call.
         max_outstanding: Elements of one stream that are answered at a time.
+        batching: How single calls are put together.
+        cache: Keeps answers, if they are to be given again.
         health_poll_s: How often the health follows the runner.
         reflection_enabled: Whether clients may list the services.
     """
     rpcs = Rpcs(tracing)
-    answering = Answering(runner, max_outstanding)
+    answering = Answering(runner, max_outstanding, batching, cache)
     services: list[tuple[ServiceDescriptor, object]] = [
         (_service(recommend_service_pb2), RecommendServicer(answering)),
         (_service(diagnose_service_pb2), DiagnoseServicer(answering)),

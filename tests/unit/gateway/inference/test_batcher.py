@@ -134,7 +134,7 @@ async def test_enough_calls_leave_although_a_batch_is_under_way(model: Model) ->
 async def test_after_company_a_call_waits_for_those_on_the_way(model: Model) -> None:
     bench = Bench(model)
     model.free.clear()
-    tasks = await bench.asked(range(6))
+    tasks = await bench.asked(range(1 + WORTH_WITHOUT_KNOWLEDGE))
     model.free.set()
     await asyncio.gather(*tasks)
     before = len(model.batches)

@@ -13,6 +13,7 @@ from wire import refusal
 
 from gateway.domains import diagnose, recommend, risk
 from gateway.errors import InvalidRequest, ModelContractBroken, ModelUnavailable, Overloaded
+from gateway.inference.caching import AnswerCache
 from gateway.transport.answering import Answering
 from gateway.transport.companies import Batching
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -181,6 +182,46 @@ async def test_an_answer_of_another_shape_breaks_the_contract(
     ):
         with pytest.raises(ModelContractBroken):
             await answering.one(domain, request, FakeCall())
+
+
+async def test_with_a_cache_identical_requests_are_one_inference(runner: FakeRunner) -> None:
+    cache: AnswerCache[bytes] = AnswerCache(1_000_000, 100, len)
+    answering = Answering(runner, cache=cache)
+    first = await answering.one(risk, credit("a"), FakeCall())
+    call = FakeCall()
+    assert await answering.one(risk, credit("b"), call) == first
+    assert call.trace.attributes["trident.cache.hit"] is True
+    await answering.one(risk, credit("a", age=41), FakeCall())
+    assert [asked.rows for asked in runner.asked] == [1, 1]
+    assert (cache.hits, cache.misses) == (1, 2)
+
+
+async def test_requests_at_the_same_time_are_asked_together_and_each_gets_its_own_answer(
+    runner: FakeRunner,
+) -> None:
+    answering = Answering(runner)
+    ages = [20.0 + place for place in range(40)]
+    responses = await asyncio.gather(
+        *(answering.one(risk, credit(age=age), FakeCall()) for age in ages)
+    )
+    expected = [(90 - age) / 100 for age in ages]
+    assert [response.default_probability for response in responses] == pytest.approx(expected)
+    assert sum(asked.rows for asked in runner.asked) == 40
+    assert len(runner.asked) < 10
+
+
+async def test_requests_that_want_other_outputs_travel_apart(runner: FakeRunner) -> None:
+    answering = Answering(runner)
+    plain = ScoreRiskRequest(features=credit().features, reason_count=0)
+    runner.hold()
+    tasks = [
+        asyncio.create_task(answering.one(risk, one, FakeCall())) for one in (credit(), plain) * 5
+    ]
+    await runner.wait(lambda: runner.running >= 2)
+    runner.release()
+    for task, wants in zip(tasks, (True, False) * 5, strict=True):
+        assert bool((await task).reasons) == wants
+    assert len({asked.outputs for asked in runner.asked}) == 2
 
 
 async def elements(requests: Iterable[Any]) -> AsyncIterator[Any]:
