@@ -53,14 +53,17 @@ def workers(gateway: Gateway) -> list[psutil.Process]:
     """The processes that listen at the gateway's address."""
     assert gateway.process is not None
     port = int(gateway.target.rpartition(":")[2])
-    return [
-        child
-        for child in psutil.Process(gateway.process.pid).children()
-        if any(
+    below = psutil.Process(gateway.process.pid).children(recursive=True)
+    return [process for process in below if listens(process, port)]
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(
             one.status == psutil.CONN_LISTEN and one.laddr.port == port
-            for one in child.net_connections()
+            for one in process.net_connections()
         )
-    ]
+    return False
 
 
 def connections(worker: psutil.Process, target: str) -> int:
