@@ -53,14 +53,17 @@ def workers(gateway: Gateway) -> list[psutil.Process]:
     """The processes that listen at the gateway's address."""
     assert gateway.process is not None
     port = int(gateway.target.rpartition(":")[2])
-    return [
-        child
-        for child in psutil.Process(gateway.process.pid).children()
-        if any(
+    below = psutil.Process(gateway.process.pid).children(recursive=True)
+    return [process for process in below if listens(process, port)]
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(
             one.status == psutil.CONN_LISTEN and one.laddr.port == port
-            for one in child.net_connections()
+            for one in process.net_connections()
         )
-    ]
+    return False
 
 
 def connections(worker: psutil.Process, target: str) -> int:
@@ -107,10 +110,6 @@ class Caller(threading.Thread):
 
 def everyone(callers: dict[int, list[Caller]]) -> list[Caller]:
     return list(itertools.chain.from_iterable(callers.values()))
-
-
-CLIENT = 3
-"""The kind of a span that calls another process, in OTLP."""
 
 
 @pytest.fixture
@@ -179,7 +178,6 @@ def test_the_spans_of_all_workers_and_of_triton_are_whole_lines_of_one_file(
         caller.join(WAIT_S)
     assert gateway.stop() == 0, "".join(gateway.log)
     answered: Counter[str] = Counter()
-    inferences = 0
     traces: dict[str, set[str]] = {}
     for line in gateway.traces.read_text().splitlines():
         for part in json.loads(line)["resourceSpans"]:
@@ -188,19 +186,16 @@ def test_the_spans_of_all_workers_and_of_triton_are_whole_lines_of_one_file(
             }
             spans = [span for scope in part["scopeSpans"] for span in scope["spans"]]
             for span in spans:
-                traces.setdefault(span["traceId"], set()).add(resource["service.name"])
+                seen_by = traces.setdefault(span["traceId"], set())
+                seen_by |= {resource["service.name"], resource.get("service.instance.id", "")}
                 if span["name"].endswith("/Diagnose"):
                     answered[resource["service.instance.id"]] += 1
-                is_call = span["name"].endswith("/ModelInfer") and span["kind"] == CLIENT
-                inferences += is_call
     (one, two) = sorted(answered)
     assert (one[:-1], one[-1], two[-1]) == (two[:-1], "0", "1"), "one gateway, two workers"
     asked = sum(caller.answers.total() for caller in everyone(callers))
     assert answered.total() == asked
-    # Calls that waited together are one inference, which lies in the trace of one of them.
-    assert 0 < inferences <= asked
-    together = sum(names == {"trident-gateway", "triton"} for names in traces.values())
-    assert together == inferences
+    for worker in (one, two):  # calls that travel together share what Triton did
+        assert any({"triton", worker} <= seen_by for seen_by in traces.values())
 
 
 def test_a_gateway_that_is_killed_leaves_neither_workers_nor_triton_behind(

@@ -5,6 +5,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,12 +87,13 @@ async def ask(address: str, service: str = "") -> int:
 def listeners(address: str) -> set[int]:
     """The processes below this one that listen there."""
     port = int(address.rpartition(":")[2])
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        for connection in child.net_connections()
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    }
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in child.net_connections():
+                if one.status == psutil.CONN_LISTEN and one.laddr.port == port:
+                    found.add(child.pid)
+    return found
 
 
 @pytest.fixture
@@ -101,6 +104,15 @@ def store(tmp_path: Path) -> ReleaseStore:
     store.publish(manifest("score-risk"), tmp_path / "empty", {})
     store.add_routes(Routes(lines={"score-risk": (RouteTarget(release="r1"),)}), after=0)
     return store
+
+
+def test_the_supervisor_imports_nothing_that_only_its_workers_need() -> None:
+    heavy = ("grpc", "numpy", "tritonclient", "aiohttp", "uvloop")
+    program = f"import sys, gateway.serving; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 async def test_an_empty_store_is_served_says_so_and_stops_when_it_is_asked() -> None:
