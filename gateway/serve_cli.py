@@ -33,6 +33,11 @@ from gateway.process_logging import log_to_stderr
     help="Processes that answer, on one port; by default one.",
 )
 @click.option(
+    "--triton-instances",
+    metavar="N|auto",
+    help="Processes of the embedded Triton that run each model; by default auto.",
+)
+@click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
     help="The layout of the releases that answers; auto, the default: fused on a CPU, "
