@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from gateway.inference.admission import Admission
 from gateway.inference.caching import AnswerCache
@@ -22,7 +23,9 @@ from gateway.telemetry.collector import UnknownCollector
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.loading import ConfigOf
 from gateway.triton.variants import lacks
+from triton_models.embedded.instances import config_with_instances
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
 
@@ -78,6 +81,7 @@ async def running_core(
                 [TritonClient(target) for target in settings.triton],
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
+                config_of=_config_of(settings),
                 on_change=change,
             )
             stack.push_async_callback(lifecycle.stop)
@@ -99,6 +103,14 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
         Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
     )
     return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+
+
+def _config_of(settings: Settings) -> ConfigOf | None:
+    """Return how models are configured that an embedded Triton runs several times."""
+    if settings.triton_instances == "auto":
+        return None
+    models = Path(ReleaseStore(settings.store).models_path)
+    return partial(config_with_instances, models, count=settings.triton_instances)
 
 
 def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:

@@ -30,3 +30,11 @@ def _limit(cgroups: Path) -> float | None:
     except (ValueError, ZeroDivisionError):  # "max"
         return None
     return limit if limit > 0 else None  # -1: none
+
+
+def triton_instances(cores: int) -> int:
+    """Return how many instances of each model are best where Triton shares the gateway's cores.
+
+    Measured with 2 cores; see docs/performance.md, "The embedded backend".
+    """
+    return max(1, min(cores, 2))

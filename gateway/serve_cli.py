@@ -39,6 +39,11 @@ from gateway.process_logging import log_to_stderr
     "installed.",
 )
 @click.option(
+    "--triton-instances",
+    metavar="N|auto",
+    help="Processes of the embedded Triton that run each model; by default auto.",
+)
+@click.option(
     "--variant",
     type=click.Choice(["auto", "ensemble", "fused"]),
     help="The layout of the releases that answers; auto, the default: fused on a CPU, "

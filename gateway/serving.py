@@ -136,6 +136,8 @@ def _embedded_triton(
 ) -> tuple[EmbeddedTriton | None, OtlpReceiver | None]:
     """Return the embedded Triton, if there is to be one, and where it sends its spans."""
     if not settings.embedded:
+        if settings.triton_instances != "auto":
+            raise StartFailed("--triton-instances is for --embedded; yours has its own.")
         return None, None
     models = ReleaseStore(settings.store).models_path
     if "://" in models:

@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
-from gateway.cores import usable_cores
+from gateway.cores import triton_instances, usable_cores
 from triton_models.signatures import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
@@ -81,6 +81,10 @@ class Settings(BaseSettings):
 
     triton_log_file: Path | None = None
     """Where the embedded Triton's log is kept; by default it goes when the gateway does."""
+
+    triton_instances: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    """Processes of the embedded Triton that run each model; ``auto``: as many as were best in
+    docs/performance.md. Another Triton does as its own configuration says."""
 
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest message, either way."""
@@ -183,7 +187,16 @@ class Settings(BaseSettings):
             listen: The address that all workers share.
             triton: The Tritons, also one that is embedded.
         """
-        changes = {"listen": listen, "triton": triton, "embedded": False, "workers": 1}
+        instances = self.triton_instances
+        if self.embedded and instances == "auto":
+            instances = triton_instances(usable_cores())
+        changes = {
+            "listen": listen,
+            "triton": triton,
+            "triton_instances": instances,
+            "embedded": False,
+            "workers": 1,
+        }
         return self.model_copy(update=changes)
 
 

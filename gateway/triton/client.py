@@ -58,9 +58,14 @@ class TritonClient:
         except grpc.RpcError:
             return False
 
-    async def load(self, model_name: str, timeout_s: float) -> None:
-        """Load a model; an ensemble brings its steps, side by side."""
+    async def load(self, model_name: str, timeout_s: float, config: str | None = None) -> None:
+        """Load a model, with another configuration (JSON) than its own if one is given.
+
+        An ensemble brings its steps, side by side.
+        """
         request = service_pb2.RepositoryModelLoadRequest(model_name=model_name)
+        if config is not None:
+            request.parameters["config"].string_param = config
         await self._stub.RepositoryModelLoad(request, timeout=timeout_s)
 
     async def unload(self, model_name: str, timeout_s: float) -> None:

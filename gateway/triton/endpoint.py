@@ -13,6 +13,7 @@ import grpc
 
 from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
+from gateway.triton.loading import ConfigOf, Loader
 from gateway.triton.routed import Key
 from gateway.triton.variants import AUTO, Choice, choose_variant
 from triton_models.release import Manifest, Variant
@@ -33,6 +34,7 @@ class TritonEndpoint:
         on_change: Called whenever what is known has changed.
         variant: The layout that answers; ``auto`` is decided for each release.
         load_timeout_s: Time that Triton has to load one release.
+        config_of: Overrides the configuration of the models that are loaded.
         retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
             doubled after each failure.
     """
@@ -44,12 +46,13 @@ class TritonEndpoint:
         *,
         variant: Choice = AUTO,
         load_timeout_s: float = 120,
+        config_of: ConfigOf | None = None,
         retry_s: float = 1,
     ) -> None:
         self.client = client
         self._on_change = on_change
         self._asked = variant
-        self._load_timeout_s = load_timeout_s
+        self._loader = Loader(client, load_timeout_s, config_of)
         self._retry_s = retry_s
         self._up: bool | None = None
         self._variants: dict[Key, Variant] = {}
@@ -135,12 +138,10 @@ class TritonEndpoint:
         client = self.client
         try:
             if key not in self._variants:
-                self._variants[key] = await choose_variant(
-                    self._asked, manifest, client, self._load_timeout_s
-                )
+                self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
             model = manifest.model_of(self._variants[key])
             if not await client.is_loaded(model):
-                await client.load(model, self._load_timeout_s)
+                await self._loader.load(model, manifest)
             metadata = await client.metadata(model)
             config = await client.config(model)
         except grpc.RpcError as error:

@@ -14,6 +14,7 @@ from functools import partial
 
 from gateway.triton.client import TritonClient
 from gateway.triton.endpoint import TritonEndpoint
+from gateway.triton.loading import ConfigOf
 from gateway.triton.routed import Key, RoutedReleases
 from gateway.triton.variants import AUTO, Choice, lacks
 from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
@@ -50,6 +51,7 @@ class Lifecycle:
         poll_s: Time between two looks at a Triton.
         store_poll_s: Time between two looks at the store.
         load_timeout_s: Time that Triton has to load one release.
+        config_of: Overrides the configuration of the models that are loaded.
         on_change: Called whenever the state of a release has changed.
     """
 
@@ -62,11 +64,18 @@ class Lifecycle:
         poll_s: float = 0.5,
         store_poll_s: float = 1,
         load_timeout_s: float = 120,
+        config_of: ConfigOf | None = None,
         on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
     ) -> None:
         self._routed = RoutedReleases(store)
         self._endpoints = [
-            TritonEndpoint(client, self._settle, variant=variant, load_timeout_s=load_timeout_s)
+            TritonEndpoint(
+                client,
+                self._settle,
+                variant=variant,
+                load_timeout_s=load_timeout_s,
+                config_of=config_of,
+            )
             for client in clients
         ]
         self._variant = variant

@@ -14,7 +14,7 @@ from typing import Literal
 import grpc
 from tritonclient.grpc import model_config_pb2
 
-from gateway.triton.client import TritonClient
+from gateway.triton.loading import Loader
 from triton_models.release import ENSEMBLE, FUSED, Manifest, Variant
 
 AUTO: Literal["auto"] = "auto"
@@ -27,9 +27,7 @@ def lacks(asked: Choice, manifest: Manifest) -> bool:
     return asked != AUTO and asked not in manifest.variants
 
 
-async def choose_variant(
-    asked: Choice, manifest: Manifest, client: TritonClient, load_timeout_s: float
-) -> Variant:
+async def choose_variant(asked: Choice, manifest: Manifest, loader: Loader) -> Variant:
     """Return the variant that answers for a release on a Triton.
 
     What has to be loaded to be looked at, and is not part of that variant, is unloaded again.
@@ -42,11 +40,12 @@ async def choose_variant(
     if FUSED not in manifest.variants:
         return ENSEMBLE
     fused = manifest.model_of(FUSED)
+    client = loader.client
     brought: list[str] = []
     variant: Variant = FUSED
     for model in (*_gpu_able_cores(manifest), fused):
         if not await client.is_loaded(model):
-            await client.load(model, load_timeout_s)
+            await loader.load(model, manifest)
             brought.append(model)
         if runs_on_gpu(await client.config(model)):
             variant = ENSEMBLE
@@ -54,7 +53,7 @@ async def choose_variant(
     for model in brought:
         if (model == fused) != (variant == FUSED):
             with suppress(grpc.RpcError):  # it only takes up room
-                await client.unload(model, load_timeout_s)
+                await loader.unload(model)
     return variant
 
 

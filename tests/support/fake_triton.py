@@ -70,6 +70,7 @@ class FakeTriton:
         self.up = True
         self.loaded: set[str] = set()
         self.loads: list[str] = []
+        self.configs: dict[str, str] = {}
         self.unload_error: Exception | None = None
         self.closed = False
         self.load_error: Exception | None = None
@@ -108,8 +109,10 @@ class FakeTriton:
         await asyncio.sleep(0)
         return self.up and model_name in self.loaded
 
-    async def load(self, model_name: str, timeout_s: float) -> None:
+    async def load(self, model_name: str, timeout_s: float, config: str | None = None) -> None:
         self.loads.append(model_name)
+        if config is not None:
+            self.configs[model_name] = config
         await self.may_load.wait()
         self._check_up()
         if self.load_error is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from gateway import settings as settings_module
 from gateway.settings import DEFAULT_TRACES_FILE, InvalidSettings, Settings, load_settings
 
 
@@ -252,3 +253,18 @@ def test_a_file_that_holds_no_settings_is_named(content: bytes, config: Path) ->
 def test_settings_never_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().listen = "a:1"
+
+
+def test_a_worker_is_told_how_many_instances_the_embedded_triton_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings_module, "usable_cores", lambda: 2)
+    triton = ("127.0.0.1:1",)
+
+    def told(**given: Any) -> Any:
+        settings = load_settings(None, given)
+        return settings.of_worker(listen="127.0.0.1:1", triton=triton).triton_instances
+
+    assert told(embedded=True) == 2
+    assert told(embedded=True, triton_instances="3") == 3
+    assert told(triton=triton) == "auto"

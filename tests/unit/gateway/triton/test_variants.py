@@ -8,6 +8,7 @@ from fake_triton import FakeTriton, rpc_error
 from manifests import manifest
 from tritonclient.grpc import model_config_pb2
 
+from gateway.triton.loading import Loader
 from gateway.triton.variants import choose_variant, lacks, runs_on_gpu
 
 PROFILE = "score-risk__r1__core/configs/onnx-cuda.pbtxt"
@@ -18,7 +19,7 @@ ENSEMBLE, FUSED, CORE = "score-risk__r1", "score-risk__r1__fused", "score-risk__
 
 
 async def choose(triton: FakeTriton, release: Any, asked: Any = "auto") -> str:
-    return await choose_variant(asked, release, triton, 5)  # type: ignore[arg-type]
+    return await choose_variant(asked, release, Loader(triton, 5))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("asked", ["ensemble", "fused"])
