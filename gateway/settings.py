@@ -22,7 +22,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
-from triton_models.signatures import MAX_BATCH_ROWS
+from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 

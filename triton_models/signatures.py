@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-DataType = Literal["BOOL", "INT32", "INT64", "FP32", "BYTES"]
+from triton_models.limits import MAX_BATCH_ROWS as MAX_BATCH_ROWS
 
-MAX_BATCH_ROWS = 1000
-"""Rows in one call: the API's limit of a ``Batch…`` request and Triton's ``max_batch_size``."""
+DataType = Literal["BOOL", "INT32", "INT64", "FP32", "BYTES"]
 
 ANY = -1
 """The size of an axis that a release, or a call, decides."""

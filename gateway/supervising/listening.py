@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 from gateway.starting import StartFailed
+
+_NOT_OURS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 _Address = tuple[Any, ...]
 """As sockets of the family take it: host, port, and what else there is."""
@@ -30,8 +34,7 @@ class HeldAddress:
         self.port = int(port)
         self._sockets: list[socket.socket] = []
         try:
-            for family, address in _resolved(self.host, self.port):
-                self._hold(family, address)
+            self._hold_all(_resolved(self.host, self.port))
         except OSError as error:
             self.release()
             raise StartFailed(f"cannot listen at {listen}: {error.strerror}") from error
@@ -56,6 +59,19 @@ class HeldAddress:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+    def _hold_all(self, addresses: Sequence[tuple[socket.AddressFamily, _Address]]) -> None:
+        """Hold those that are of this machine: it may know no IPv6, and its hosts file not know."""
+        missing: OSError | None = None
+        for family, address in addresses:
+            try:
+                self._hold(family, address)
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+                missing = error
+        if missing is not None and not self._sockets:
+            raise missing
 
     def _hold(self, family: socket.AddressFamily, address: _Address) -> None:
         host, _, *rest = address

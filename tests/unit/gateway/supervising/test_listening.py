@@ -84,6 +84,15 @@ def test_a_name_is_held_at_all_its_addresses_with_one_port() -> None:
             pass
 
 
+def test_of_several_addresses_those_of_this_machine_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses = [(socket.AF_INET, (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr("gateway.supervising.listening._resolved", lambda host, port: addresses)
+    with HeldAddress("both:0") as held, worker(held):
+        socket.create_connection(("127.0.0.1", held.port), timeout=20).close()
+
+
 def test_an_address_of_another_machine_is_refused() -> None:
     assert "Cannot assign requested address" in refused("192.0.2.1:0")
 

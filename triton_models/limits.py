@@ -1,0 +1,6 @@
+"""Limits that the API and Triton share; importing them costs nothing."""
+
+from __future__ import annotations
+
+MAX_BATCH_ROWS = 1000
+"""Rows in one call: the API's limit of a ``Batch…`` request and Triton's ``max_batch_size``."""
