@@ -78,7 +78,7 @@ async def running_core(
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),
-                [TritonClient(target) for target in settings.triton],
+                [TritonClient(one, settings.shared_memory_bytes) for one in settings.triton],
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 config_of=_config_of(settings),

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     """Processes of the embedded Triton that run each model; ``auto``: as many as were best in
     docs/performance.md. Another Triton does as its own configuration says."""
 
+    shared_memory_bytes: int | None = Field(default=None, ge=1)
+    """Tensors at least this large go to Triton by shared memory, which must then be on this
+    machine; off by default."""
+
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest message, either way."""
 

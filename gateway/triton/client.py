@@ -9,6 +9,7 @@ import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.triton.http2.channel import Channel
+from gateway.triton.shared_memory import SharedMemory
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -30,10 +31,19 @@ class TritonClient:
     """A Triton at ``target`` (``host:port``). Errors are ``grpc.RpcError`` as they come.
 
     Inferences go over a connection of their own, which costs a fraction of ``grpc.aio``'s.
+
+    Args:
+        target: Where it listens.
+        shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, shared_memory_bytes: int | None = None) -> None:
         self.target = target
+        self._shared_memory = (
+            None
+            if shared_memory_bytes is None
+            else SharedMemory(self._register, self._unregister, least_bytes=shared_memory_bytes)
+        )
         self._inferences = Channel(target)
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -97,12 +107,30 @@ class TritonClient:
         headers: Mapping[str, str],
     ) -> service_pb2.ModelInferResponse:
         """Run one inference."""
-        answer = await self._inferences.unary(
-            _INFER, request.SerializeToString(), timeout_s=timeout_s, headers=headers
+
+        async def send(one: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
+            answer = await self._inferences.unary(
+                _INFER, one.SerializeToString(), timeout_s=timeout_s, headers=headers
+            )
+            return service_pb2.ModelInferResponse.FromString(answer)
+
+        if self._shared_memory is None:
+            return await send(request)
+        return await self._shared_memory.infer(request, send)
+
+    async def _register(self, name: str, key: str, size: int) -> None:
+        request = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=name, key=key, offset=0, byte_size=size
         )
-        return service_pb2.ModelInferResponse.FromString(answer)
+        await self._stub.SystemSharedMemoryRegister(request, timeout=_PROBE_TIMEOUT_S)
+
+    async def _unregister(self, name: str) -> None:
+        request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+        await self._stub.SystemSharedMemoryUnregister(request, timeout=_PROBE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._shared_memory is not None:
+            await self._shared_memory.close()
         await self._inferences.close()
         await self._channel.close(None)
