@@ -70,15 +70,27 @@ class Ready:
     reply_bytes: list[int]
     """By turn, the size of the right answer."""
 
+    def hold(self) -> None:
+        """Keep it from using the machine: some peers are never idle, and nobody shall pay."""
+        if self._is_held and self.running.pid is not None:
+            processes.hold(self.running.pid)
+
+    def let_go(self) -> None:
+        """Let it run."""
+        if self._is_held and self.running.pid is not None:
+            processes.let_go(self.running.pid)
+
+    @property
+    def _is_held(self) -> bool:
+        return self.contender.server.kind == "peer"
+
     def burst(
         self, round_: int, in_flight: int, seconds: float, calls_per_s: float | None = None
     ) -> Burst:
         """Ask for some seconds: so many at a time, or at random moments at a given rate."""
         turn = round_ % len(self.exchange.bodies)
         watched_pause_s = 0.1 if self.exchange.rows == 1 else 0.5
-        held = self.contender.server.kind == "peer" and self.running.pid is not None
-        if held:
-            processes.let_go(self.running.pid or 0)
+        self.let_go()
         try:
             self._load(turn, in_flight, WARM_UP_S, None)
             before = self._usage()
@@ -86,8 +98,7 @@ class Ready:
                 load = self._load(turn, in_flight, seconds, calls_per_s)
             after = self._usage()
         finally:
-            if held:
-                processes.hold(self.running.pid or 0)
+            self.hold()
         rows = load.calls * self.exchange.rows
         p50, p99 = np.percentile(load.latencies_us, [50, 99]).tolist()
         return Burst(

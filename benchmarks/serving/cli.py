@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.serving import h2load, report
-from benchmarks.serving.contenders import contenders
+from benchmarks.serving.contenders import PEERS, contenders
 from benchmarks.serving.rounds import Plan, Results, run_task
+from benchmarks.serving.servers import HERE, PEERS_FOLDER
 from benchmarks.serving.workloads import LEFT_OUT, TASKS, Workload
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
@@ -138,6 +139,25 @@ def _about(plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "seconds": plan.seconds,
     }
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(sorted(PEERS)))
+def install(names: tuple[str, ...]) -> None:
+    """Install peers, each in a virtual environment of its own; by default all."""
+    for name in names or PEERS:
+        folder = PEERS_FOLDER / name
+        requirements = HERE / "peers" / name.replace("-", "_") / "requirements.txt"
+        console.print(f"{name}: {folder}")
+        try:
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            subprocess.run(
+                [folder / "bin" / "pip", "install", "--quiet", "--requirement", requirements],
+                check=True,
+            )
+        except subprocess.CalledProcessError as error:
+            # The benchmark then shows it as not installed.
+            console.print(f"{name}: cannot be installed here ({error})", markup=False)
 
 
 @main.command(name="report")

@@ -90,7 +90,9 @@ PEERS = {
         "LitServe", lambda workload: exchanges.http_json(workload, "/predict"), "HTTP, JSON"
     ),
     "bentoml": Peer(
-        "BentoML", lambda workload: exchanges.http_json(workload, "/predict"), "HTTP, JSON"
+        "BentoML",
+        lambda workload: exchanges.http_json(workload, "/predict", listed=True),
+        "HTTP, JSON",
     ),
 }
 

@@ -169,20 +169,26 @@ def oip(workload: Workload, model_name: str, rows: int = 1) -> Exchange:
     return Exchange("unary", OIP_METHOD, bodies, rows, check)
 
 
-def http_json(workload: Workload, path: str, rows: int = 1) -> Exchange:
-    """Ask over HTTP/1.1 with JSON: ``{input: [[…]]}``, answered with ``{output: [[…]]}``."""
+def http_json(workload: Workload, path: str, *, listed: bool = False) -> Exchange:
+    """Ask over HTTP/1.1 with JSON: ``{input: [[…]]}``, answered with ``{output: [[…]]}``.
+
+    Args:
+        workload: What is asked.
+        path: Where.
+        listed: Whether the server takes ``{"rows": [request]}`` and answers with a list.
+    """
 
     def check(turn: int, replies: Sequence[bytes]) -> None:
         (reply,) = replies
         expected = workload.rows[turn].answer
-        answer = json.loads(reply)
+        answer = json.loads(reply)[0] if listed else json.loads(reply)
         compare_arrays({name: _parsed(answer[name], expected[name]) for name in answer}, expected)
 
-    bodies = [
-        json.dumps({name: _plain(array) for name, array in row.tensors.items()}).encode()
-        for row in workload.rows
-    ]
-    return Exchange("http", path, bodies, rows, check, size_varies=True)
+    bodies = []
+    for row in workload.rows:
+        request = {name: _plain(array) for name, array in row.tensors.items()}
+        bodies.append(json.dumps({"rows": [request]} if listed else request).encode())
+    return Exchange("http", path, bodies, 1, check, size_varies=True)
 
 
 def compare_arrays(answer: Arrays, expected: Arrays) -> None:

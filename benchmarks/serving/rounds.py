@@ -118,53 +118,54 @@ def run_task(
     if not missing:
         return
     with Servers(store, triton) as servers, ExitStack() as stack:
-        ready: dict[str, Ready] = {}
+        present = [one for one in plan.contenders if task in one.in_flight]
         running: dict[Server, Running | CannotRun] = {}
-        for contender in plan.contenders:
-            if task not in contender.in_flight:
-                continue
-            yield f"start {contender.name}"
+        # All are started before any is waited for: some need half a minute.
+        for server in dict.fromkeys(one.server for one in present):
+            yield f"start {server.peer or server.kind}"
+            running[server] = _start(servers, server, workload)
+        ready: dict[str, Ready] = {}
+        for contender in present:
+            yield f"check {contender.name}"
             try:
-                ready[contender.name] = _prepare(
-                    contender, workload, servers, running, triton.pid, stack
+                ready[contender.name] = _check(
+                    contender, workload, running[contender.server], triton.pid, stack
                 )
             except CannotRun as error:
                 skipped = {"task": task, "contender": contender.name, "why": str(error)}
                 results.add("skipped", skipped)
+        for one in ready.values():
+            one.hold()
         for number in missing:
             yield from _run_round(plan, task, number, ready, results)
 
 
-def _prepare(
+def _start(servers: Servers, server: Server, workload: Workload) -> Running | CannotRun:
+    try:
+        return servers.start(server, workload)
+    except CannotRun as error:
+        return error
+
+
+def _check(
     contender: Contender,
     workload: Workload,
-    servers: Servers,
-    running: dict[Server, Running | CannotRun],
+    server: Running | CannotRun,
     triton_pid: int | None,
     stack: ExitStack,
 ) -> Ready:
-    """Start a contender's server if it does not run, and check all its answers.
+    """Return a contender that gave the right answer to every row.
 
     Raises:
-        CannotRun: If it does not run here, or answers wrongly.
+        CannotRun: If it did not, or does not run here.
     """
-    if contender.server not in running:
-        try:
-            running[contender.server] = servers.start(contender.server, workload)
-        except CannotRun as error:
-            running[contender.server] = error
-    server = running[contender.server]
     if isinstance(server, CannotRun):
         raise server
-    if contender.server.kind == "peer" and server.pid is not None:
-        processes.let_go(server.pid)
     exchange = contender.exchange(workload)
     checker = stack.enter_context(Checker(server.address, exchange))
     sizes = _first_answers(checker, len(exchange.bodies), server)
     brief = contender.exchange(workload, brief=True)
     watcher = stack.enter_context(Checker(server.address, brief))
-    if contender.server.kind == "peer" and server.pid is not None:
-        processes.hold(server.pid)  # some peers are never idle; nobody shall pay for them
     return Ready(contender, workload, server, triton_pid, exchange, watcher, sizes)
 
 
