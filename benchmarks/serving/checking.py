@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,22 @@ class Checker:
         self._exchange.check(turn, replies)
         frames = 0 if self._exchange.wire == "http" else 5 * len(replies)
         return sum(map(len, replies)) + frames
+
+    def wait_right(self, timeout_s: float = 60) -> None:
+        """Ask until the answer is right.
+
+        Raises:
+            The last fault, if it never was.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.ask(0)
+                return
+            except (WrongAnswer, *Unreachable):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     @contextmanager
     def watching(self, pause_s: float) -> Iterator[Watched]:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from benchmarks.serving import h2load, report
+from benchmarks.serving import h2load, profiling, report
 from benchmarks.serving.contenders import PEERS, contenders
 from benchmarks.serving.rounds import Plan, Results, run_task
-from benchmarks.serving.servers import HERE, PEERS_FOLDER
+from benchmarks.serving.servers import HERE, PEERS_FOLDER, Servers
 from benchmarks.serving.workloads import LEFT_OUT, TASKS, Workload
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
@@ -139,6 +141,33 @@ def _about(plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "seconds": plan.seconds,
     }
+
+
+@main.command()
+@store_option
+@click.option("--task", default="diagnose", show_default=True, type=click.Choice(sorted(TASKS)))
+@click.option("--contender", "name", default="gateway-grpc", show_default=True)
+@click.option("--in-flight", default=16, show_default=True, type=click.Choice([1, 16, 64]))
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1))
+@click.option("--output", default=Path(".bench/profile"), type=click.Path(path_type=Path))
+def profile(
+    store: Path, task: str, name: str, in_flight: int, seconds: float, output: Path
+) -> None:
+    """Sample a gateway under load: µs a call by part, and folded stacks for a flame graph."""
+    (contender,) = (one for one in contenders() if one.name == name)
+    releases = ReleaseStore(store)
+    workload = Workload(TASKS[task], releases)
+    with EmbeddedTriton(Path(releases.models_path)) as triton:
+        triton.wait_ready()
+        with Servers(store, triton) as servers:
+            found = profiling.profile(
+                contender, workload, servers, triton.pid, in_flight, seconds, output
+            )
+    table = Table("part", "µs a call", box=box.SIMPLE_HEAD)
+    for part, time_us in sorted(found.parts.items(), key=lambda item: -item[1]):
+        table.add_row(part, f"{time_us:.0f}")
+    table.add_row("the gateway in all", f"{found.total_us:.0f}")
+    Console().print(f"{contender.label}, {task}, {found.calls_per_s:,.0f} calls/s", table)
 
 
 @main.command()
