@@ -32,7 +32,7 @@ TRITON = "Triton, beside it"
 
 PARTS: tuple[tuple[str, str], ...] = (
     (r"opentelemetry|gateway/telemetry", "tracing"),
-    (r"gateway/triton/client\.py|grpc/aio/_(call|channel|base_call)", "client of Triton (grpc.aio)"),
+    (r"gateway/triton/client\.py|grpc/aio/_(call|channel|base_call)", "client of Triton"),
     (r"gateway/triton/tensors\.py", "tensors to and from Triton's messages"),
     (r"(check|plain|sticky)\w* \(gateway/domains|gateway/domains/validation", "check"),
     (r"(requests_to_tensors|features_to_tensors|_padded) \(gateway/domains", "request to tensors"),
