@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psutil
 
+_KILLED_S = 5.0
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 
 
@@ -72,11 +74,23 @@ def end(pid: int, grace_s: float = 10) -> None:
     members = family(pid)
     _signal(members, signal.SIGCONT)
     _signal([one for one in members if one.pid == pid], signal.SIGTERM)
-    _, alive = psutil.wait_procs(members, timeout=grace_s)
-    known = {one.pid for one in alive}
-    alive += [one for one in family(pid) if one.pid not in known]
-    _signal(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    left = _wait_ended(members, grace_s)
+    left |= {one for one in family(pid) if alive(one.pid)}
+    _signal(left, signal.SIGKILL)
+    _wait_ended(left, _KILLED_S)
+
+
+def _wait_ended(members: Iterable[psutil.Process], timeout_s: float) -> set[psutil.Process]:
+    """Return who still runs when all ended or the time is over.
+
+    Not ``psutil.wait_procs``: an orphan that ended is there until whoever inherited it looks.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = {one for one in members if one.is_running() and alive(one.pid)}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
 
 
 def _signal(members: Iterable[psutil.Process], number: int) -> None:
