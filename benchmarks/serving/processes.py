@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import psutil
 
+_AFTERWARDS_S = 0.3
+"""For the others, when the first process has ended."""
 _KILLED_S = 5.0
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 
@@ -73,8 +75,10 @@ def end(pid: int, grace_s: float = 10) -> None:
     """End a family: ask its first process, wait, and kill what is left."""
     members = family(pid)
     _signal(members, signal.SIGCONT)
-    _signal([one for one in members if one.pid == pid], signal.SIGTERM)
-    left = _wait_ended(members, grace_s)
+    first = [one for one in members if one.pid == pid]
+    _signal(first, signal.SIGTERM)
+    _wait_ended(first, grace_s)
+    left = _wait_ended(members, _AFTERWARDS_S)
     left |= {one for one in family(pid) if alive(one.pid)}
     _signal(left, signal.SIGKILL)
     _wait_ended(left, _KILLED_S)
