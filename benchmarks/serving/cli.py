@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.serving import h2load, profiling, report
+from benchmarks.serving import soak as soaking
 from benchmarks.serving.contenders import PEERS, contenders
 from benchmarks.serving.rounds import Plan, Results, run_task
 from benchmarks.serving.servers import HERE, PEERS_FOLDER, Servers
@@ -27,7 +28,7 @@ from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
 
 _ROUNDS, _SECONDS = 5, 1.5
-_QUICK_ROUNDS, _QUICK_SECONDS = 2, 0.7
+_QUICK_ROUNDS, _QUICK_SECONDS = 2, 0.5
 _RESULTS = Path(".bench/results")
 
 console = Console(stderr=True)
@@ -141,6 +142,32 @@ def _about(plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "seconds": plan.seconds,
     }
+
+
+@main.command()
+@store_option
+@click.option("--contender", "name", default="gateway-grpc", show_default=True)
+@click.option("--requests", default=1_000_000, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of a run: what is found is added to it, for its table of bars.",
+)
+def soak(store: Path, name: str, requests: int, results: Path | None) -> None:
+    """Ask a gateway a million times and watch its memory: several minutes."""
+    (contender,) = (one for one in contenders() if one.name == name)
+    releases = ReleaseStore(store)
+    workload = Workload(TASKS["diagnose"], releases)
+    with EmbeddedTriton(Path(releases.models_path)) as triton:
+        triton.wait_ready()
+        with Servers(store, triton) as servers:
+            seen = None
+            for seen in soaking.soak(contender, workload, servers, requests):
+                calls, resident = seen.seen[-1]
+                console.print(f"{calls:>9,} calls: {resident:.1f} MB, {seen.faults} faults")
+    if seen is not None and results:
+        found = Results.read(results)
+        found.add("about", {"soak": found.about.get("soak", {}) | {name: seen.to_json()}})
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,22 @@ def show(console: Console, results: Results) -> None:
             console.print(f"  not run: {line}", markup=False)
     for line in faults(summary):
         console.print(f"  not counted: {line}", markup=False, style="red")
+    _show_bars(console, summary, results.about.get("soak", {}))
+
+
+def _show_bars(console: Console, summary: Summary, soak: Mapping[str, Any]) -> None:
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="What must be reached")
     for header in ("bar", "wanted", "measured", ""):
         found.add_column(header)
-    for bar in bars(summary, results.about.get("soak", {})):
-        found.add_row(bar.what, bar.wanted, bar.measured, _verdict(bar.met))
+    unknown = 0
+    for bar in bars(summary, soak):
+        if bar.met is None:
+            unknown += 1
+        else:
+            found.add_row(bar.what, bar.wanted, bar.measured, _verdict(bar.met))
     console.print(found)
+    if unknown:
+        console.print(f"  {unknown} bars were not measured in this run; see docs/performance.md")
 
 
 def _verdict(met: bool | None) -> str:

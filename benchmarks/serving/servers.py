@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import grpc
+import onnx
+from onnx.utils import Extractor
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.serving import processes
@@ -95,10 +98,10 @@ class Servers:
             ("--transport", server.transport, "grpc"),
             ("--workers", str(server.workers), "1"),
         ):
-            if option in gateway_help():
+            if option in gateway_help() and (option != "--transport" or value in gateway_help()):
                 command += [option, value]
             elif value != default:
-                raise CannotRun(f"`gateway serve` does not know {option} yet")
+                raise CannotRun(f"`gateway serve` does not know {option} {value}")
         traces = self._folder / "spans.jsonl" if server.sampling else ""
         environment = {
             "TRIDENT_TRACES_FILE": str(traces),
@@ -107,10 +110,10 @@ class Servers:
         return self._wait_address(self._spawn(command, environment))
 
     def _start_echo(self, server: Server, workload: Workload) -> Running:
-        name = {"grpc": "grpc_aio", "envoy": "envoy"}[server.transport]
+        if server.transport == "envoy" and find_spec("pyvoy") is None:
+            raise CannotRun("pyvoy is not installed")
+        name = {"grpc": "on_grpc_aio", "envoy": "on_envoy"}[server.transport]
         script = HERE / "echo" / f"{name}.py"
-        if not script.exists():
-            raise CannotRun(f"no echo on {server.transport} yet")
         task = workload.task
         request_type = getattr(task.messages, f"{task.rpc}Request").DESCRIPTOR.full_name
         response_type = getattr(task.messages, f"{task.rpc}Response").DESCRIPTOR.full_name
@@ -129,10 +132,23 @@ class Servers:
         port = free_port()
         command = [
             python, HERE / "peers" / name.replace("-", "_") / "serve.py",
-            workload.fused_file, str(port), ",".join(workload.outputs),
+            self._cut_model(workload), str(port), ",".join(workload.outputs),
         ]  # fmt: skip
         running = self._spawn(command, {"PATH": f"{python.parent}:{os.environ['PATH']}"})
         return Running(f"127.0.0.1:{port}", running.pid, running.log)
+
+    def _cut_model(self, workload: Workload) -> Path:
+        """Return the fused model without what only leads to outputs that nobody asks for.
+
+        The embedded backend cuts it so by itself; peers shall have no more to compute.
+        """
+        path = self._folder / f"{workload.task.name}.onnx"
+        if not path.exists():
+            whole = onnx.load(workload.fused_file)
+            inputs = [value.name for value in whole.graph.input]
+            cut = Extractor(whole).extract_model(inputs, list(workload.outputs))
+            onnx.save(cut, path)
+        return path
 
     def _spawn(
         self, command: Sequence[Any], environment: Mapping[str, str] | None = None

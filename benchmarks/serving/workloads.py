@@ -19,6 +19,7 @@ import onnxruntime as ort
 import pyarrow.parquet as pq
 
 from gateway.domains import diagnose, recommend
+from gateway.domains.domain import requests_to_tensors
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
 from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
 from triton_models.release import Manifest, ensemble_name
@@ -122,7 +123,7 @@ class Workload:
         return [self._row(request, reference) for request in requests]
 
     def _row(self, request: Any, reference: Reference) -> Row:
-        tensors = self.task.domain.requests_to_tensors([request], self.manifest)
+        tensors = requests_to_tensors(self.task.domain, [request], self.manifest)
         outputs = self.task.domain.wanted_outputs([request])
         return Row(request, tensors, reference.answer(tensors, outputs))
 

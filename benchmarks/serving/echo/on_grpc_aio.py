@@ -3,7 +3,7 @@
 The request is parsed and the response serialised, as any server of these messages must; there is
 no check, no model, no trace. It is the floor of everything that is served by grpc.aio.
 
-    python grpc_aio.py METHOD REQUEST_TYPE RESPONSE_TYPE RESPONSE_FILE
+    python on_grpc_aio.py METHOD REQUEST_TYPE RESPONSE_TYPE RESPONSE_FILE
 """
 
 from __future__ import annotations
