@@ -131,7 +131,7 @@ class Ready:
             return h2load.open_loop(address, self.exchange, turn, calls_per_s, seconds)
         if self.exchange.wire == "stream":
             # A stream that is cut off would count for nothing: whole ones, about as long.
-            calls = 1 if seconds <= WARM_UP_S else max(2, round(4 * seconds))
+            calls = 1 if seconds <= WARM_UP_S else max(2, round(2 * seconds))
             return h2load.counted(address, self.exchange, turn, in_flight, calls)
         return h2load.closed_loop(address, self.exchange, turn, in_flight, seconds)
 
