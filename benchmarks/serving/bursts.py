@@ -118,7 +118,10 @@ class Ready:
             client_cpu_share=load.client_cpu_s / load.seconds,
             resident_mb=processes.megabytes(after[0].resident),
             checked=watched.answers,
-            faults=[*self._faults(load, turn), *watched.wrong[:3]],
+            faults=[
+                *faults(load, self.reply_bytes[turn], size_varies=self.exchange.size_varies),
+                *watched.wrong[:3],
+            ],
         )
 
     def _usage(self) -> tuple[processes.Usage, processes.Usage]:
@@ -135,13 +138,20 @@ class Ready:
             return h2load.counted(address, self.exchange, turn, in_flight, calls)
         return h2load.closed_loop(address, self.exchange, turn, in_flight, seconds)
 
-    def _faults(self, load: Load, turn: int) -> list[str]:
-        """Return what the load's own numbers show; a gRPC error has no body."""
-        faults = []
-        if load.failed:
-            faults.append(f"{load.failed} calls failed")
-        wanted = load.calls * self.reply_bytes[turn]
-        slack = _TEXT_SLACK * wanted if self.exchange.size_varies else 0
-        if abs(load.data_bytes - wanted) > slack:
-            faults.append(f"{load.data_bytes} bytes came back instead of {wanted}")
-        return faults
+
+def faults(load: Load, reply_bytes: int, *, size_varies: bool) -> list[str]:
+    """Return what the load's own numbers show to be wrong.
+
+    Args:
+        load: What came back.
+        reply_bytes: The size of a right answer; a gRPC error has no body.
+        size_varies: Whether right answers may be a little longer or shorter.
+    """
+    found = []
+    if load.failed:
+        found.append(f"{load.failed} calls failed")
+    wanted = load.calls * reply_bytes
+    slack = _TEXT_SLACK * wanted if size_varies else 0
+    if abs(load.data_bytes - wanted) > slack:
+        found.append(f"{load.data_bytes} bytes came back instead of {wanted}")
+    return found

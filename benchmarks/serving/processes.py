@@ -71,6 +71,13 @@ def let_go(pid: int) -> None:
     _signal(family(pid), signal.SIGCONT)
 
 
+def ask_to_end(pid: int) -> None:
+    """Send SIGTERM to the first process of a family, and do not wait."""
+    members = family(pid)
+    _signal(members, signal.SIGCONT)
+    _signal([one for one in members if one.pid == pid], signal.SIGTERM)
+
+
 def end(pid: int, grace_s: float = 10) -> None:
     """End a family: ask its first process, wait, and kill what is left."""
     members = family(pid)

@@ -48,10 +48,12 @@ class Plan:
         return sum(len(who) for _, who in self.closed(task)) + len(self.opened(task))
 
     def opened(self, task: str) -> list[Contender]:
-        """Return who is asked at random moments."""
+        """Return who is asked at random moments; the rate is taken from 64 in flight."""
+        if 64 not in self.in_flight:
+            return []
         return [
             one for one in self.contenders if one.open_loop and 64 in one.in_flight.get(task, ())
-        ] if 64 in self.in_flight else []  # fmt: skip
+        ]
 
 
 @dataclass

@@ -62,6 +62,7 @@ class Servers:
         self._store = store
         self._triton = triton
         self._stack = ExitStack()
+        self._pids: list[int] = []
         self._folder = Path(
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="serving-benchmark-"))
         )
@@ -70,6 +71,8 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for pid in self._pids:  # all at once; then each is waited for
+            processes.ask_to_end(pid)
         self._stack.close()
 
     def start(self, server: Server, workload: Workload) -> Running:
@@ -162,6 +165,7 @@ class Servers:
                 # Ctrl-C is for us; we end what we started.
                 start_new_session=True,
             )  # fmt: skip
+        self._pids.append(process.pid)
         self._stack.callback(process.wait)
         self._stack.callback(processes.end, process.pid)
         return Running("", process.pid, log)
