@@ -19,13 +19,13 @@ from typing import Any
 
 import grpc
 import onnx
-from onnx.utils import Extractor
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.serving import processes
 from benchmarks.serving.contenders import Server
 from benchmarks.serving.exchanges import expected_responses
 from benchmarks.serving.workloads import Workload
+from triton_models.pruning import prune
 from triton_models.server import EmbeddedTriton
 
 HERE = Path(__file__).parent
@@ -147,10 +147,12 @@ class Servers:
         """
         path = self._folder / f"{workload.task.name}.onnx"
         if not path.exists():
-            whole = onnx.load(workload.fused_file)
-            inputs = [value.name for value in whole.graph.input]
-            cut = Extractor(whole).extract_model(inputs, list(workload.outputs))
-            onnx.save(cut, path)
+            model = onnx.load(workload.fused_file)
+            wanted = [one for one in model.graph.output if one.name in workload.outputs]
+            del model.graph.output[:]
+            model.graph.output.extend(wanted)
+            prune(model.graph)
+            onnx.save(model, path)
         return path
 
     def _spawn(
