@@ -1,8 +1,8 @@
 """Where a call's time goes: samples the gateway under load, and adds them up by part.
 
-py-spy samples the threads that Python knows; what gRPC's own threads take is read from the
-kernel. So a part's time is its share of the samples of the main thread, times that thread's CPU
-time a call.
+py-spy samples the stacks of Python, so a part with frames of its own has its time from them. What
+the thread of the event loop took besides, by the kernel's count, went into what has no frames:
+the loop itself (uvloop) and the transport's server (grpc.aio's is Cython).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ RATE_HZ = 250
 _WARM_UP_S = 2.0
 
 OTHER = "event loop and the transport's server"
-THREADS = "gRPC's own threads"
+THREADS = "threads of gRPC or Envoy"
 TRITON = "Triton, beside it"
 
 PARTS: tuple[tuple[str, str], ...] = (
     (r"opentelemetry|gateway/telemetry", "tracing"),
-    (r"gateway/triton/client\.py|grpc/aio/_(call|channel|base_call)", "client of Triton"),
+    (r"gateway/triton/(client\.py|http2)|grpc/aio/_(call|channel|base_call)", "client of Triton"),
     (r"gateway/triton/tensors\.py", "tensors to and from Triton's messages"),
-    (r"(check|plain|sticky)\w* \(gateway/domains|gateway/domains/validation", "check"),
-    (r"(requests_to_tensors|features_to_tensors|_padded) \(gateway/domains", "request to tensors"),
+    (r"(check|plain|sticky|read|line)\w* \(gateway/domains|gateway/domains/validation", "check"),
+    (r"(\w+_to_tensors|row|width|_padded) \(gateway/domains", "request to tensors"),
     (r"gateway/domains", "tensors to response"),
     (r"gateway/inference", "route, admit, batch"),
     (r"parse \(gateway/transport", "parse the message"),
@@ -78,15 +78,18 @@ def profile(
     before, behind = threads_cpu(pid), processes.usage(triton_pid).cpu_s
     load = h2load.closed_loop(running.address, exchange, 0, in_flight, seconds)
     after, ahead = threads_cpu(pid), processes.usage(triton_pid).cpu_s
-    name = f"{workload.task.name}-{contender.name}"
-    samples = folder / f"{name}.folded"
+    samples = folder / f"{workload.task.name}-{contender.name}.folded"
     with _sampling(pid, seconds, samples):
-        h2load.closed_loop(running.address, exchange, 0, in_flight, seconds + 1)
-    main_us = 1e6 * (after[0] - before[0]) / load.calls
+        sampled = h2load.closed_loop(running.address, exchange, 0, in_flight, seconds + 1)
+    calls = sampled.calls_per_s * round(seconds)
     parts = {
-        part: share * main_us for part, share in shares(samples.read_text().splitlines()).items()
+        part: 1e6 * count / RATE_HZ / calls
+        for part, count in counts(samples.read_text().splitlines()).items()
     }
-    parts[THREADS] = 1e6 * (after[1] - before[1]) / load.calls
+    taken = {one: after[one] - before.get(one, 0) for one in after}
+    loop = max(taken, key=taken.__getitem__)  # under load, the thread of the event loop
+    parts[OTHER] = max(0.0, 1e6 * taken.pop(loop) / load.calls - sum(parts.values()))
+    parts[THREADS] = 1e6 * sum(taken.values()) / load.calls
     parts[TRITON] = 1e6 * (ahead - behind) / load.calls
     return Profile(parts, load.calls_per_s)
 
@@ -117,40 +120,31 @@ def _busiest(running: Running) -> int:
     return max(family, key=lambda one: sum(one.cpu_times()[:2])).pid
 
 
-def threads_cpu(pid: int) -> tuple[float, float]:
-    """Return the CPU time of the main thread and of all others, in seconds."""
-    threads = {one.id: one.user_time + one.system_time for one in psutil.Process(pid).threads()}
-    main = threads.pop(pid)
-    return main, sum(threads.values())
+def threads_cpu(pid: int) -> dict[int, float]:
+    """Return the CPU time of each thread, in seconds."""
+    return {one.id: one.user_time + one.system_time for one in psutil.Process(pid).threads()}
 
 
-def shares(folded: Iterable[str]) -> dict[str, float]:
-    """Return the share of each part, from lines ``frame;frame;… count``, root first."""
-    counts: Counter[str] = Counter()
+def counts(folded: Iterable[str]) -> dict[str, int]:
+    """Return how many samples each part has, from lines ``frame;frame;… count``, root first."""
+    found: Counter[str] = Counter()
     for line in folded:
         stack, _, count = line.rpartition(" ")
-        if _waits(stack):
-            continue
-        counts[part_of(stack.split(";"))] += int(count)
-    total = sum(counts.values())
-    return {part: count / total for part, count in counts.most_common()}
+        if part := part_of(stack.split(";")):
+            found[part] += int(count)
+    return dict(found.most_common())
 
 
-def _waits(stack: str) -> bool:
-    """Return whether a stack is of another thread, or of the main one when it has nothing to do.
+def part_of(stack: list[str]) -> str | None:
+    """Return the part that a stack belongs to, root first; None if no frame tells.
 
-    py-spy should leave those out itself, but cannot tell them everywhere.
+    A stack without such a frame may be at work or wait: py-spy cannot tell everywhere.
     """
-    return stack.startswith("Thread._bootstrap") or "select (" in stack.rpartition(";")[2]
-
-
-def part_of(stack: list[str]) -> str:
-    """Return the part that a stack belongs to, root first."""
     for frame in reversed(stack):
         for pattern, part in PARTS:
             if re.search(pattern, _short(frame)):
                 return part
-    return OTHER
+    return None
 
 
 def _short(frame: str) -> str:

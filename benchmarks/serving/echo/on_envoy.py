@@ -62,16 +62,17 @@ async def serve() -> None:
     """Serve until SIGTERM; say the address on standard error, as the gateway does."""
     from pyvoy import PyvoyServer
 
-    environment = os.environ | dict(zip(_VARIABLES, sys.argv[1:], strict=True))
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with PyvoyServer(
-        f"{Path(__file__).stem}:app",
-        lifespan=False,
-        additional_envoy_args=["--concurrency", "1"],  # as the gateway's transport runs it
-        env=environment,
-        stderr=None,
-    ) as server:
+    async with (
+        PyvoyServer(
+            f"{Path(__file__).stem}:app",
+            lifespan=False,
+            additional_envoy_args=["--concurrency", "1"],  # as the gateway's transport runs it
+            env=dict(zip(_VARIABLES, sys.argv[1:], strict=True)),
+            stderr=None,
+        ) as server
+    ):
         print(f"Gateway 127.0.0.1:{server.listener_port}", file=sys.stderr, flush=True)
         await stopped.wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.serving.profiling import OTHER, part_of, shares
+from benchmarks.serving.profiling import counts, part_of
 
 SERVER = ["<module> (/v/bin/gateway:8)", "run (/src/gateway/serving.py:62)",
           "Handle._run (/py/asyncio/events.py:80)"]  # fmt: skip
@@ -29,15 +29,16 @@ def test_the_innermost_frame_that_is_known_tells_the_part(stack: list[str], part
     assert part_of(stack) == part
 
 
-def test_what_no_frame_tells_is_the_servers_machinery() -> None:
-    assert part_of(["<module> (/v/bin/x:8)", "Handle._run (/py/asyncio/events.py:80)"]) == OTHER
+def test_the_client_of_triton_may_be_our_own() -> None:
+    stack = [*ANSWER, "Channel.unary (/src/gateway/triton/http2/channel.py:8)"]
+    assert part_of(stack) == "client of Triton"
 
 
-def test_shares_add_up_to_one_without_what_waits() -> None:
+def test_samples_that_no_frame_tells_anything_of_are_not_counted() -> None:
     folded = [
         ";".join(ANSWER) + " 30",
         ";".join([*ANSWER, "Span.end (/v/opentelemetry/sdk/trace.py:9)"]) + " 10",
         "Thread._bootstrap (/py/threading.py:1002);_worker (/py/thread.py:81) 500",
-        ";".join([*SERVER, "EpollSelector.select (/py/selectors.py:468)"]) + " 400",
+        "run (/py/runners.py:118);EpollSelector.select (/py/selectors.py:468) 400",
     ]
-    assert shares(folded) == {"transport: call, errors, serialise": 0.75, "tracing": 0.25}
+    assert counts(folded) == {"transport: call, errors, serialise": 30, "tracing": 10}
