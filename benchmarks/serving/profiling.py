@@ -44,6 +44,9 @@ PARTS: tuple[tuple[str, str], ...] = (
 """The innermost frame that one of these fits tells the part; frames are ``function (file)``."""
 
 
+_WAITS = re.compile(r"(wait|sigwait|select|_worker) \(")
+
+
 @dataclass(frozen=True)
 class Profile:
     """µs of CPU a call by part, and what they add up to."""
@@ -140,6 +143,8 @@ def part_of(stack: list[str]) -> str | None:
 
     A stack without such a frame may be at work or wait: py-spy cannot tell everywhere.
     """
+    if _WAITS.match(stack[-1]):
+        return None
     for frame in reversed(stack):
         for pattern, part in PARTS:
             if re.search(pattern, _short(frame)):

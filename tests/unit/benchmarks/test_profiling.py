@@ -39,6 +39,7 @@ def test_samples_that_no_frame_tells_anything_of_are_not_counted() -> None:
         ";".join(ANSWER) + " 30",
         ";".join([*ANSWER, "Span.end (/v/opentelemetry/sdk/trace.py:9)"]) + " 10",
         "Thread._bootstrap (/py/threading.py:1002);_worker (/py/thread.py:81) 500",
+        "_take (/src/gateway/transport/envoy_app.py:157);sigwait (/py/signal.py:82) 300",
         "run (/py/runners.py:118);EpollSelector.select (/py/selectors.py:468) 400",
     ]
     assert counts(folded) == {"transport: call, errors, serialise": 30, "tracing": 10}
