@@ -119,7 +119,12 @@ class Ready:
             resident_mb=processes.megabytes(after[0].resident),
             checked=watched.answers,
             faults=[
-                *faults(load, self.reply_bytes[turn], size_varies=self.exchange.size_varies),
+                *faults(
+                    load,
+                    self.reply_bytes[turn],
+                    in_flight,
+                    size_varies=self.exchange.size_varies,
+                ),
                 *watched.wrong[:3],
             ],
         )
@@ -139,19 +144,24 @@ class Ready:
         return h2load.closed_loop(address, self.exchange, turn, in_flight, seconds)
 
 
-def faults(load: Load, reply_bytes: int, *, size_varies: bool) -> list[str]:
+def faults(load: Load, reply_bytes: int, in_flight: int, *, size_varies: bool) -> list[str]:
     """Return what the load's own numbers show to be wrong.
 
     Args:
         load: What came back.
         reply_bytes: The size of a right answer; a gRPC error has no body.
+        in_flight: Calls that the end of the time found unanswered: h2load may still read their
+            answers and count the bytes, but not the calls.
         size_varies: Whether right answers may be a little longer or shorter.
     """
     found = []
     if load.failed:
         found.append(f"{load.failed} calls failed")
     wanted = load.calls * reply_bytes
-    slack = _TEXT_SLACK * wanted if size_varies else 0
-    if abs(load.data_bytes - wanted) > slack:
+    slack = round(_TEXT_SLACK * wanted) if size_varies else 0
+    most = wanted + slack + in_flight * reply_bytes
+    if not wanted - slack <= load.data_bytes <= most:
         found.append(f"{load.data_bytes} bytes came back instead of {wanted}")
+    elif not size_varies and load.data_bytes % reply_bytes:
+        found.append(f"{load.data_bytes} bytes came back, not answers of {reply_bytes}")
     return found
