@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,36 @@ def test_latency_compares_every_rpc_with_the_same_inference_at_triton(built: Any
         assert one["rows"] == (20 if one["rpc"].startswith("Batch") else 1)
         assert 0 < one["triton_p50_ms"] <= one["triton_p99_ms"]
         assert one["ratio_p50"] == pytest.approx(one["gateway_p50_ms"] / one["triton_p50_ms"])
+
+
+@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
+def test_serving_measures_triton_an_echo_and_the_gateway_in_one_run(
+    built: Any, tmp_path: Path
+) -> None:
+    # A burst with an error, or with answers of another size than right ones, has faults.
+    results = tmp_path / "run.jsonl"
+    command = [sys.executable, "-m", "benchmarks.serving"]
+    done = subprocess.run(
+        [*command, "run", "--store", built.path, "--only", "diagnose", "--in-flight", "1",
+         "--contenders", "gateway-grpc,echo-grpc", "--rounds", "1", "--seconds", "0.3",
+         "--results", results],
+        capture_output=True, text=True, check=False, timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = subprocess.run(
+        [*command, "report", results, "--json"],
+        capture_output=True, text=True, check=True, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+    found = json.loads(report.stdout)
+    measured = {one["contender"] for one in found["bursts"]}
+    assert measured >= {
+        "triton", "triton-ensemble", "triton-batch", "echo-grpc",
+        "gateway-grpc", "gateway-grpc-ensemble", "gateway-grpc-stream", "gateway-grpc-batch",
+    }  # fmt: skip
+    for one in found["bursts"]:
+        assert one["faults"] == [], one["contender"]
+        assert one["calls"] > 0
+        assert one["server_cpu_us"] > 0
+    by_name = {one["contender"]: one for one in found["bursts"]}
+    assert by_name["gateway-grpc"]["triton_cpu_us"] > 0
+    assert by_name["gateway-grpc-batch"]["rows"] == 256

@@ -1,0 +1,5 @@
+"""The command line: ``python -m benchmarks.serving``."""
+
+from benchmarks.serving.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""Medians over the rounds; a ratio is taken within a round, before the median."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Burst = Mapping[str, Any]
+Key = tuple[str, str, str, int]
+"""Task, contender, loop, in flight."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of some rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of values."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+class Summary:
+    """The bursts of a run, by contender and load. Bursts with faults do not count."""
+
+    def __init__(self, bursts: Iterable[Burst]) -> None:
+        self._rounds: dict[Key, dict[int, Burst]] = defaultdict(dict)
+        self.faults: dict[Key, list[str]] = defaultdict(list)
+        for one in bursts:
+            key = (one["task"], one["contender"], one["loop"], one["in_flight"])
+            if one["faults"]:
+                self.faults[key] += one["faults"]
+            else:
+                self._rounds[key][one["round"]] = one
+
+    def contenders(self, task: str) -> set[str]:
+        """Return who was measured."""
+        return {key[1] for key in self._rounds if key[0] == task}
+
+    def loads(self, task: str) -> list[int]:
+        """Return with how many in flight anybody was measured."""
+        return sorted({key[3] for key in self._rounds if key[0] == task and key[2] == "closed"})
+
+    def median(
+        self, task: str, contender: str, in_flight: int, field: str, loop: str = "closed"
+    ) -> float | None:
+        """Return the median of a field over the rounds."""
+        rounds = self._rounds.get((task, contender, loop, in_flight))
+        return statistics.median(one[field] for one in rounds.values()) if rounds else None
+
+    def ratio(
+        self,
+        task: str,
+        one: tuple[str, int],
+        other: tuple[str, int],
+        field: str = "rows_per_s",
+    ) -> Spread | None:
+        """Compare a field of two contenders, each with how many in flight, round by round."""
+        left = self._rounds.get((task, one[0], "closed", one[1]), {})
+        right = self._rounds.get((task, other[0], "closed", other[1]), {})
+        values = [
+            left[number][field] / right[number][field] for number in left.keys() & right.keys()
+        ]
+        return Spread.of(values) if values else None
+
+    def within(
+        self,
+        task: str,
+        contender: str,
+        in_flight: int,
+        value: Callable[[Burst], float],
+        loop: str = "closed",
+    ) -> Spread | None:
+        """Return the spread of what is made of each burst."""
+        rounds = self._rounds.get((task, contender, loop, in_flight))
+        return Spread.of([value(one) for one in rounds.values()]) if rounds else None
+
+    def best(
+        self, task: str, names: Iterable[str], in_flight: int, field: str = "rows_per_s"
+    ) -> str | None:
+        """Return who of some is best: has the greatest median."""
+        medians = {
+            name: median
+            for name in names
+            if (median := self.median(task, name, in_flight, field)) is not None
+        }
+        return max(medians, key=medians.__getitem__) if medians else None

@@ -1,0 +1,54 @@
+"""A plan asks everybody at its loads; a run is taken up again where a round was completed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.serving.contenders import contenders
+from benchmarks.serving.rounds import Plan, Results
+
+ALL = contenders()
+
+
+def test_names_are_unique_and_every_baseline_is_one() -> None:
+    names = [one.name for one in ALL]
+    assert len(set(names)) == len(names)
+    assert {one.baseline for one in ALL} <= set(names)
+
+
+def test_a_baseline_is_measured_wherever_somebody_is_compared_with_it() -> None:
+    loads = {one.name: one.in_flight for one in ALL}
+    for one in ALL:
+        for task, in_flight in one.in_flight.items():
+            expected = (64,) if one.form == "stream" else in_flight
+            assert set(expected) <= set(loads[one.baseline][task]), one.name
+
+
+def test_the_plan_has_the_loads_that_were_asked_for_and_batches_besides() -> None:
+    plan = Plan(ALL, [64], rounds=1, seconds=1)
+    closed = dict(plan.closed("diagnose"))
+    assert set(closed) == {4, 64}
+    assert all(one.form == "batch" for one in closed[4])
+    assert {one.name for one in plan.opened("diagnose")} == {
+        "triton", "gateway-grpc", "gateway-envoy"
+    }  # fmt: skip
+    assert plan.bursts("diagnose") == len(closed[4]) + len(closed[64]) + 3
+
+
+def test_nobody_is_asked_at_random_moments_without_a_known_capacity() -> None:
+    assert Plan(ALL, [1, 16], rounds=1, seconds=1).opened("diagnose") == []
+
+
+def test_a_run_is_taken_up_again_at_the_round_that_was_not_completed(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    burst = {"task": "diagnose", "contender": "triton", "loop": "closed", "in_flight": 1}
+    before = Results(path)
+    before.add("burst", burst | {"round": 0})
+    before.add("round", {"task": "diagnose", "round": 0})
+    before.add("burst", burst | {"round": 1})
+    again = Results.read(path)
+    assert [one["round"] for one in again.bursts] == [0]
+    assert again.complete == {("diagnose", 0)}
+    again.add("burst", burst | {"round": 1, "second": True})
+    again.add("round", {"task": "diagnose", "round": 1})
+    assert [one.get("second") for one in Results.read(path).bursts] == [None, True]
