@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     transport: Literal["auto", "grpc", "envoy"] = "auto"
     """What takes calls: ``grpc`` is grpc.aio, ``envoy`` an Envoy with this gateway inside, faster;
-    ``auto`` is ``envoy`` where it is installed (see docs/decisions/0001-two-transports.md)."""
+    ``auto`` is ``envoy`` where it is installed (docs/decisions/0001-two-transports.md)."""
 
     variant: Literal["auto", "ensemble", "fused"] = "auto"
     """The layout of a release that answers; ``auto`` is ``fused`` where the release runs on a CPU

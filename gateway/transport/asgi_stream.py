@@ -97,16 +97,17 @@ class MessageWriter:
 
     async def rest(self) -> bytes:
         """Wait until the server has taken what was sent; give what was not, to be sent last."""
-        await self._taken()
+        while self._sending is not None:
+            await self._taken()
         frames, self._frames, self._size = self._frames, [], 0
         return b"".join(frames)
 
     async def _taken(self) -> None:
         sending = self._sending
         if sending is not None:
-            sending.remove_done_callback(self._sent)
-            await sending
-            self._sending = None
+            await asyncio.shield(sending)  # the server would find its future cancelled
+            if sending is self._sending:  # else it was replaced when it was done
+                self._sending = None
 
     def _flush(self) -> None:
         """Send what waits, unless the server has yet to take the last."""
@@ -120,7 +121,8 @@ class MessageWriter:
         self._sending.add_done_callback(self._sent)
 
     def _sent(self, sending: asyncio.Future[None]) -> None:
-        # An error stays, and is raised where somebody waits.
-        if not sending.cancelled() and sending.exception() is None:
+        # It may have been waited for, and replaced, before this is called. An error stays, and is
+        # raised where somebody waits.
+        if sending is self._sending and not sending.cancelled() and sending.exception() is None:
             self._sending = None
             self._flush()

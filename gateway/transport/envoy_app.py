@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -132,9 +132,13 @@ async def _finish(served: Served) -> None:
     """Send clients away, wait for what is in flight, ``grace_s`` at most."""
     admin = EnvoyAdmin(Path(os.environ[ADMIN_SOCKET]))
     await served.services.drain()
-    await admin.drain()
+    try:
+        await admin.drain()
+    except OSError:  # without a GOAWAY, clients learn from their refused calls
+        _log.warning("Clients could not be sent away", exc_info=True)
     await served.services.wait_idle(served.grace_s)
-    await admin.wait_sent(_LAST_BYTES_S)
+    with suppress(OSError):
+        await admin.wait_sent(_LAST_BYTES_S)
 
 
 class _Signals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -49,36 +50,13 @@ def test_a_bidirectional_stream_answers_each_message(client: Client) -> None:
 
 
 def test_an_answer_comes_before_the_client_ends_its_stream(client: Client) -> None:
-    asked: Any = iter_queue()
-    answers = client.call["BidiStream"](asked, timeout=CALL_S)
+    asked: SimpleQueue[Struct | None] = SimpleQueue()
+    answers = client.call["BidiStream"](iter(asked.get, None), timeout=CALL_S)
     for value in ("a", "b", "c"):
         asked.put(struct(value=value))
         assert seen(next(answers))["value"] == value
     asked.put(None)
     assert list(answers) == []
-
-
-def iter_queue() -> Any:
-    """Messages that are put in while they are read."""
-    from queue import SimpleQueue
-
-    class Messages(SimpleQueue):  # type: ignore[type-arg]
-        def __iter__(self) -> Any:
-            return iter(self.get, None)
-
-    class Iterating:
-        def __init__(self) -> None:
-            self._messages: Any = Messages()
-            self.put = self._messages.put
-            self._reading = iter(self._messages)
-
-        def __iter__(self) -> Any:
-            return self
-
-        def __next__(self) -> Any:
-            return next(self._reading)
-
-    return Iterating()
 
 
 @pytest.mark.parametrize("size", [1, 16_000, 70_000, 900_000])

@@ -109,9 +109,7 @@ def test_a_channel_goes_on_with_another_server(start: Start, transport: str) -> 
         assert second.process.poll() is None
 
 
-def test_a_second_signal_ends_what_is_in_flight(start: Start, transport: str) -> None:
-    if transport == "grpc":
-        pytest.skip("the process around this transport takes the signals; see gateway.grpc_worker")
+def test_a_second_signal_ends_what_is_in_flight(start: Start) -> None:
     server = start()
     with channel_to(server) as channel:
         client = Client(channel)

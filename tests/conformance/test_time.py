@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import grpc
@@ -68,8 +69,6 @@ def test_a_client_that_cancels_a_stream_is_seen_by_the_handler(client: Client, e
 
 
 def endless(wish: dict[str, Any]) -> Any:
-    import threading
-
     yield struct(**wish)
     threading.Event().wait(CALL_S)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -24,6 +23,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import status_pb2
 
+from gateway.supervising.racing import first
+from gateway.supervising.signals import StopSignals
 from gateway.transport.call import Call
 from gateway.transport.rpcs import RpcFailed
 from gateway.transport.services import Services, build_services
@@ -149,12 +150,14 @@ async def serve_grpc(listen: str) -> None:
     server = GrpcServer(
         services(), listen, max_message_bytes=MAX_MESSAGE_BYTES, reuse_port=True
     )  # fmt: skip
+    signals = StopSignals()
+    signals.listen()
     await server.start()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     say_listening()
-    await stop.wait()
-    await server.stop(GRACE_S)
+    await signals.asked.wait()
+    await first(server.stop(GRACE_S), signals.forced.wait())
+    if signals.forced.is_set():
+        await server.stop(0)
 
 
 @asynccontextmanager
