@@ -251,7 +251,8 @@ def example(manifest: Manifest) -> dict[str, np.ndarray[Any, Any]]:
     draws = np.random.default_rng(0)
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for tensor in manifest.inputs:
-        shape = [1, *(50 if "history" in tensor.name else 1 if d < 0 else d for d in tensor.dims)]
+        varying = 50 if tensor.name == "history_item_ids" else 1
+        shape = [1, *(varying if size < 0 else size for size in tensor.dims)]
         if tensor.data_type == "BYTES":
             texts = [str(n + 1).encode() if "history" in tensor.name else b"" for n in range(50)]
             tensors[tensor.name] = np.array(texts[: shape[1]], object).reshape(shape)
