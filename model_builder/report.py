@@ -52,6 +52,7 @@ def _facts(manifest: Manifest) -> str:
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
+        ("split sha256", data.split_sha256),
         ("source", data.source),
         ("licence", data.licence),
         ("protocol", data.protocol),

@@ -120,6 +120,8 @@ class DataSource(_Frozen):
     """The address or path it was read from."""
     split: dict[str, int] = Field(default_factory=dict)
     """Rows in each split."""
+    split_sha256: str = ""
+    """Of which row is in which split: the same data and seed give the same."""
     protocol: str = ""
     """How the splits were made and the metrics taken, in one or two sentences."""
 

@@ -75,7 +75,7 @@ class DiagnosisTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, finding_target, progress)
+            table = load_table(data, finding_target, progress, config.split_by)
             _check_numbers(table, data.path.name)
         fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
         temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)

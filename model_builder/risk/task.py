@@ -66,7 +66,7 @@ class RiskTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, outcome_target, progress)
+            table = load_table(data, outcome_target, progress, config.split_by)
         fitted = fit_table(table, config, logits=1, progress=progress)
         card = _scorecard(fitted, config)
         with progress.stage("evaluate"):

@@ -26,13 +26,15 @@ from model_builder.tabular.prepare_graph import prepare_graph
 from model_builder.tabular.schema import infer_features
 from model_builder.tabular.splits import Splits, make_splits, protocol
 from model_builder.tabular.table import Table
-from model_builder.tabular.training import TabularConfig, TrainedMembers, train_members
+from model_builder.tabular.training import TabularConfig, TrainedMembers, Watch, train_members
 from model_builder.task import ResolvedData
 from triton_models.release import DataSource
 from triton_models.signatures import MAX_BATCH_ROWS
 
 Answers = dict[str, npt.NDArray[np.float32]]
 Tensors = dict[str, npt.NDArray[np.generic]]
+
+_CALIBRATION_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Fitted:
         asked = self.inputs[splits.development][splits.judging]
         if splits.cross_validated:
             judged_regression = cross_validated_regression(
-                self.inputs[learned], target[learned], config.folds, config.seed
+                self.inputs[learned], target[learned], self.judged_folds
             )
         else:
             judged_regression = logistic_regression(self.inputs[learned], target[learned], asked)
@@ -126,8 +128,35 @@ class Fitted:
             licence=data.licence,
             source=data.source,
             split=self.splits.counts,
-            protocol=protocol(self.splits, config.folds, config.repeats, config.seed),
+            split_sha256=self.splits.sha256,
+            protocol=protocol(
+                self.splits,
+                config.folds,
+                config.repeats,
+                config.seed,
+                config.split,
+                config.split_column,
+            ),
         )
+
+
+def split_table(table: Table, config: TabularConfig) -> Splits:
+    """Split as ``config`` says.
+
+    Raises:
+        ConfigInvalid: If the table cannot be split so.
+    """
+    return make_splits(
+        table.target,
+        test_share=config.test_share,
+        folds=config.folds,
+        repeats=config.repeats,
+        cross_validate_below=config.cross_validate_below,
+        members=config.members,
+        seed=config.seed,
+        how=config.split,
+        keys=table.split_keys,
+    )
 
 
 def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progress) -> Fitted:
@@ -139,15 +168,27 @@ def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progre
         logits: 1 for the log-odds of class 1, else the number of classes.
         progress: Shows the training.
     """
-    splits = make_splits(
-        table.target,
-        test_share=config.test_share,
-        folds=config.folds,
-        repeats=config.repeats,
-        cross_validate_below=config.cross_validate_below,
-        members=config.members,
-        seed=config.seed,
-    )
+    return fit_splits(table, split_table(table, config), config, logits, progress)
+
+
+def fit_splits(
+    table: Table,
+    splits: Splits,
+    config: TabularConfig,
+    logits: int,
+    progress: Progress,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Do what :func:`fit_table` does, on splits that are made.
+
+    Args:
+        table: Checked.
+        splits: Of the table.
+        config: Hyperparameters.
+        logits: 1 for the log-odds of class 1, else the number of classes.
+        progress: Shows the training.
+        watch: Is told the validation of each epoch.
+    """
     numbers, categories = table.numbers, table.categories
     features = infer_features(table, splits.training)
     encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
@@ -159,6 +200,7 @@ def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progre
         logits=logits,
         config=config,
         progress=progress,
+        watch=watch,
     )
     return Fitted(table, splits, encoding, inputs, rules, trained)
 
@@ -189,13 +231,19 @@ def cross_fitted(
 
 
 def _parts(fitted: Fitted) -> npt.NDArray[np.int64]:
-    """Return the folds, or five parts of the one validation split."""
+    """Return the folds, or five parts of the one validation split; groups stay whole."""
     if fitted.splits.cross_validated:
         return fitted.judged_folds
+    keys = fitted.table.split_keys
+    if keys is not None:
+        judged = keys[fitted.splits.development][fitted.splits.judging]
+        different, places = np.unique(judged, return_inverse=True)
+        if len(different) >= _CALIBRATION_PARTS:
+            return np.asarray(places % _CALIBRATION_PARTS)
     parts = np.zeros(len(fitted.judged_target), np.int64)
     for label in np.unique(fitted.judged_target):
         rows = np.flatnonzero(fitted.judged_target == label)
-        parts[rows] = np.arange(len(rows)) % 5
+        parts[rows] = np.arange(len(rows)) % _CALIBRATION_PARTS
     return parts
 
 
