@@ -17,6 +17,7 @@ from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.releases_cli import releases
 from model_builder.threads import let_waiting_threads_sleep
+from model_builder.tune_cli import tune
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,6 +156,7 @@ def build(
 
 cli.add_command(data)
 cli.add_command(releases)
+cli.add_command(tune)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:

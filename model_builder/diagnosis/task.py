@@ -79,7 +79,7 @@ class DiagnosisTask:
             _check_numbers(table, data.path.name)
         fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
         temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)
-        judged = cross_fitted(fitted, _calibrated)
+        judged = judged_probabilities(fitted)
         threshold = review_threshold(
             judged,
             fitted.judged_target,
@@ -126,6 +126,14 @@ def _check_numbers(table: Table, file_name: str) -> None:
     ]
     if faults:
         raise DataFault(faults)
+
+
+def judged_probabilities(fitted: Fitted) -> npt.NDArray[Any]:
+    """Return the probabilities of the judged rows, ``(judged rows, K)``.
+
+    By members and by a calibration that have not seen the row.
+    """
+    return cross_fitted(fitted, _calibrated)
 
 
 def _calibrated(

@@ -116,9 +116,12 @@ def _test_answers(fitted: Fitted, card: Scorecard) -> dict[str, npt.NDArray[Any]
     }
 
 
-def _metrics(
-    fitted: Fitted, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
-) -> dict[str, Metrics]:
+def judged_probabilities(fitted: Fitted) -> npt.NDArray[Any]:
+    """Return the probabilities of default of the judged rows, ``(judged rows,)``.
+
+    By members and by a calibration that have not seen the row.
+    """
+
     def calibrate(
         known: npt.NDArray[np.float32],
         target: npt.NDArray[np.int64],
@@ -127,7 +130,13 @@ def _metrics(
         card = Scorecard(*fit_platt(known[:, 0], target), 0, 1, 1)
         return card.probabilities(asked[:, 0])
 
-    judged = cross_fitted(fitted, calibrate)
+    return cross_fitted(fitted, calibrate)
+
+
+def _metrics(
+    fitted: Fitted, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
+) -> dict[str, Metrics]:
+    judged = judged_probabilities(fitted)
     test_target = fitted.table.target[fitted.splits.test]
     return {
         fitted.splits.judged_split: _measured(fitted.judged_target, judged, config),
