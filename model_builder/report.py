@@ -17,8 +17,8 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append(_metrics(manifest, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
-        "## Parity\n\nLargest difference from torch: of the exported steps (ensemble), and of "
-        "the one model that they are merged into (fused).\n\n"
+        f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
+        "(ensemble), and of the one model that they are merged into (fused).\n\n"
         + _table(("output", "rows", "ensemble", "fused", "tolerance"), _parity(manifest))
     )
     if manifest.features:
@@ -43,6 +43,12 @@ def metric_text(metric: Metric | None) -> str:
     if metric is None:
         return "–"
     return f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
+
+
+def yardstick(manifest: Manifest) -> str:
+    """Return what the exported steps were compared with, such as ``torch``."""
+    compared = {parity.compared.split("-")[0] for parity in manifest.parity.values()}
+    return " and ".join(sorted(compared)) or "torch"
 
 
 def _facts(manifest: Manifest) -> str:

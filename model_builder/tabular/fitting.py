@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from model_builder.tabular.splits import Splits, make_splits, protocol
 from model_builder.tabular.table import Table
 from model_builder.tabular.training import TabularConfig, TrainedMembers, Watch, train_members
 from model_builder.task import ResolvedData
-from triton_models.release import DataSource
+from triton_models.release import Compared, DataSource
 from triton_models.signatures import MAX_BATCH_ROWS
 
 Answers = dict[str, npt.NDArray[np.float32]]
@@ -38,8 +39,8 @@ _CALIBRATION_PARTS = 5
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A table, its splits and the network that was trained on it."""
+class TableModel(ABC):
+    """A table, its splits and a network that answers for it, wherever it was trained."""
 
     table: Table
     splits: Splits
@@ -48,12 +49,22 @@ class Fitted:
     """``(rows, D)`` float32, prepared; all rows of the table."""
     rules: npt.NDArray[np.int32]
     """``(rows, F)`` int32, ``RULE_*``."""
-    trained: TrainedMembers
+
+    compared: ClassVar[Compared] = "torch-onnx"
+    """What the parity of a release is between."""
 
     @property
+    @abstractmethod
     def judged_logits(self) -> npt.NDArray[np.float32]:
-        """``(judged rows, K)``: what the members answer for rows that they have not seen."""
-        return self.trained.held_out_logits[self.splits.judging]
+        """``(judged rows, K)``: what is answered for rows that nothing has learnt from."""
+
+    @abstractmethod
+    def test_answers(self) -> Answers:
+        """Return the ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)`` of the test."""
+
+    @abstractmethod
+    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """Return the steps that prepare and that run the network."""
 
     @property
     def judged_target(self) -> npt.NDArray[np.int64]:
@@ -65,37 +76,17 @@ class Fitted:
         """``(judged rows,)``: the fold of the first repeat; 0 for one validation split."""
         return self.splits.held_out[self.splits.judging].argmax(axis=1)
 
-    def occluded(self) -> OccludedNetwork:
-        """Return the network as it is exported."""
-        return OccludedNetwork(
-            self.trained.network,
-            torch.from_numpy(self.encoding.owners),
-            torch.from_numpy(self.encoding.typical),
-        ).eval()
-
-    def test_answers(self) -> Answers:
-        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
-        network = self.occluded()
-        inputs = torch.from_numpy(self.inputs[self.splits.test])
-        with torch.no_grad():
-            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
-        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
-        return {"logits": logits, "reset_logits": reset}
-
     def test_tensors(self) -> Tensors:
         """Return the ensemble's inputs for the test rows, as a client would send them."""
-        test = self.splits.test
+        return self.tensors(self.splits.test)
+
+    def tensors(self, rows: npt.NDArray[np.int64]) -> Tensors:
+        """Return the ensemble's inputs for some rows, as a client would send them."""
         tensors = {
-            "numbers": self.table.numbers[test],
-            "categories": self.table.categories[test],
+            "numbers": self.table.numbers[rows],
+            "categories": self.table.categories[rows],
         }
         return {name: tensor for name, tensor in tensors.items() if tensor.shape[1]}
-
-    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        """Return the steps that prepare and that run the network."""
-        example = {"inputs": torch.from_numpy(self.inputs[:2])}
-        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
-        return prepare_graph(self.encoding), core
 
     def baselines(self, config: TabularConfig) -> dict[str, dict[str, Floats]]:
         """Return ``(rows, K)`` probabilities by baseline and split, for the same rows."""
@@ -138,6 +129,41 @@ class Fitted:
                 config.split_column,
             ),
         )
+
+
+@dataclass(frozen=True)
+class Fitted(TableModel):
+    """A network that was trained here."""
+
+    trained: TrainedMembers
+
+    @property
+    def judged_logits(self) -> npt.NDArray[np.float32]:
+        """``(judged rows, K)``: what the members answer for rows that they have not seen."""
+        return self.trained.held_out_logits[self.splits.judging]
+
+    def occluded(self) -> OccludedNetwork:
+        """Return the network as it is exported."""
+        return OccludedNetwork(
+            self.trained.network,
+            torch.from_numpy(self.encoding.owners),
+            torch.from_numpy(self.encoding.typical),
+        ).eval()
+
+    def test_answers(self) -> Answers:
+        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
+        network = self.occluded()
+        inputs = torch.from_numpy(self.inputs[self.splits.test])
+        with torch.no_grad():
+            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
+        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
+        return {"logits": logits, "reset_logits": reset}
+
+    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """Return the steps that prepare and that run the network."""
+        example = {"inputs": torch.from_numpy(self.inputs[:2])}
+        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
+        return prepare_graph(self.encoding), core
 
 
 def split_table(table: Table, config: TabularConfig) -> Splits:
@@ -206,7 +232,7 @@ def fit_splits(
 
 
 def cross_fitted(
-    fitted: Fitted,
+    fitted: TableModel,
     calibrate: Callable[
         [npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]], Floats
     ],
@@ -230,7 +256,7 @@ def cross_fitted(
     return answers
 
 
-def _parts(fitted: Fitted) -> npt.NDArray[np.int64]:
+def _parts(fitted: TableModel) -> npt.NDArray[np.int64]:
     """Return the folds, or five parts of the one validation split; groups stay whole."""
     if fitted.splits.cross_validated:
         return fitted.judged_folds
@@ -247,7 +273,7 @@ def _parts(fitted: Fitted) -> npt.NDArray[np.int64]:
     return parts
 
 
-def feature_rows(fitted: Fitted) -> list[Mapping[str, float | str]]:
+def feature_rows(fitted: TableModel) -> list[Mapping[str, float | str]]:
     """Return the test rows as requests would carry them; what is missing is left out."""
     columns = fitted.table.columns
     rows = []

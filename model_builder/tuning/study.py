@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from model_builder.tuning.errors import StudyBusy, StudyDiffers
 
@@ -53,6 +55,8 @@ def open_study(
     storage = optuna.storages.RDBStorage(
         f"sqlite:///{folder / FILE}", engine_kwargs={"connect_args": {"timeout": _LOCKED_S}}
     )
+    event.listen(storage.engine, "connect", _write_ahead)
+    storage.engine.dispose()  # connections from before know nothing of it
     study = optuna.create_study(
         storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True
     )
@@ -128,6 +132,12 @@ def lock(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise StudyBusy(folder) from error
         yield
+
+
+def _write_ahead(connection: sqlite3.Connection, _: object) -> None:
+    """Let no writer wait for the disk and no reader for a writer; a kill loses nothing."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _pruner(name: PrunerName) -> BasePruner:
