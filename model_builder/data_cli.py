@@ -7,6 +7,7 @@ import json
 import click
 
 from model_builder.data_check_cli import check_data, data_schema
+from model_builder.data_prepare_cli import prepare_data
 
 
 @click.group()
@@ -69,3 +70,4 @@ def fetch_data(names: tuple[str, ...], as_json: bool) -> None:
 
 data.add_command(check_data)
 data.add_command(data_schema)
+data.add_command(prepare_data)

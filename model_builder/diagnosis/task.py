@@ -101,6 +101,7 @@ def candidate(
         answers = _test_answers(fitted, temperature)
         metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
         baselines = _baselines(fitted, config)
+    tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, temperature)
     with progress.stage("compare"):
@@ -108,9 +109,9 @@ def candidate(
             compare(
                 answers,
                 run_in_parts(model, fitted.test_tensors()),
-                TOLERANCES,
+                {**TOLERANCES, **tolerances},
                 rows=len(fitted.splits.test),
-                compared=fitted.compared,
+                compared=fitted.parity_kind,
             )
             for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +50,6 @@ class TableModel(ABC):
     rules: npt.NDArray[np.int32]
     """``(rows, F)`` int32, ``RULE_*``."""
 
-    compared: ClassVar[Compared] = "torch-onnx"
-    """What the parity of a release is between."""
-
     @property
     @abstractmethod
     def judged_logits(self) -> npt.NDArray[np.float32]:
@@ -65,6 +62,16 @@ class TableModel(ABC):
     @abstractmethod
     def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
         """Return the steps that prepare and that run the network."""
+
+    @property
+    def parity_kind(self) -> Compared:
+        """What the parity of a release is between."""
+        return "torch-onnx"
+
+    @property
+    def own_tolerances(self) -> Mapping[str, float]:
+        """Tolerances by output that stand in for a task's."""
+        return {}
 
     @property
     def judged_target(self) -> npt.NDArray[np.int64]:
