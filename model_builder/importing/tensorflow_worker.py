@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -31,25 +32,23 @@ def load(path: str) -> tuple[Any, Any]:
     return model, model.signatures[SIGNATURE]
 
 
-def convert(function: Any, path: str) -> dict[str, Any]:
+def convert(model: str, path: str) -> dict[str, Any]:
     """Write the serving function as ONNX; return the names of its tensors."""
+    import onnx
     import tensorflow as tf
-    from tf2onnx import convert as tf2onnx
 
-    specs = function.structured_input_signature[1]
-    names = list(specs)
-    signature = [tf.TensorSpec(specs[n].shape, specs[n].dtype, name=n) for n in names]
-
-    @tf.function(input_signature=signature)
-    def serve(*tensors: Any) -> Any:
-        return function(**dict(zip(names, tensors, strict=True)))
-
-    model, _ = tf2onnx.from_function(serve, input_signature=signature, opset=OPSET)
-    with open(path, "wb") as file:
-        file.write(model.SerializeToString())
+    # Its command line freezes what the function has captured; its functions leave that as inputs.
+    command = ["--saved-model", model, "--signature_def", SIGNATURE, "--output", path]
+    done = subprocess.run(
+        [sys.executable, "-m", "tf2onnx.convert", *command, "--opset", str(OPSET)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ValueError(lines[-1] if lines else "tf2onnx ended without a word")
     return {
         "version": f"tensorflow {tf.__version__}",
-        "outputs": [value.name for value in model.graph.output],
+        "outputs": [value.name for value in onnx.load(path).graph.output],
     }
 
 
@@ -80,7 +79,7 @@ def main() -> None:
             if request["do"] == "convert":
                 kept, function = load(request["model"])
                 assert kept is not None
-                said = convert(function, request["onnx"])
+                said = convert(request["model"], request["onnx"])
             else:
                 with np.load(request["inputs"]) as inputs:
                     np.savez(request["outputs"], **answer(function, dict(inputs)))
