@@ -50,8 +50,8 @@ def prepare_data(
     import numpy as np
 
     from model_builder.datasets import resolve
+    from model_builder.importing.release import LINES, read_import_config
     from model_builder.importing.tables import read_for_import
-    from model_builder.importing.task import LINES, read_import_config
     from model_builder.progress import SilentProgress
     from model_builder.tabular.loading import load_table
 

@@ -117,7 +117,7 @@ def import_model(
         from model_builder.datasets import resolve
         from model_builder.importing.foreign import opened
         from model_builder.importing.mapping import read_names
-        from model_builder.importing.task import LINES, import_task, read_import_config
+        from model_builder.importing.release import LINES, import_task, read_import_config
         from model_builder.terminal import TerminalProgress
         from triton_models.store import ReleaseStore
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,23 @@ def test_a_study_goes_on_after_kill_9(tmp_path: Path, stop: Path, tune: Tune, wo
              for trial in in_state(folder, TrialState.COMPLETE, TrialState.PRUNED)}  # fmt: skip
     for trial in cut_off:
         assert again[trial.number].items() >= trial.params.items()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_keeps_the_study(tmp_path: Path, stop: Path, tune: Tune, workers: int) -> None:
+    known = ended(tune("--trials", 2))["trials"]
+    stop.touch()
+    process = tune("--trials", 6, "--workers", workers)
+    until(stop.with_suffix(".waiting").exists)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 130, errors
+    assert "4 trials are left: the same command goes on with them." in errors
+    found = json.loads(said)
+    assert found["interrupted"] is True
+    assert found["trials"] == known
+    assert (tmp_path / "study" / "best.yaml").is_file()
 
 
 def test_workers_share_the_trials_of_one_study(tmp_path: Path, tune: Tune) -> None:
