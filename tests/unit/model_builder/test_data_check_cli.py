@@ -8,10 +8,12 @@ from click.testing import CliRunner
 from model_builder.cli import cli
 
 
-@pytest.fixture
-def invoke(tmp_path):
+@pytest.fixture(scope="module")
+def invoke(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+
     def run(*arguments):
-        environment = {"TRIDENT_CACHE_DIR": str(tmp_path / "cache"), "TRIDENT_DATA_DIR": "",
+        environment = {"TRIDENT_CACHE_DIR": str(cache), "TRIDENT_DATA_DIR": "",
                        "COLUMNS": "160"}  # fmt: skip
         return CliRunner().invoke(cli, ["data", *arguments], env=environment)
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
+import polars as pl
+import pytest
+
 from model_builder.data_report import logs
 from model_builder.data_report.kinds import is_log
-from model_builder.datasets import Places, resolve
 from model_builder.task import ResolvedData
 
 
@@ -58,8 +61,27 @@ def test_items_that_get_popular_late_are_a_drift(tmp_path):
     assert "drift" in {f.subject for f in report.findings}
 
 
-def test_a_log_is_told_from_a_table(tmp_path):
-    places = Places(tmp_path)
-    assert is_log(resolve("generated-interactions", places=places).path)
-    assert not is_log(resolve("generated-credit", places=places).path)
+@pytest.mark.parametrize(
+    ("name", "header", "log"),
+    [
+        ("log.csv", "userId,movieId,rating,timestamp", True),
+        ("log.tsv", "timestamp\titem_id\tuser", True),
+        ("loans.csv", "income,user,default", False),
+        ("empty.csv", "", False),
+    ],
+)
+def test_a_log_is_told_from_a_table(tmp_path, name, header, log):
+    path = tmp_path / name
+    path.write_text(header + "\n")
+    assert is_log(path) is log
+
+
+def test_files_with_names_inside_are_told_apart_too(tmp_path):
+    columns = {"user": [1], "item": [2], "timestamp": [3]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
+    np.savez(tmp_path / "log.npz", **{name: np.array(rows) for name, rows in columns.items()})
+    assert is_log(tmp_path / "log.parquet")
+    assert is_log(tmp_path / "log.npz")
     assert not is_log(tmp_path / "nothing.parquet")
+    (tmp_path / "ratings.csv").touch()
+    assert is_log(tmp_path)
