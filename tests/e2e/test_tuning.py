@@ -28,7 +28,7 @@ PROGRAM = (
     "from model_builder.cli import cli; from model_builder.discovery import Tasks; "
     "cli(obj=Tasks('toy_tasks'))"
 )
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 Tune = Callable[..., "subprocess.Popen[str]"]
 
