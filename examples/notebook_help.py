@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,8 @@ from model_builder.build import Built
 from model_builder.datasets import resolve
 from model_builder.errors import DataSetUnavailable
 from model_builder.task import ResolvedData
+
+warnings.filterwarnings("ignore", message="IProgress not found")  # no bar is shown here
 
 QUICK = os.environ.get("TRIDENT_NOTEBOOK_QUICK") == "1"
 """Whether to run with small settings, as a test does: everything works, and nothing is learnt."""
