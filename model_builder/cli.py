@@ -15,8 +15,10 @@ import click
 from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
+from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
 from model_builder.threads import let_waiting_threads_sleep
+from model_builder.tune_cli import tune
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,10 +132,10 @@ def build(
     Exits 0 when done, 1 when it failed, 2 when it was asked wrongly.
     """
     _check_evidence(task_name, evidence)
-    _check_release(release)
+    check_release(release)
     let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
-    console = _console()
+    console = console_of()
     with console.status("starting …"):
         from model_builder.build import build_release
         from model_builder.config import read_config
@@ -148,13 +150,15 @@ def build(
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
-    _show(console, built, store_url)
+    show(console, built, store_url)
     if as_json:
-        click.echo(json.dumps(_as_json(built), allow_nan=False))
+        click.echo(json.dumps(summary_of(built), allow_nan=False))
 
 
 cli.add_command(data)
 cli.add_command(releases)
+cli.add_command(tune)
+cli.add_command(import_model)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
@@ -168,7 +172,8 @@ def _check_evidence(task_name: str, evidence: str | None) -> None:
         )
 
 
-def _check_release(release: str | None) -> None:
+def check_release(release: str | None) -> None:
+    """Refuse a name that no release can have."""
     from triton_models.release import check_release_name
 
     if release is None:
@@ -179,13 +184,15 @@ def _check_release(release: str | None) -> None:
         raise click.BadParameter(str(error), param_hint="--release") from error
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """Return the console that speaks to people, on standard error."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def _show(console: Console, built: Built, store_url: str) -> None:
+def show(console: Console, built: Built, store_url: str) -> None:
+    """Show what was built, and what to do next."""
     from model_builder import terminal
 
     manifest = built.manifest
@@ -227,7 +234,8 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
 _CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}
 
 
-def _as_json(built: Built) -> dict[str, Any]:
+def summary_of(built: Built) -> dict[str, Any]:
+    """Return what ``--json`` prints of a release that was built."""
     manifest = built.manifest
     return {
         "line": manifest.line,

@@ -72,9 +72,11 @@ class DataSetUnavailable(BuilderError):
 class ParityBroken(BuilderError):
     """An exported model does not answer like the trained one."""
 
-    def __init__(self, output: str, difference: float, tolerance: float) -> None:
+    def __init__(
+        self, output: str, difference: float, tolerance: float, yardstick: str = "torch"
+    ) -> None:
         super().__init__(
-            f"output '{output}' differs from torch by {difference:.3g}, "
+            f"output '{output}' differs from {yardstick} by {difference:.3g}, "
             f"more than its tolerance {tolerance:.3g}"
         )
 

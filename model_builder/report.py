@@ -17,8 +17,8 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append(_metrics(manifest, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
-        "## Parity\n\nLargest difference from torch: of the exported steps (ensemble), and of "
-        "the one model that they are merged into (fused).\n\n"
+        f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
+        "(ensemble), and of the one model that they are merged into (fused).\n\n"
         + _table(("output", "rows", "ensemble", "fused", "tolerance"), _parity(manifest))
     )
     if manifest.features:
@@ -45,6 +45,12 @@ def metric_text(metric: Metric | None) -> str:
     return f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
 
 
+def yardstick(manifest: Manifest) -> str:
+    """Return what the exported steps were compared with, such as ``torch``."""
+    compared = {parity.compared.split("-")[0] for parity in manifest.parity.values()}
+    return " and ".join(sorted(compared)) or "torch"
+
+
 def _facts(manifest: Manifest) -> str:
     data = manifest.data
     split = ", ".join(f"{rows} {name}" for name, rows in data.split.items())
@@ -52,6 +58,7 @@ def _facts(manifest: Manifest) -> str:
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
+        ("split sha256", data.split_sha256),
         ("source", data.source),
         ("licence", data.licence),
         ("protocol", data.protocol),

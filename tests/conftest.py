@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -34,3 +35,9 @@ def envoy_available() -> None:
         check_envoy()
     except EnvoyMissing as error:
         missing_tool(str(error))
+
+
+@pytest.fixture(scope="session", name="missing_tool")
+def say_what_is_missing() -> Callable[[str], None]:
+    """What to call with the reason where a tool is missing."""
+    return missing_tool

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
 from model_builder.progress import Progress
+from model_builder.tabular.drawing import How
 from model_builder.tabular.network import TabularNetwork
+from model_builder.tabular.split_keys import SplitBy
 from model_builder.tabular.splits import HeldOut
 from model_builder.task import TaskConfig
 from model_builder.training.loop import FitResult, FitSettings, fit
@@ -22,11 +25,18 @@ from model_builder.training.seeding import seed_everything
 
 _LARGE_TABLE_ROWS = 5000
 
+Watch = Callable[[int, float], None]
+"""Takes the number of an epoch, from 0, and its validation; what it raises ends the training."""
+
 
 class TabularConfig(TaskConfig):
     """Hyperparameters of a network on a table. ``None`` is chosen by the number of rows."""
 
     test_share: float = Field(0.2, gt=0, lt=0.5)
+    split: How = "stratified"
+    """By class; ``grouped``: a group lies in one part only; ``time``: the newest rows test."""
+    split_column: str | None = None
+    """What a ``grouped`` or ``time`` split goes by; it is no feature."""
     folds: int = Field(5, ge=2)
     repeats: int = Field(2, ge=1)
     """Cross-validations; a small table gets ``folds * repeats`` members."""
@@ -45,6 +55,18 @@ class TabularConfig(TaskConfig):
     patience: int = Field(10, ge=1)
     resamples: int = Field(1000, ge=1)
     """Of the rows, behind each measure's interval."""
+
+    @model_validator(mode="after")
+    def _a_column_for_a_split_by_one(self) -> Self:
+        if (self.split == "stratified") != (self.split_column is None):
+            needs = "takes no" if self.split == "stratified" else "needs a"
+            raise ValueError(f"split '{self.split}' {needs} split_column")
+        return self
+
+    @property
+    def split_by(self) -> SplitBy:
+        """What the table is split by."""
+        return SplitBy(self.split, self.split_column)
 
     def width_for(self, rows: int) -> int:
         """Return the hidden width."""
@@ -89,6 +111,7 @@ def train_members(
     logits: int,
     config: TabularConfig,
     progress: Progress,
+    watch: Watch | None = None,
 ) -> TrainedMembers:
     """Train and stop when the answers for held-out rows get no better.
 
@@ -99,6 +122,7 @@ def train_members(
         logits: K; 1 gives the log-odds of class 1, more the unnormalised log of each class.
         config: Hyperparameters.
         progress: Shows the training.
+        watch: Is told the validation of each epoch.
     """
     seed_everything(config.seed)
     rows, members = held_out.shape
@@ -127,11 +151,15 @@ def train_members(
             yield Batch(data.inputs[some], data.target[some], data.learns[:, some])
 
     judging = held_out.any(axis=1)
+    epochs = itertools.count()
 
     def validate(model: nn.Module) -> float:
         answers = _held_out_logits(model, data.inputs, held_out)
         chosen = torch.from_numpy(answers[judging]).unsqueeze(0)
-        return -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
+        validation = -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
+        if watch is not None:
+            watch(next(epochs), validation)
+        return validation
 
     result = fit(
         network,
