@@ -70,8 +70,10 @@ def find_blocks(model: nn.Module) -> tuple[str, Sequence[nn.Module]]:
 
 
 def _blocks(model: nn.Module, weights: Weights) -> tuple[Weights, ...]:
-    """Put what comes before the blocks into a layer of its own, and what comes after, such as
-    a pooler, into the last block's."""
+    """Return a layer for each block, and one for what comes before.
+
+    What comes after the blocks, such as a pooler, is part of the last one's layer.
+    """
     name, blocks = find_blocks(model)
     if not blocks:
         return ()

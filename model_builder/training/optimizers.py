@@ -115,4 +115,3 @@ def _muon(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
             torch.optim.AdamW([group for group in others if group["params"]], lr=learning_rate)
         )
     return JoinedOptimizer(parts)
-
