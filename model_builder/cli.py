@@ -16,7 +16,17 @@ from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.releases_cli import releases
+from model_builder.runs_cli import runs_command
 from model_builder.threads import let_waiting_threads_sleep
+from model_builder.training_cli import (
+    checked,
+    configure,
+    find_lr,
+    metric_values,
+    progress_of_this_process,
+    show_profile,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,6 +119,7 @@ def cli() -> None:
 @click.option(
     "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
 )
+@training_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def build(
@@ -123,6 +134,7 @@ def build(
     seed: int | None,
     release: str | None,
     as_json: bool,
+    training: dict[str, Any],
 ) -> None:
     """Build a release of TASK from data, and publish it to the store.
 
@@ -131,30 +143,37 @@ def build(
     """
     _check_evidence(task_name, evidence)
     _check_release(release)
+    options = checked(training)
     let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
     console = _console()
     with console.status("starting …"):
         from model_builder.build import build_release
-        from model_builder.config import read_config
         from model_builder.datasets import resolve
-        from model_builder.terminal import TerminalProgress
+        from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
 
         task = ctx.ensure_object(Tasks).load(task_name)
-    config = read_config(task.config_type, config_file, settings, seed)
-    progress = TerminalProgress(console)
+    config = configure(task, options, config_file, settings, training["strategy"], seed)
+    progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
-    built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+    with tracked(options, task_name, found, config) as outcome:
+        built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+        outcome.release = f"{built.manifest.line}/{built.manifest.release}"
+        outcome.metrics = metric_values(built.manifest)
     _show(console, built, store_url)
+    if options.profile:
+        show_profile(options.runs / built.manifest.run, progress)
     if as_json:
         click.echo(json.dumps(_as_json(built), allow_nan=False))
 
 
 cli.add_command(data)
 cli.add_command(releases)
+cli.add_command(find_lr)
+cli.add_command(runs_command)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
@@ -208,6 +227,7 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"Built {name} in {built.seconds:.0f} s.",
         f"  manifest  {built.manifest_path}",
         f"  report    {built.report_path}",
+        f"  run       {manifest.run}",
     ]
     if built.routed:
         lines += [
@@ -234,6 +254,7 @@ def _as_json(built: Built) -> dict[str, Any]:
         "release": manifest.release,
         "manifest": built.manifest_path,
         "verdict": manifest.verdict,
+        "run": manifest.run,
         "seconds": round(built.seconds, 1),
         "metrics": manifest.model_dump(mode="json")["metrics"],
     }

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
@@ -51,6 +52,14 @@ def process_count() -> int:
 def is_first_process() -> bool:
     """Say whether this process is the one that shows and writes."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def agree(value: str) -> str:
+    """Return what the first process says; every process calls it."""
+    if process_count() == 1:
+        return value
+    PartialState(cpu=not torch.cuda.is_available())
+    return broadcast_object_list([value])[0]
 
 
 def leave_the_rest_to_the_first() -> None:
