@@ -254,9 +254,9 @@ def _as_json(built: Built) -> dict[str, Any]:
         "release": manifest.release,
         "manifest": built.manifest_path,
         "verdict": manifest.verdict,
-        "run": manifest.run,
         "seconds": round(built.seconds, 1),
         "metrics": manifest.model_dump(mode="json")["metrics"],
+        "run": manifest.run,
     }
 
 

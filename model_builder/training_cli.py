@@ -195,7 +195,9 @@ def find_lr(
     else:
         raise click.ClickException(f"'{task_name}' trains no network")
     numbers, plot = write(curve, runs / f"{new_run_id(task_name)}-lr")
-    progress.say(f"The loss falls fastest at a learning rate of {curve.suggestion:.2g}.")
+    progress.say(
+        f"A learning rate of {curve.suggestion:.2g} is a tenth of where the loss was lowest."
+    )
     progress.say(f"  plot  {plot}")
     progress.say(f"  model-builder build {task_name} --set learning_rate={curve.suggestion:.2g}")
     if as_json:

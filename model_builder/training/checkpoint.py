@@ -73,6 +73,7 @@ class Keeper:
         self._alone = processes == 1
         self._written = time.monotonic()
         self.has_written = False
+        """Whether there is a checkpoint; of every process, though only the first writes."""
 
     def due(self, steps: int, epoch_ended: bool) -> bool:
         """Say whether it is time, ``steps`` after the beginning."""
@@ -96,7 +97,6 @@ class Keeper:
             os.fsync(file.fileno())
         unfinished.replace(self._path)
         self._written = time.monotonic()
-        self.has_written = True
 
     def read(self) -> dict[str, Any] | None:
         """Return the last state, if there is one; on the CPU."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,13 +12,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
 
 from model_builder.errors import DeviceLacks, StrategyDoesNotApply
 from model_builder.training.config import TrainingConfig
-from model_builder.training.layers import find_blocks
+from model_builder.training.layers import find_blocks, is_pretrained
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
@@ -89,7 +87,8 @@ def shard(model: nn.Module, accelerator: Accelerator, config: TrainingConfig) ->
 
 def whole(value: torch.Tensor) -> torch.Tensor:
     """Return a tensor with all that other processes have of it."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    # Only a torch.distributed DTensor can; importing it to ask takes a second.
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 @contextmanager
@@ -109,14 +108,14 @@ def computed(model: nn.Module, config: TrainingConfig) -> Iterator[None]:
             model._compiled_call_impl = None
         for block in undo:
             del block.forward
-        if config.gradient_checkpointing and isinstance(model, PreTrainedModel):
-            model.gradient_checkpointing_disable()
+        if config.gradient_checkpointing and is_pretrained(model):
+            _method(model, "disable")()
 
 
 def _checkpointed(model: nn.Module) -> list[nn.Module]:
-    if isinstance(model, PreTrainedModel) and model.supports_gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        # The first block's inputs come from what may be frozen; non-reentrant does not mind.
+    if is_pretrained(model) and model.supports_gradient_checkpointing:
+        # The first block's inputs may come from what is frozen; non-reentrant does not mind.
+        _method(model, "enable")({"use_reentrant": False})
         return []
     blocks = list(find_blocks(model)[1])
     if not blocks:
@@ -126,3 +125,9 @@ def _checkpointed(model: nn.Module) -> list[nn.Module]:
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     return blocks
+
+
+def _method(model: nn.Module, name: str) -> Callable[..., None]:
+    """Return ``activation_checkpointing_…``, which had another name earlier in transformers 5."""
+    newer = getattr(model, f"activation_checkpointing_{name}", None)
+    return newer or getattr(model, f"gradient_checkpointing_{name}")

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ import torch
 from model_builder.errors import BuilderError
 
 LOWEST, HIGHEST = 1e-6, 1.0
-_SMOOTHING = 0.9
+_BELOW_THE_LOWEST = 10.0
 _TOO_MUCH = 4.0  # times the lowest loss: it only gets worse from here
 
 
@@ -37,9 +36,9 @@ class LearningRateCurve:
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
-    """Smoothed over the steps before."""
+    """Smoothed over the steps around."""
     suggestion: float
-    """Where the loss falls fastest by the logarithm of the learning rate."""
+    """A tenth of where the loss is lowest: there it still falls, and does not yet jump."""
 
 
 class LearningRateFound(Exception):
@@ -67,7 +66,6 @@ def search(
     ratios = [group["lr"] / highest for group in optimizer.param_groups]
     rates: list[float] = []
     losses: list[float] = []
-    mean = 0.0
     for number in range(steps):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / max(1, steps - 1))
         for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
@@ -75,25 +73,26 @@ def search(
         loss = step()
         if not math.isfinite(loss):
             break
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
-        smooth = mean / (1 - _SMOOTHING ** (number + 1))  # the first ones weigh too little
         rates.append(rate)
-        losses.append(smooth)
-        if smooth > _TOO_MUCH * min(losses):
+        losses.append(loss)
+        if loss > _TOO_MUCH * min(losses):
             break
-    return LearningRateCurve(tuple(rates), tuple(losses), _steepest(rates, losses, steps))
+    smooth = _smooth(losses, reach=steps // 25)
+    return LearningRateCurve(tuple(rates), tuple(smooth), _suggestion(rates, smooth, steps))
 
 
-def _steepest(rates: list[float], losses: list[float], steps: int) -> float:
-    """Return the learning rate before the lowest loss at which it falls fastest."""
-    if len(losses) < 2:
+def _smooth(losses: list[float], reach: int) -> list[float]:
+    """Average each loss with those ``reach`` before and after it: batches differ."""
+    around = (losses[max(0, place - reach) : place + reach + 1] for place in range(len(losses)))
+    return [sum(some) / len(some) for some in around]
+
+
+def _suggestion(rates: list[float], losses: list[float], steps: int) -> float:
+    """Return a tenth of the learning rate at which the loss is lowest."""
+    lowest = losses.index(min(losses)) if losses else 0
+    if lowest == 0:
         raise LearningRateNotFound(steps)
-    lowest = losses.index(min(losses))
-    # Equal steps of the logarithm: the difference is the slope.
-    falls = [after - before for before, after in pairwise(losses[: lowest + 1])]
-    if not falls or min(falls) >= 0:
-        raise LearningRateNotFound(steps)
-    return rates[falls.index(min(falls)) + 1]
+    return rates[lowest] / _BELOW_THE_LOWEST
 
 
 def write(curve: LearningRateCurve, folder: Path) -> tuple[Path, Path]:
@@ -106,9 +105,7 @@ def write(curve: LearningRateCurve, folder: Path) -> tuple[Path, Path]:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses)
-    axes.axvline(
-        curve.suggestion, color="tab:orange", label=f"falls fastest at {curve.suggestion:.2g}"
-    )
+    axes.axvline(curve.suggestion, color="tab:orange", label=f"suggested: {curve.suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
     axes.legend()
     figure.savefig(plot)

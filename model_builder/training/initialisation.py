@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from model_builder.errors import StrategyDoesNotApply
 from model_builder.training.config import TrainingConfig
+from model_builder.training.layers import is_pretrained
 from model_builder.training.strategies import layers_of
 
 _SCHEMES: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -55,7 +55,7 @@ def initialise(model: nn.Module, config: TrainingConfig) -> None:
 
 
 def _fresh(model: nn.Module, config: TrainingConfig) -> set[int]:
-    if any(isinstance(module, PreTrainedModel) for module in model.modules()):
+    if any(is_pretrained(module) for module in model.modules()):
         weights = list(layers_of(model, config).head.values())
     else:
         weights = list(model.parameters())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedModel
 
 Weights = dict[str, nn.Parameter]
 
@@ -50,8 +50,15 @@ def _outside_the_base(model: nn.Module, weights: Weights) -> Weights:
     return {name: weight for name, weight in weights.items() if id(weight) not in inside}
 
 
-def _outermost_pretrained(model: nn.Module) -> list[PreTrainedModel]:
-    if isinstance(model, PreTrainedModel):
+def is_pretrained(model: nn.Module) -> bool:
+    """Say whether ``model`` is a transformers network."""
+    # What nobody has imported, nothing can be; importing it takes seconds.
+    modeling = sys.modules.get("transformers.modeling_utils")
+    return modeling is not None and isinstance(model, modeling.PreTrainedModel)
+
+
+def _outermost_pretrained(model: nn.Module) -> list[nn.Module]:
+    if is_pretrained(model):
         return [model]
     return [found for child in model.children() for found in _outermost_pretrained(child)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 from peft import LoraConfig, LoraModel
@@ -34,7 +35,7 @@ class LowRank:
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=targets,
+            target_modules="|".join(map(re.escape, targets)),  # a list would take name endings
             use_dora=config.strategy == "dora",
         )
         self._lora = LoraModel(model, lora, "default")

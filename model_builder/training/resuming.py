@@ -8,12 +8,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.optim.swa_utils import AveragedModel
 
 from model_builder.errors import RunUnusable
@@ -26,8 +20,6 @@ from model_builder.training.checkpoint import (
 )
 from model_builder.training.devices import whole
 from model_builder.training.schedules import Schedule
-
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 class Resumable:
@@ -74,6 +66,7 @@ class Resumable:
         }
         if accelerator.is_main_process:
             keeper.write(state)
+        keeper.has_written = True
         accelerator.wait_for_everyone()
 
     def restore(self, keeper: Keeper, run: str) -> Standing:
@@ -104,15 +97,21 @@ class Resumable:
 
     def _optimizer_state(self) -> dict[str, Any]:
         if self._sharded:
-            return get_optimizer_state_dict(self.model, _bare(self._optimizer), options=_WHOLE)
+            from torch.distributed.checkpoint import state_dict as sharded
+
+            options = sharded.StateDictOptions(full_state_dict=True, cpu_offload=True)
+            bare = _bare(self._optimizer)
+            return sharded.get_optimizer_state_dict(self.model, bare, options=options)
         return self._optimizer.state_dict()
 
     def _load(self, state: dict[str, Any]) -> None:
         if self._sharded:
-            set_model_state_dict(self.model, state["model"], options=_WHOLE)
-            set_optimizer_state_dict(
-                self.model, _bare(self._optimizer), state["optimizer"], options=_WHOLE
-            )
+            from torch.distributed.checkpoint import state_dict as sharded
+
+            options = sharded.StateDictOptions(full_state_dict=True, cpu_offload=True)
+            bare, moved = _bare(self._optimizer), state["optimizer"]
+            sharded.set_model_state_dict(self.model, state["model"], options=options)
+            sharded.set_optimizer_state_dict(self.model, bare, moved, options=options)
         else:
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])

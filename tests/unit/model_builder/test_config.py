@@ -74,7 +74,7 @@ def test_names_every_fault_at_once() -> None:
 
 
 def test_a_key_like_no_other_gets_the_list() -> None:
-    with pytest.raises(ConfigInvalid, match="keys are seed, epochs, rate"):
+    with pytest.raises(ConfigInvalid, match="keys are seed, training, epochs, rate"):
         read_config(Config, settings=["zzz=1"])
 
 
