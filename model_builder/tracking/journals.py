@@ -228,10 +228,10 @@ def open_journals(folder: Path, run: Run, names: Iterable[str]) -> Journals:
     Raises:
         TrackerMissing: If the library of one is not installed.
     """
-    trackers: list[Any] = [CsvTracker(folder)]
+    trackers: list[Any] = []
     for name in names:
         try:
             trackers.append(TRACKERS[name](folder, run))
         except ModuleNotFoundError as error:
             raise TrackerMissing(name) from error
-    return Journals(trackers)
+    return Journals([CsvTracker(folder), *trackers])

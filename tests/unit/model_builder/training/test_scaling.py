@@ -140,8 +140,8 @@ def test_a_transformer_checkpoints_itself() -> None:
         )
     )
     with computed(bert, TrainingConfig(gradient_checkpointing=True)):
-        assert bert.is_gradient_checkpointing
-    assert not bert.is_gradient_checkpointing
+        assert bert.is_activation_checkpointing
+    assert not bert.is_activation_checkpointing
 
 
 def test_a_network_without_blocks_is_not_checkpointed() -> None:
@@ -202,6 +202,7 @@ def together(folder: Path, count: int, **options: Any) -> dict[str, Any]:
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
     return torch.load(folder / "result.pt", weights_only=True)
 
 
