@@ -100,8 +100,7 @@ class Resumable:
             from torch.distributed.checkpoint import state_dict as sharded
 
             options = sharded.StateDictOptions(full_state_dict=True, cpu_offload=True)
-            bare = _bare(self._optimizer)
-            return sharded.get_optimizer_state_dict(self.model, bare, options=options)
+            return sharded.get_optimizer_state_dict(self.model, self._optimizer, options=options)
         return self._optimizer.state_dict()
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -109,9 +108,9 @@ class Resumable:
             from torch.distributed.checkpoint import state_dict as sharded
 
             options = sharded.StateDictOptions(full_state_dict=True, cpu_offload=True)
-            bare, moved = _bare(self._optimizer), state["optimizer"]
+            optimizer, moved = self._optimizer, state["optimizer"]
             sharded.set_model_state_dict(self.model, state["model"], options=options)
-            sharded.set_optimizer_state_dict(self.model, bare, moved, options=options)
+            sharded.set_optimizer_state_dict(self.model, optimizer, moved, options=options)
         else:
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
@@ -120,7 +119,3 @@ class Resumable:
 def copy_of_weights(model: nn.Module) -> Weights:
     """Return the whole weights, on the CPU."""
     return {name: whole(value.detach()).cpu().clone() for name, value in model.state_dict().items()}
-
-
-def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    return optimizer.optimizer
