@@ -40,7 +40,7 @@ def training_options(command: Command) -> Command:
             help="Which weights learn; short for --set training.strategy=…",
         ),
         runs_option,
-        click.option("--run", metavar="NAME", help="The run's name; by default time and task."),
+        click.option("--run-name", "run", metavar="NAME", help="The run's name; by default time and task."),
         click.option(
             "--resume",
             is_flag=True,
@@ -80,7 +80,7 @@ def checked(training: dict[str, Any]) -> TrackingOptions:
         try:
             check_run_id(training["run"])
         except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--run") from error
+            raise click.BadParameter(str(error), param_hint="--run-name") from error
     return TrackingOptions(
         runs=training["runs"],
         run=training["run"],

@@ -45,6 +45,12 @@ def accuracy(network: nn.Module, texts: Texts) -> float:
     return float((found == texts["labels"]).float().mean())
 
 
+def surprise(network: nn.Module, texts: Texts) -> float:
+    """Return the mean cross-entropy."""
+    logits = network(texts["input_ids"], texts["attention_mask"]).logits
+    return float(functional.cross_entropy(logits, texts["labels"]))
+
+
 def fine_tune(
     network: nn.Module,
     train: Texts,
@@ -73,7 +79,8 @@ def fine_tune(
         batches=batches,
         steps=epochs * -(-rows // batch_size),
         loss=loss,
-        validate=lambda model: accuracy(model, validation),
+        # Not by accuracy, which soon is 1 and then tells nothing.
+        validate=lambda model: -surprise(model, validation),
         settings=FitSettings(
             epochs, batch_size, learning_rate, patience=epochs, training=TrainingConfig(**training)
         ),

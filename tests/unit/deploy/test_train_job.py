@@ -66,7 +66,7 @@ def test_every_node_runs_torchrun_with_a_command_of_ours(job: dict[str, Any]) ->
 def test_a_pod_that_starts_anew_goes_on_with_the_run_that_all_of_them_see(job) -> None:
     arguments = job["spec"]["trainer"]["args"]
     assert "--resume" in arguments
-    assert f"--run={job['metadata']['name']}" in arguments
+    assert f"--run-name={job['metadata']['name']}" in arguments
     [node] = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"][
         "replicatedJobs"
     ]

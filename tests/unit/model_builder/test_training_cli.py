@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Callable[[str], RunFolder]:
 
 
 def test_a_build_is_a_run_with_its_name_in_the_manifest(run, folder) -> None:
-    built = json.loads(run("build", "toy", "--run", "one", "--json").stdout)
+    built = json.loads(run("build", "toy", "--run-name", "one", "--json").stdout)
     manifest = json.loads(Path(built["manifest"]).read_text())
     assert built["run"] == manifest["run"] == "one"
     assert manifest["schema_version"] == 1
@@ -61,18 +61,18 @@ def test_a_run_without_a_name_gets_one(run, tmp_path: Path) -> None:
 
 
 def test_a_name_that_cannot_be_is_refused_before_any_work(run, tmp_path: Path) -> None:
-    assert "run name 'a/b'" in run("build", "toy", "--run", "a/b", ends=2).output
+    assert "run name 'a/b'" in run("build", "toy", "--run-name", "a/b", ends=2).output
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_name_that_is_taken_is_refused(run) -> None:
-    run("build", "toy", "--run", "one")
-    said = run("build", "toy", "--run", "one", ends=2).output
+    run("build", "toy", "--run-name", "one")
+    said = run("build", "toy", "--run-name", "one", ends=2).output
     assert "run 'one': has begun already; --resume goes on with it" in said
 
 
 def test_a_build_that_fails_is_a_run_that_failed(run, folder) -> None:
-    run("build", "toy", "--run", "bad", "--set", "shift=0.2", ends=1)
+    run("build", "toy", "--run-name", "bad", "--set", "shift=0.2", ends=1)
     known = folder("bad").read()
     assert known.state == "failed"
     assert "differs from torch" in known.cause
@@ -81,7 +81,7 @@ def test_a_build_that_fails_is_a_run_that_failed(run, folder) -> None:
 def test_a_run_that_failed_goes_on_as_it_was_begun(run, folder) -> None:
     """The release is refused after training: what was trained is not trained again."""
     options = ("--set", "shift=0.2", "--set", "training.checkpoint_steps=7")
-    run("build", "toy", "--run", "bad", *options, ends=1)
+    run("build", "toy", "--run-name", "bad", *options, ends=1)
     assert (folder("bad").path / "checkpoints" / "train.pt").exists()
     before = (folder("bad").path / "metrics.csv").read_text()
     said = run("build", "toy", "--resume", ends=1).output
@@ -90,14 +90,14 @@ def test_a_run_that_failed_goes_on_as_it_was_begun(run, folder) -> None:
 
 
 def test_checkpoints_go_when_the_run_is_finished(run, folder) -> None:
-    run("build", "toy", "--run", "one", "--set", "training.checkpoint_steps=7")
+    run("build", "toy", "--run-name", "one", "--set", "training.checkpoint_steps=7")
     assert not (folder("one").path / "checkpoints").exists()
 
 
 def test_another_configuration_cannot_go_on(run) -> None:
-    run("build", "toy", "--run", "bad", "--set", "shift=0.2", ends=1)
+    run("build", "toy", "--run-name", "bad", "--set", "shift=0.2", ends=1)
     said = run(
-        "build", "toy", "--run", "bad", "--resume", "--set", "shift=0.2", "--set", "epochs=3",
+        "build", "toy", "--run-name", "bad", "--resume", "--set", "shift=0.2", "--set", "epochs=3",
         "--strategy", "head", ends=2,
     ).output  # fmt: skip
     assert "epochs: run 'bad' was begun with 15, not 3" in said
@@ -105,8 +105,8 @@ def test_another_configuration_cannot_go_on(run) -> None:
 
 
 def test_a_finished_run_cannot_go_on(run) -> None:
-    run("build", "toy", "--run", "one")
-    said = run("build", "toy", "--run", "one", "--resume", ends=2).output
+    run("build", "toy", "--run-name", "one")
+    said = run("build", "toy", "--run-name", "one", "--resume", ends=2).output
     assert "run 'one': is finished, and gave score-risk/" in said
 
 
@@ -115,7 +115,7 @@ def test_with_nothing_to_go_on_with_resume_says_so(run) -> None:
 
 
 def test_a_named_run_that_has_not_begun_begins(run, folder) -> None:
-    run("build", "toy", "--run", "new", "--resume")
+    run("build", "toy", "--run-name", "new", "--resume")
     assert folder("new").read().state == "finished"
 
 
@@ -126,7 +126,7 @@ def test_a_strategy_that_does_not_fit_is_one_clear_line(run) -> None:
 
 
 def test_profiling_shows_where_the_time_went(run, folder) -> None:
-    said = run("build", "toy", "--run", "one", "--profile-training").output
+    said = run("build", "toy", "--run-name", "one", "--profile-training").output
     assert "A step of 'train' took" in said
     for phase in ("data", "forward", "backward", "optimizer", "rest", "trace"):
         assert f"\n  {phase}" in said
@@ -134,8 +134,8 @@ def test_profiling_shows_where_the_time_went(run, folder) -> None:
 
 
 def test_runs_are_listed_and_compared(run) -> None:
-    run("build", "toy", "--run", "one")
-    run("build", "toy", "--run", "two", "--set", "learning_rate=0.01")
+    run("build", "toy", "--run-name", "one")
+    run("build", "toy", "--run-name", "two", "--set", "learning_rate=0.01")
     listed = run("runs").stdout
     assert "one" in listed
     assert "two" in listed
