@@ -21,12 +21,14 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+HEAD = ["classifier", "bert.pooler"]
+LOW_RANK = {"lora_rank": 16, "lora_alpha": 32, "head": HEAD, "warmup_share": 0.1}
 WAYS: dict[str, dict[str, Any]] = {
-    "full": {"learning_rate": 3e-4},
+    "full": {"learning_rate": 3e-4, "warmup_share": 0.1},
     "layer-wise decay": {"learning_rate": 3e-4, "layer_decay": 0.8},
     "gradual": {"learning_rate": 3e-4, "strategy": "gradual"},
-    "lora": {"learning_rate": 2e-3, "strategy": "lora"},
-    "dora": {"learning_rate": 2e-3, "strategy": "dora"},
+    "lora": {"learning_rate": 3e-3, "strategy": "lora", **LOW_RANK},
+    "dora": {"learning_rate": 3e-3, "strategy": "dora", **LOW_RANK},
     "head": {"learning_rate": 1e-2, "strategy": "head"},
 }
 
@@ -57,7 +59,9 @@ def main(rows: int, epochs: int, only: tuple[str, ...], as_json: bool) -> None:
         )
         probe, _ = minilm.load(len(LABELS))
         whole = sum(weight.numel() for weight in probe.parameters())
-        config = TrainingConfig(strategy=settings.get("strategy", "full"))
+        config = TrainingConfig(
+            **{key: value for key, value in settings.items() if key != "learning_rate"}
+        )
         adapt(probe, config).start_epoch(0)
         learning = sum(w.numel() for w in probe.parameters() if w.requires_grad)
         began = time.perf_counter()

@@ -40,7 +40,9 @@ def training_options(command: Command) -> Command:
             help="Which weights learn; short for --set training.strategy=…",
         ),
         runs_option,
-        click.option("--run-name", "run", metavar="NAME", help="The run's name; by default time and task."),
+        click.option(
+            "--run-name", "run", metavar="NAME", help="The run's name; by default time and task."
+        ),
         click.option(
             "--resume",
             is_flag=True,
