@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
 
 from triton_models.release import Manifest, Metric
 
@@ -26,9 +28,17 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
         parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
     if manifest.labels:
         parts.append("## Labels\n\n" + ", ".join(manifest.labels) + "\n")
-    settings = ((key, str(value)) for key, value in manifest.hyperparameters.items())
+    settings = _settings(manifest.hyperparameters)
     parts.append("## Hyperparameters\n\n" + _table(("name", "value"), settings))
     return "\n".join(parts)
+
+
+def _settings(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)
 
 
 def metric_names(manifest: Manifest, split: str, headline: Sequence[str] = ()) -> list[str]:
@@ -56,6 +66,7 @@ def _facts(manifest: Manifest) -> str:
     split = ", ".join(f"{rows} {name}" for name, rows in data.split.items())
     rows = [
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
+        ("run", manifest.run),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
         ("split sha256", data.split_sha256),

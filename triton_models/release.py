@@ -156,6 +156,8 @@ class Manifest(_Frozen):
     git_commit: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int
+    run: str = ""
+    """The training that it came of, by the name in ``model-builder runs``."""
     data: DataSource
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
     metrics: dict[str, dict[str, Metric]]

@@ -42,6 +42,7 @@ def fit_network(
         history_length=config.history_length,
         dropout=config.dropout,
         negatives=config.negatives,
+        label_smoothing=config.training.label_smoothing,
     )
     if config.neighbours:
         with progress.stage("lay out items"):
@@ -70,7 +71,9 @@ def fit_network(
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             patience=config.patience,
+            training=config.training,
         ),
+        weigh=labels_in,
         progress=progress,
     )
     return network
@@ -79,3 +82,8 @@ def fit_network(
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Return the mean cross-entropy of a batch of windows, ``()``."""
     return network(batch["history"], batch["labels"])
+
+
+def labels_in(batch: Batch) -> float:
+    """Return how many items a batch asks for."""
+    return float((batch["labels"] > 0).sum())
