@@ -33,6 +33,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from gateway.process_tuning import new_event_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.call import Call
 from gateway.transport.rpcs import Rpcs, in_bytes
@@ -253,7 +254,8 @@ def main(
 
 def _serve(transport: str, listen: str, folder: str) -> None:
     if transport == "grpc":
-        asyncio.run(serve_grpc(listen))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:  # as its worker does
+            runner.run(serve_grpc(listen))
     else:
         from gateway.transport.envoy_process import become_envoy
 
