@@ -1,0 +1,318 @@
+"""Reads a million spans in seconds: files of OTLP/JSON lines, answers of Jaeger and of Tempo.
+
+A large file is cut into pieces at its line ends; other processes read them, each into columns.
+What cannot be read is counted and named, and costs nothing but itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+import polars as pl
+
+from gateway.telemetry.analysis.jaeger_structs import Answer, jaeger_spans
+from gateway.telemetry.analysis.otlp_structs import LooseRequest, Request, Span
+from gateway.telemetry.analysis.span_columns import (
+    LINK_SCHEMA,
+    SCHEMA,
+    BadSpan,
+    SpanColumns,
+)
+from gateway.telemetry.trace_file import previous_file
+
+PIECE_BYTES = 8 * 1024 * 1024
+_PARALLEL_FROM_BYTES = 24 * 1024 * 1024
+"""Below this, starting other processes costs more than they save."""
+_MOST_NAMED = 20
+_LINES_TRIED = 5
+"""If none of so many lines is OTLP/JSON of its own, a file may be one document."""
+
+_request = msgspec.json.Decoder(Request)
+_loose_request = msgspec.json.Decoder(LooseRequest)
+_span = msgspec.json.Decoder(Span)
+_jaeger = msgspec.json.Decoder(Answer)
+_FIRST_KEY = re.compile(rb'\s*\{\s*"resourceSpans"')
+
+
+class NoTraces(Exception):
+    """There is nothing to read where traces were expected."""
+
+
+@dataclass
+class Damage:
+    """What could not be read."""
+
+    lines: int = 0
+    """Lines of which nothing was read."""
+    spans: int = 0
+    """Spans of lines that were read otherwise."""
+    named: list[str] = field(default_factory=list)
+    """The first of them: ``FILE:LINE: what is wrong``."""
+
+    def name(self, place: str, reason: str) -> None:
+        """Keep where it is, if there is room."""
+        if len(self.named) < _MOST_NAMED:
+            self.named.append(f"{place}: {reason}")
+
+
+@dataclass(frozen=True)
+class SpanTable:
+    """All spans that were read.
+
+    Attributes:
+        spans: One row a span, columns as in ``span_columns.SCHEMA``; a span that was written
+            twice stands once.
+        links: One row a link, columns as in ``span_columns.LINK_SCHEMA``.
+        damage: What could not be read.
+        files: What was read.
+    """
+
+    spans: pl.DataFrame
+    links: pl.DataFrame
+    damage: Damage
+    files: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some lines of a file: where they lie, or what they are."""
+
+    path: Path
+    offset: int
+    size: int
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a piece holds; line numbers start with 1."""
+
+    spans: pl.DataFrame
+    links: pl.DataFrame
+    lines: int
+    bad_lines: list[tuple[int, str]]
+    bad_spans: list[tuple[int, str]]
+
+
+def load(paths: Iterable[Path], *, processes: int | None = None) -> SpanTable:
+    """Read traces.
+
+    Args:
+        paths: Files, also packed with gzip, or folders of them. To a file belongs the one that
+            the gateway put away beside it.
+        processes: How many read at a time; by default one a core, and one for little.
+
+    Raises:
+        NoTraces: If a file is not there.
+    """
+    files = _files(paths)
+    damage = Damage()
+    parts: list[_Read] = []
+    whole = sum(file.stat().st_size for file in files)
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if whole >= _PARALLEL_FROM_BYTES else 1
+    with ExitStack() as stack:
+        pool = stack.enter_context(_pool(processes)) if processes > 1 else None
+        for file in files:
+            for read, first_line in _read_file(file, pool, processes):
+                parts.append(read)
+                damage.lines += len(read.bad_lines)
+                damage.spans += len(read.bad_spans)
+                for line, reason in sorted(read.bad_lines + read.bad_spans):
+                    damage.name(f"{file}:{first_line + line}", reason)
+    spans = pl.concat([part.spans for part in parts] or [pl.DataFrame(schema=SCHEMA)])
+    links = pl.concat([part.links for part in parts] or [pl.DataFrame(schema=LINK_SCHEMA)])
+    once = spans.unique(["trace", "span"], keep="last", maintain_order=True)
+    return SpanTable(once, links.unique(maintain_order=True), damage, files)
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(one for one in path.iterdir() if ".json" in one.name)
+            if not inside:
+                raise NoTraces(f"there is no file of traces in {path}")
+            found |= dict.fromkeys(inside)
+            continue
+        if previous_file(path).is_file():
+            found[previous_file(path)] = None
+        elif not path.is_file():
+            raise NoTraces(f"there is no file {path}")
+        if path.is_file():
+            found[path] = None
+    return list(found)
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    # Not forked: polars has threads, and a fork of threads can stand still for ever.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context)
+
+
+def _read_file(
+    path: Path, pool: ProcessPoolExecutor | None, processes: int
+) -> Iterator[tuple[_Read, int]]:
+    """Give what a file holds, and how many lines lie before it."""
+    document = _document(path)
+    if document is not None:
+        yield document, 0
+        return
+    line = 0
+    for read in _in_order(_pieces(path), pool, ahead=2 * processes):
+        yield read, line
+        line += read.lines
+
+
+def _in_order(
+    pieces: Iterable[_Piece], pool: ProcessPoolExecutor | None, ahead: int
+) -> Iterator[_Read]:
+    """Read pieces, some ahead of others, and give them in their order."""
+    if pool is None:
+        yield from map(_read_piece, pieces)
+        return
+    running: list[Any] = []
+    for piece in pieces:
+        running.append(pool.submit(_read_piece, piece))
+        if len(running) >= ahead:
+            yield running.pop(0).result()
+    for one in running:
+        yield one.result()
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast("IO[bytes]", gzip.open(path) if packed else path.open("rb"))
+
+
+def _pieces(path: Path) -> Iterator[_Piece]:
+    """Cut a file at line ends."""
+    with _open(path) as file:
+        packed = isinstance(file, gzip.GzipFile)
+        offset = 0
+        try:
+            while block := file.read(PIECE_BYTES):
+                block += file.readline()
+                yield _Piece(path, offset, len(block), block if packed else None)
+                offset += len(block)
+        except (EOFError, OSError):  # a packed file that ends too early: its end is lost
+            yield _Piece(path, offset, 0, b"(the packed file ends here, too early)")
+
+
+def _document(path: Path) -> _Read | None:
+    """Read a file that is one JSON document, not lines: an answer of Jaeger or Tempo."""
+    with _open(path) as file:
+        try:
+            first = [file.readline() for _ in range(_LINES_TRIED)]
+            if any(map(_is_line, first)):
+                return None
+            content = b"".join(first) + file.read()
+        except (EOFError, OSError):
+            return None
+    columns, bad = SpanColumns(), _Bad()
+    try:
+        document = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return None
+    try:
+        for raw in _requests_of(document):
+            _add_request(raw, columns, bad, 1)
+        if "data" in document:
+            for span, service in jaeger_spans(_jaeger.decode(content)):
+                _add(span, service, columns, bad, 1)
+    except msgspec.DecodeError as error:
+        bad.lines.append((1, f"neither OTLP/JSON nor an answer of Jaeger or Tempo: {error}"))
+    return _Read(*columns.frames(), 1, bad.lines, bad.spans)
+
+
+def _requests_of(document: dict[str, Any]) -> Iterator[bytes]:
+    """Give each ``ExportTraceServiceRequest`` in a document; Tempo names them otherwise."""
+    if "trace" in document:  # Tempo, version 2 of its API
+        document = msgspec.json.decode(document["trace"], type=dict[str, msgspec.Raw])
+    for name in ("resourceSpans", "batches"):
+        if name in document:
+            yield b'{"resourceSpans":' + bytes(document[name]) + b"}"
+
+
+def _is_line(line: bytes) -> bool:
+    if not _FIRST_KEY.match(line):
+        return False
+    try:
+        _loose_request.decode(line)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+@dataclass
+class _Bad:
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    spans: list[tuple[int, str]] = field(default_factory=list)
+
+
+def _read_piece(piece: _Piece) -> _Read:
+    """Read lines; runs in another process."""
+    content = piece.content
+    if content is None:
+        with piece.path.open("rb") as file:
+            file.seek(piece.offset)
+            content = file.read(piece.size)
+    columns, bad = SpanColumns(), _Bad()
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                _add_request(line, columns, bad, number)
+            except msgspec.DecodeError as error:
+                bad.lines.append((number, f"not OTLP/JSON: {error}"))
+    return _Read(*columns.frames(), len(lines) - 1, bad.lines, bad.spans)
+
+
+def _add_request(content: bytes, columns: SpanColumns, bad: _Bad, line: int) -> None:
+    """Add the spans of a request.
+
+    Raises:
+        msgspec.DecodeError: If it is none.
+    """
+    try:
+        request = _request.decode(content)
+    except msgspec.ValidationError:
+        _add_loosely(content, columns, bad, line)
+        return
+    for part in request.resourceSpans:
+        service = part.resource.service
+        for scope in part.scopeSpans:
+            for span in scope.spans:
+                _add(span, service, columns, bad, line)
+
+
+def _add_loosely(content: bytes, columns: SpanColumns, bad: _Bad, line: int) -> None:
+    """Add the good spans of a request that has bad ones."""
+    for part in _loose_request.decode(content).resourceSpans:
+        service = part.resource.service
+        for scope in part.scopeSpans:
+            for raw in scope.spans:
+                try:
+                    span = _span.decode(raw)
+                except msgspec.ValidationError as error:
+                    bad.spans.append((line, f"a span that cannot be read: {error}"))
+                else:
+                    _add(span, service, columns, bad, line)
+
+
+def _add(span: Span, service: str, columns: SpanColumns, bad: _Bad, line: int) -> None:
+    try:
+        columns.add(span, service)
+    except BadSpan as error:
+        bad.spans.append((line, f"a span that cannot be used: {error}"))
