@@ -46,6 +46,7 @@ class LazyGroup(click.Group):
     lazy={
         "serve": ("gateway.serve_cli:serve", "Serve the routed releases."),
         "call": ("gateway.call_cli:call", "Call a running gateway."),
+        "bench": ("gateway.bench_cli:bench", "Put a running gateway under load."),
         "trace": ("gateway.trace_cli:trace", "Look at traces."),
     },
 )

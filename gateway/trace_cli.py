@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.trace_report_cli import diff, report
+
 if TYPE_CHECKING:
     from gateway.telemetry.analysis.tree import Node
 
@@ -18,6 +20,10 @@ DEFAULT_FILE = Path("traces/trident.jsonl")
 @click.group("trace")
 def trace() -> None:
     """Look at traces."""
+
+
+trace.add_command(report)
+trace.add_command(diff)
 
 
 @trace.command()

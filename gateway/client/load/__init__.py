@@ -1,0 +1,1 @@
+"""Makes load: real requests, sent when they are due, each one's latency noted."""

@@ -1,0 +1,77 @@
+"""The client's spans of a load, and the report of what it caused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from gateway.client.load.driver import TracedCall
+from gateway.telemetry.analysis.report import Report, Traces, build_report, read
+from gateway.telemetry.building import process_resource
+from gateway.telemetry.trace_file import FileSpanExporter, previous_file
+
+_SPANS_A_LINE = 500
+_QUIET_S = 1.5
+"""Triton sends its spans in batches of its own; so long without news, and they are all there."""
+
+
+def write_client_spans(path: Path, method: str, target: str, calls: Iterable[TracedCall]) -> None:
+    """Add the spans of calls to a file of traces."""
+    resource = process_resource("trident-bench")
+    scope = InstrumentationScope("trident.bench")
+    host, _, port = target.rpartition(":")
+    where = {"server.address": host.strip("[]"), "server.port": int(port)}
+
+    def span(call: TracedCall) -> ReadableSpan:
+        failed = call.status != "OK"
+        error = {"error.type": call.status} if failed else {}
+        return ReadableSpan(
+            name=method,
+            context=SpanContext(call.trace_id, call.span_id, False, TraceFlags(1)),
+            resource=resource,
+            attributes={"rpc.system.name": "grpc", "rpc.method": method, **where, **error,
+                        "rpc.response.status_code": call.status},
+            kind=SpanKind.CLIENT,
+            status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
+            start_time=call.begin_ns,
+            end_time=call.end_ns,
+            instrumentation_scope=scope,
+        )  # fmt: skip
+
+    exporter = FileSpanExporter(path)
+    for some in _portions(map(span, calls), _SPANS_A_LINE):
+        exporter.export(some)
+
+
+def wait_until_quiet(
+    path: Path, timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait until nothing more is written to a file of traces, ``timeout_s`` at most."""
+    waited, quiet, size = 0.0, 0.0, -1
+    while waited < timeout_s and quiet < _QUIET_S:
+        sleep(0.25)
+        waited += 0.25
+        now = sum(one.stat().st_size for one in (previous_file(path), path) if one.is_file())
+        quiet = quiet + 0.25 if now == size else 0.0
+        size = now
+
+
+def report_of(path: Path, traced: Sequence[TracedCall]) -> Report:
+    """Return the report of the calls of a load alone, whatever else is in the file."""
+    traces = read([path])
+    ours = {f"{call.trace_id:032x}" for call in traced}
+    mask = np.array([one in ours for one in traces.calls.trace], dtype=bool)
+    kept = Traces(traces.calls.select(mask), traces.forest, traces.damage, traces.files)
+    return build_report(kept)
+
+
+def _portions(spans: Iterator[ReadableSpan], size: int) -> Iterator[list[ReadableSpan]]:
+    while some := list(islice(spans, size)):
+        yield some

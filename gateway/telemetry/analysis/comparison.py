@@ -1,0 +1,180 @@
+"""Two sets of calls compared: before and after, stable and canary; with intervals.
+
+Calls that follow each other share a moment of the machine, so they are not independent: whole
+blocks of them are drawn anew, not single calls (a block bootstrap). Percentiles are taken from
+histograms with bins 2 % wide, so that a resample costs a matrix product and not a sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.telemetry.analysis.calls import Calls, Floats
+from gateway.telemetry.analysis.stages import Kind, Stage
+
+LEAST_CALLS = 30
+RESAMPLES = 500
+_MOST_BLOCKS = 200
+_LEAST_IN_BLOCK = 5
+_BIN = 1.02
+_LOWEST_MS, _HIGHEST_MS = 1e-3, 1e6
+_EDGES = np.r_[0.0, np.geomspace(_LOWEST_MS, _HIGHEST_MS,
+                                 1 + int(np.log(_HIGHEST_MS / _LOWEST_MS) / np.log(_BIN)))]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """A number before and after, and the 95 % interval of the difference."""
+
+    before: float
+    after: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """How a stage changed, in ms."""
+
+    key: str
+    label: str
+    kind: str
+    mean: Change
+    p50: Change
+    p99: Change
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the calls of one RPC changed."""
+
+    title: str
+    before: str
+    """What the first set is, for people."""
+    after: str
+    before_calls: int
+    after_calls: int
+    total: StageChange | None
+    """``None`` if there are too few calls to say."""
+    stages: Sequence[StageChange]
+    """The largest change first."""
+    verdict: str
+
+
+def compare(title: str, before: tuple[str, Calls], after: tuple[str, Calls], *,
+            seed: int = 0) -> Comparison:  # fmt: skip
+    """Compare two sets of calls.
+
+    Args:
+        title: Whose calls they are.
+        before: What the first set is, and its calls, by time.
+        after: The second set.
+        seed: Of the resamples.
+    """
+    (name_before, one), (name_after, two) = before, after
+    one, two = one.select(one.ok), two.select(two.ok)
+    counts = len(one), len(two)
+    if min(counts) < LEAST_CALLS:
+        verdict = f"too few calls to compare: {counts[0]} and {counts[1]}, {LEAST_CALLS} at least"
+        return Comparison(title, name_before, name_after, *counts, None, [], verdict)
+    stages = sorted({*one.stages, *two.stages})
+    chance = np.random.default_rng(seed)
+    samples = [_Resampled(calls, chance) for calls in (one, two)]
+    whole = Stage(-1, "total", "whole call", Kind.OVERHEAD)
+    total = _change(whole, samples, one.total_ms, two.total_ms)
+    changes = [_change(stage, samples, one.column(stage.key), two.column(stage.key))
+               for stage in stages]  # fmt: skip
+    changes.sort(key=lambda change: -abs(change.mean.difference))
+    verdict = _verdict(total, changes)
+    return Comparison(title, name_before, name_after, *counts, total, changes, verdict)
+
+
+class _Resampled:
+    """Calls in blocks, and which blocks each resample draws how often."""
+
+    def __init__(self, calls: Calls, chance: np.random.Generator) -> None:
+        count = len(calls)
+        blocks = max(1, min(_MOST_BLOCKS, count // _LEAST_IN_BLOCK))
+        self.block = (np.arange(count) * blocks) // count
+        self.size = np.bincount(self.block, minlength=blocks)
+        self.weight = chance.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES)
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of each resample. ``(B,)``."""
+        sums = np.bincount(self.block, weights=values, minlength=len(self.size))
+        means: Floats = (self.weight @ sums) / (self.weight @ self.size)
+        return means
+
+    def percentiles(self, values: Floats, percents: Sequence[float]) -> Floats:
+        """Return percentiles of each resample. ``(P, B)``."""
+        bins = np.searchsorted(_EDGES, values, side="right") - 1
+        used, place = np.unique(bins, return_inverse=True)
+        table = np.zeros((len(self.size), len(used)), dtype=np.float32)
+        np.add.at(table, (self.block, place), 1)
+        drawn = np.cumsum(self.weight.astype(np.float32) @ table, axis=1)  # (B, bins)
+        low = _EDGES[used]
+        high = _EDGES[np.minimum(used + 1, len(_EDGES) - 1)]
+        return np.array([_at(drawn, low, high, percent / 100) for percent in percents])
+
+
+def _at(drawn: npt.NDArray[np.float32], low: Floats, high: Floats, share: float) -> Floats:
+    """Return a percentile of each row of a table of cumulated counts. ``(B,)``."""
+    wanted = share * drawn[:, -1]
+    place = (drawn < wanted[:, None]).sum(axis=1)
+    rows = np.arange(len(drawn))
+    under = np.where(place > 0, drawn[rows, np.maximum(place - 1, 0)], 0)
+    inside = (wanted - under) / np.maximum(drawn[rows, place] - under, 1e-9)
+    value: Floats = low[place] + np.clip(inside, 0, 1) * (high[place] - low[place])
+    return value
+
+
+def _change(
+    stage: Stage, samples: Sequence[_Resampled], before: Floats, after: Floats
+) -> StageChange:
+    means = [sample.means(values) for sample, values in zip(samples, (before, after), strict=True)]
+    points = [sample.percentiles(values, (50, 99))
+              for sample, values in zip(samples, (before, after), strict=True)]  # fmt: skip
+    seen = [np.percentile(values, [50, 99]) for values in (before, after)]
+    return StageChange(
+        key=stage.key,
+        label=stage.label,
+        kind=stage.kind.value,
+        mean=_interval(float(before.mean()), float(after.mean()), means[1] - means[0]),
+        p50=_interval(float(seen[0][0]), float(seen[1][0]), points[1][0] - points[0][0]),
+        p99=_interval(float(seen[0][1]), float(seen[1][1]), points[1][1] - points[0][1]),
+    )
+
+
+def _interval(before: float, after: float, differences: Floats) -> Change:
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return Change(before, after, float(low), float(high))
+
+
+def _verdict(total: StageChange, stages: Sequence[StageChange]) -> str:
+    mean = total.mean
+    change = (
+        f"mean {mean.before:.2f} → {mean.after:.2f} ms ({mean.difference:+.2f} ms, 95 % interval "
+        f"{mean.low:+.2f} to {mean.high:+.2f}), p99 {total.p99.before:.2f} → {total.p99.after:.2f} ms"
+    )
+    if not mean.is_real and not total.p99.is_real:
+        return f"no difference that could not be chance: {change}"
+    slower = mean.difference > 0 if mean.is_real else total.p99.difference > 0
+    text = f"{'slower' if slower else 'faster'}: {change}"
+    same = [one for one in stages if one.mean.is_real and (one.mean.difference > 0) == slower]
+    if same:
+        text += f"; most of it is `{same[0].label}` ({same[0].mean.difference:+.2f} ms)"
+    return text
