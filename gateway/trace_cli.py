@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.trace_check_cli import check
+from gateway.trace_export_cli import export
 from gateway.trace_report_cli import diff, report
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ def trace() -> None:
 
 trace.add_command(report)
 trace.add_command(diff)
+trace.add_command(check)
+trace.add_command(export)
 
 
 @trace.command()

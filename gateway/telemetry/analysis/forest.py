@@ -20,8 +20,6 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 TRITON_METHOD = "inference.GRPCInferenceService/ModelInfer"
-_SAME_CLOCK_NS = 1_000_000
-"""A server may note the end of a call after its client had the answer; by so much at most."""
 _DEEPEST = 64
 """Levels of a tree; deeper is a circle of parents, which only a faulty writer makes."""
 
@@ -167,12 +165,14 @@ def _batches(table: SpanTable, spans: pl.DataFrame, parent: Ints) -> Ints:
 def _on_one_clock(spans: pl.DataFrame, parent: Ints, level: Ints) -> tuple[Ints, Ints, Ints]:
     """Return starts and ends by the clock of each tree's root, and what was added.
 
-    A span of another process that lies partly outside its parent was timed by a clock that
-    does not agree. It is moved into the middle of its parent (as long to get there as to get
-    back), and all of its process below it with it.
+    A span of another process that begins before its parent was timed by a clock that does not
+    agree; so was one that ends after it, if most spans of its service do (a server may note the
+    end of a call a little later than its client has the answer). It is moved into the middle of
+    its parent, as long to get there as to get back, and all of its process below it with it.
     """
     start, end = spans["start"].to_numpy().copy(), spans["end"].to_numpy().copy()
-    service = spans["service"].rank("dense").to_numpy()
+    service = spans["service"].rank("dense").to_numpy().astype(np.int64)
+    behind = _clocks_behind(start, end, service, parent)
     shift = np.zeros(len(spans), dtype=np.int64)
     order = np.argsort(level, kind="stable")
     bounds = np.searchsorted(level[order], np.arange(level.max(initial=0) + 2))
@@ -181,14 +181,24 @@ def _on_one_clock(spans: pl.DataFrame, parent: Ints, level: Ints) -> tuple[Ints,
         above = parent[rows]
         inherited = shift[above]
         begins, ends = start[rows] + inherited, end[rows] + inherited
-        whole = end[above] - start[above]
-        late = end[above] + np.maximum(_SAME_CLOCK_NS, whole // 10)
-        outside = (begins < start[above]) | (ends > late)
-        foreign = service[rows] != service[above]
-        room = whole - (ends - begins)
+        late = (ends > end[above]) & behind[service[rows]]
+        outside = ((begins < start[above]) | late) & (service[rows] != service[above])
+        room = (end[above] - start[above]) - (ends - begins)
         middle = start[above] + np.maximum(room, 0) // 2
-        moved = np.where(outside & foreign, middle - start[rows], inherited)
+        moved = np.where(outside, middle - start[rows], inherited)
         shift[rows] = moved
         start[rows] += moved
         end[rows] += moved
     return start, end, shift
+
+
+def _clocks_behind(start: Ints, end: Ints, service: Ints, parent: Ints) -> Bools:
+    """Return for each service whether most of its spans end after their caller's span."""
+    rows = np.flatnonzero(parent >= 0)
+    rows = rows[service[rows] != service[parent[rows]]]
+    size = int(service.max(initial=0)) + 1
+    late = end[rows] > end[parent[rows]]
+    behind: Bools = np.bincount(service[rows[late]], minlength=size) > (
+        np.bincount(service[rows], minlength=size) / 2
+    )
+    return behind
