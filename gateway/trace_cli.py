@@ -61,7 +61,7 @@ def show(trace_id: str | None, last: bool, path: Path, as_json: bool) -> None:
 
     try:
         whole_id = complete_id(path, trace_id) if trace_id else newest_trace(path)
-        roots = build_tree(read_trace(path, whole_id))
+        roots = build_tree(read_trace(path, whole_id), whole_id)
         if not roots:
             raise TraceNotFound(f"the spans of trace '{whole_id}' in {path} cannot be read")
     except TraceNotFound as error:
@@ -92,6 +92,7 @@ def _content(node: Node, trace_start_ns: int) -> dict[str, Any]:
         "duration_ms": (node.end_ns - node.start_ns) / 1e6,
         "status": node.status,
         "error": node.error or None,
+        "links": [{"trace_id": trace, "span_id": span} for trace, span in node.links],
         "orphan": node.orphan,
         "derived": node.derived,
         "attributes": node.attributes,

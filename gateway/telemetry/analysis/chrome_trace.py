@@ -28,7 +28,7 @@ def write_chrome_trace(forest: Forest, file: IO[bytes], traces: tuple[str, ...] 
 def _events(forest: Forest, traces: tuple[str, ...]) -> Iterator[Json]:
     processes: dict[str, int] = {}
     named: set[tuple[str, int]] = set()
-    epoch = int(forest.start.min(initial=0)) if not len(forest.start) else int(forest.start.min())
+    epoch = int(forest.start.min()) if len(forest.start) else 0
     places: dict[int, Slice] = {}
     waiting: list[Slice] = []
     for one in slices(forest, traces):

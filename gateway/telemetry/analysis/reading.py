@@ -10,10 +10,13 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from gateway.telemetry.analysis.tree import is_batch
 from gateway.telemetry.otlp_json import json_to_spans
 from gateway.telemetry.trace_file import previous_file
 
 _SERVER = 2
+_MOST_LINKED = 16
+"""Traces that are read beside the one that was asked for: a stream has a batch an element."""
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 
 
@@ -69,22 +72,39 @@ def complete_id(path: Path, prefix: str) -> str:
 
 
 def read_trace(path: Path, trace_id: str) -> list[ReadableSpan]:
-    """Return the spans of a trace, in the order written.
+    """Return the spans of a trace and of the batches that its calls travelled in.
 
     Args:
         path: The file; the one put away beside it is read too.
         trace_id: All 32 digits.
     """
-    spans: list[ReadableSpan] = []
+    own: list[ReadableSpan] = []
+    linked: dict[int, None] = {}
     wanted = int(trace_id, 16)
+    for span in _spans(path, [trace_id]):
+        batch = is_batch(span.kind.name, span.attributes or {})
+        if span.context.trace_id == wanted:
+            own.append(span)
+            if not batch:
+                linked |= {link.context.trace_id: None for link in span.links}
+        elif batch and any(link.context.trace_id == wanted for link in span.links):
+            linked[span.context.trace_id] = None
+    linked.pop(wanted, None)
+    others = list(linked)[:_MOST_LINKED]
+    if not others:
+        return own
+    found = _spans(path, [f"{one:032x}" for one in others])
+    return own + [span for span in found if span.context.trace_id in others]
+
+
+def _spans(path: Path, trace_ids: Sequence[str]) -> Iterator[ReadableSpan]:
+    """Give the spans of all lines that speak of some traces."""
     for line in _lines(path):
-        if trace_id in line:
+        if any(one in line for one in trace_ids):
             try:
-                content = json_to_spans(json.loads(line))
+                yield from json_to_spans(json.loads(line))
             except ValueError:
                 continue
-            spans.extend(span for span in content if span.context.trace_id == wanted)
-    return spans
 
 
 def _lines(path: Path) -> Iterator[str]:

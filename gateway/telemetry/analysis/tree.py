@@ -4,11 +4,14 @@ A step of an ensemble in Triton is a span called like its model, with the events
 ``REQUEST_START``, ``QUEUE_START`` and ``REQUEST_END``, and below it a span ``compute`` with
 ``COMPUTE_START``, ``COMPUTE_INPUT_END``, ``COMPUTE_OUTPUT_START`` and ``COMPUTE_END``. How long
 the step queued stands only between the events: a line is made for it.
+
+Calls that travel to Triton together are a span of their own, in a trace of its own, joined with
+the calls by span links: it stands below each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +20,7 @@ from opentelemetry.trace import StatusCode
 
 _MODEL = "triton.model_name"
 _COMPUTE = "compute"
+_BATCH_CALLS = "trident.batch.calls"
 
 
 @dataclass
@@ -42,7 +46,14 @@ class Node:
     """Whether its parent is not in the trace, or not yet."""
     derived: bool = False
     """Whether it was made from events."""
+    links: list[tuple[str, str]] = field(default_factory=list)
+    """Spans that it is joined with: trace ID and span ID."""
     children: list[Node] = field(default_factory=list)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether several calls travelled with it."""
+        return is_batch(self.kind, self.attributes)
 
     @property
     def model(self) -> str:
@@ -56,10 +67,19 @@ class Node:
             yield from child.walk()
 
 
-def build_tree(spans: Iterable[ReadableSpan]) -> list[Node]:
+def is_batch(kind: str, attributes: Mapping[str, Any]) -> bool:
+    """Return whether a span is of calls that travel together."""
+    return kind == "CLIENT" and _BATCH_CALLS in attributes
+
+
+def build_tree(spans: Iterable[ReadableSpan], trace_id: str = "") -> list[Node]:
     """Return the roots of a trace, each with its children by start.
 
     A span whose parent is missing is a root too. A span that was written twice counts once.
+
+    Args:
+        spans: Of the trace, and of the batches that its calls travelled in.
+        trace_id: Whose roots are wanted; by default all.
     """
     nodes = {node.span_id: node for node in map(_node, spans)}
     roots = []
@@ -71,6 +91,10 @@ def build_tree(spans: Iterable[ReadableSpan]) -> list[Node]:
         else:
             parent.children.append(node)
     roots.extend(_cut_cycles(nodes, roots))
+    joined = _join_batches(nodes)
+    roots = [root for root in roots if root.span_id not in joined]
+    if trace_id:
+        roots = [root for root in roots if root.trace_id == trace_id]
     for node in nodes.values():
         node.children.extend(_queue_and_compute(node))
         node.children.sort(key=_by_time)
@@ -93,6 +117,34 @@ def _cut_cycles(nodes: dict[str, Node], roots: list[Node]) -> Iterator[Node]:
         yield node
 
 
+def _join_batches(nodes: dict[str, Node]) -> set[str]:
+    """Put each batch below the calls that it is linked with; return the batches so placed.
+
+    Links go both ways, and either may be lost. The call's own says which of its spans waits for
+    the batch; without it, that is its child ``batch``, or the call itself.
+    """
+    joined: set[str] = set()
+    for node in list(nodes.values()):
+        for _, span_id in node.links:
+            other = nodes.get(span_id)
+            if other is not None and other.is_batch and not node.is_batch:
+                _put_below(node, other, joined)
+    for node in list(nodes.values()):
+        for _, span_id in node.links if node.is_batch else ():
+            call = nodes.get(span_id)
+            if call is not None and not any(node in inner.children for inner in call.walk()):
+                waits = (child for child in call.children if child.name == "batch")
+                _put_below(next(waits, call), node, joined)
+    return joined
+
+
+def _put_below(node: Node, batch: Node, joined: set[str]) -> None:
+    if batch.parent_span_id or batch in node.children:
+        return
+    node.children.append(batch)
+    joined.add(batch.span_id)
+
+
 def _node(span: ReadableSpan) -> Node:
     attributes = dict(span.attributes or {})
     failed = span.status.status_code is StatusCode.ERROR
@@ -109,6 +161,10 @@ def _node(span: ReadableSpan) -> Node:
         events={event.name: event.timestamp for event in span.events},
         status=span.status.status_code.name,
         error=_error(attributes, span.status.description) if failed else "",
+        links=[
+            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}")
+            for link in span.links
+        ],
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -12,6 +13,8 @@ from rich.text import Text
 from gateway.telemetry.analysis.tree import Node
 
 _INDENT = 2
+_MOST_MATES = 4
+"""Traces of other calls in a batch that are named."""
 _MIN_BAR, _MIN_NAME = 10, 16
 _NUMBER = 10
 """Columns of a number with its gap: ``1234567.89`` ms is more than any call takes."""
@@ -57,6 +60,10 @@ def render(roots: Sequence[Node], console: Console) -> None:
     for row in rows:
         if row.node.error:
             console.print(Text(f"{row.label}: {row.node.error}", style="red"), soft_wrap=True)
+        if row.node.is_batch:
+            others = {trace for trace, _ in row.node.links} - {roots[0].trace_id}
+            text = f"{row.label}: {_together(row.node.attributes, others)}"
+            console.print(Text(text, style="dim"), soft_wrap=True)
         if row.node.orphan:
             text = f"{row.label}: its parent {row.node.parent_span_id} is not in the file"
             console.print(Text(text, style="dim"), soft_wrap=True)
@@ -73,6 +80,17 @@ def _head(roots: Sequence[Node], count: int, duration_ns: int) -> Iterator[Text]
         said = node.attributes
         release = f"{said['trident.line']}/{said.get('trident.release', '')}"
         yield Text(f"{node.name} by {release} ({said.get('trident.variant', '')})")
+
+
+def _together(attributes: Mapping[str, Any], others: Collection[str]) -> str:
+    """Say who travelled in a batch."""
+    calls = attributes.get("trident.batch.calls", len(others) + 1)
+    rows = attributes.get("trident.batch.size", calls)
+    text = f"{calls} calls with {rows} rows travelled together"
+    some = sorted(others)[:_MOST_MATES]
+    if not some:
+        return text
+    return f"{text}, also of the traces {', '.join(some)}{' …' if len(others) > len(some) else ''}"
 
 
 def _titles(name_width: int, service_width: int, bar_width: int) -> Text:
