@@ -10,6 +10,8 @@ Triton (2.51) traces what it is told to, with two faults:
 The gateway therefore also sends the ``traceparent`` as the request's ID, which stands in the
 spans of every model as ``triton.request_id``. The root of Triton's spans, ``InferRequest``,
 ends last: until then a trace is held, then it is known whose it is.
+
+What is passed on is readable, see :mod:`.triton_repair`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from dataclasses import dataclass, field
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
-_ROOT = "InferRequest"
+from gateway.telemetry.span_rules import ROOT as _ROOT
+from gateway.telemetry.triton_repair import FailedCalls, Failure, repair_request
+
 _REQUEST_ID = "triton.request_id"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -68,14 +72,18 @@ class TritonSpans:
     Args:
         sink: Gets the spans of one request at a time, those that belong to a sampled call.
         max_traces: Traces that are remembered; the oldest is let go.
+        failed_calls: Knows which calls to Triton failed, so that its spans can say so.
 
     Attributes:
         moved_traces: Requests whose header Triton overlooked.
     """
 
-    def __init__(self, sink: Sink, max_traces: int = 4096) -> None:
+    def __init__(
+        self, sink: Sink, max_traces: int = 4096, failed_calls: FailedCalls | None = None
+    ) -> None:
         self.moved_traces = 0
         self._sink = sink
+        self._failed_calls = failed_calls
         self._max_traces = max_traces
         self._traces: OrderedDict[int, _Trace] = OrderedDict()
 
@@ -106,7 +114,15 @@ class TritonSpans:
             return
         if owner is not None and owner.trace_id != trace_id and whole:
             self.moved_traces += 1
-        self._sink(spans)
+        self._sink(repair_request(spans, self._failure(spans)))
+
+    def _failure(self, spans: Sequence[ReadableSpan]) -> Failure | None:
+        """Return how the call that these spans are of failed, if it did."""
+        if self._failed_calls is None:
+            return None
+        parents = (span.parent for span in spans if span.name == _ROOT)
+        caller = next((parent for parent in parents if parent is not None), None)
+        return self._failed_calls.take(caller.span_id) if caller is not None else None
 
 
 def _owner(span: ReadableSpan) -> SpanContext | None:

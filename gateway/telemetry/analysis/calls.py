@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gateway.telemetry.analysis.forest import Forest, build_forest
+from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, build_forest
 from gateway.telemetry.analysis.loading import SpanTable
-from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage, measure_stages
+from gateway.telemetry.analysis.span_columns import CLIENT
+from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage, StageTimes, measure_stages
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -135,7 +136,7 @@ def find_calls(table: SpanTable) -> tuple[Calls, Forest]:
         keys=keys,
         ok=~failed,
         error=error,
-        failed_step=np.where(failed, _failed_steps(forest), ""),
+        failed_step=np.where(failed, _failed_steps(forest, times), ""),
         trace=_hex(server),
         rows=np.where(batch >= 0, _of_batch(spans, "batch_size", batch), own_rows),
         mates=np.where(batch >= 0, _of_batch(spans, "batch_calls", batch), 1.0),
@@ -159,16 +160,27 @@ def _hex(server: pl.DataFrame) -> Array:
     return np.array([f"{a:016x}{b:016x}" for a, b in zip(high, low, strict=True)], dtype=object)
 
 
-def _failed_steps(forest: Forest) -> Array:
-    """Return the step that the server's span names as failed, or a failed step below it. ``(C,)``."""
+def _failed_steps(forest: Forest, times: StageTimes) -> Array:
+    """Return the step that failed in each call, '' for none. ``(C,)``.
+
+    The call's own span may name it. Else, Triton says nothing, but an ensemble stops at the step
+    that fails: it is the one that ended last below a request that failed.
+    """
     spans = forest.spans
-    named = spans["step"].fill_null("").to_numpy().astype(object)
-    found = np.where(spans["failed"].to_numpy() & (named != ""), named, "")
-    for rows in reversed(list(forest.children_by_level())):
-        says = rows[found[rows] != ""]
-        above = forest.parent[says]
-        found[above] = np.where(found[above] == "", found[says], found[above])
-    return np.where(named[forest.call] != "", named[forest.call], found[forest.call])
+    named = spans["step"].fill_null("").to_numpy().astype(object)[forest.call]
+    failed = (spans["failed"].to_numpy() & (forest.column("kind") == CLIENT)
+              & (spans["method"] == TRITON_METHOD).fill_null(False).to_numpy())  # fmt: skip
+    below = failed.copy()
+    for rows in forest.children_by_level():
+        below[rows] |= below[forest.parent[rows]]
+    rows = np.flatnonzero(below & (times.labels.step >= 0) & (times.path.unit >= 0))
+    rows = rows[np.argsort(forest.end[rows], kind="stable")]
+    last = np.full(len(spans), -1, dtype=np.int64)
+    last[times.path.unit[rows]] = times.labels.step[rows]
+    unit = np.where(last[forest.root] >= 0, forest.root, np.maximum(times.batch, 0))
+    step = np.where((last[forest.root] >= 0) | (times.batch >= 0), last[unit], -1)
+    guessed = np.array([*times.labels.names, ""], dtype=object)[step]
+    return np.where(named != "", named, guessed)
 
 
 def triton_is_missing(calls: Calls) -> int:

@@ -37,7 +37,7 @@ TEXTS = {
 NUMBERS = {
     "trident.batch.size": "batch_size",
     "trident.batch.calls": "batch_calls",
-    "trident.queue_ms": "queue_ms",
+    "trident.queue_us": "queue_us",
 }
 """Attributes that are kept as numbers, and their columns."""
 

@@ -95,12 +95,14 @@ class StageTimes:
         ms: ``(C, S)`` float64, in ms; a row adds up to what the call took.
         batch: Row of the batch that the call travelled in, -1 without one. ``(C,)``
         path: What is on the critical path.
+        labels: The stage and the step of every span.
     """
 
     stages: Sequence[Stage]
     ms: npt.NDArray[np.float64]
     batch: Ints
     path: CriticalPath
+    labels: SpanLabels
 
 
 def measure_stages(forest: Forest) -> StageTimes:
@@ -123,7 +125,7 @@ def measure_stages(forest: Forest) -> StageTimes:
     batch = _share_batches(forest, path, labels, times, place)
     order = np.argsort([stage.place for stage in labels.stages], kind="stable")
     used = [one for one in order if own[:, one].any()]
-    return StageTimes([labels.stages[one] for one in used], own[:, used], batch, path)
+    return StageTimes([labels.stages[one] for one in used], own[:, used], batch, path, labels)
 
 
 def _share_batches(
@@ -171,12 +173,14 @@ class SpanLabels:
         stages: All there are.
         column: The stage of what no child of a span covers. ``(N,)``
         step: The step of Triton that a span belongs to, -1 for none. ``(N,)``
+        names: Of the steps. ``(T,)``
         first: The first of the stages of each step, in the order of ``STEP_PARTS``. ``(T,)``
     """
 
     stages: Sequence[Stage]
     column: Ints
     step: Ints
+    names: Sequence[str]
     first: Ints
 
 
@@ -208,7 +212,7 @@ def label_spans(forest: Forest) -> SpanLabels:
         stages.extend(_stages_of_step(names[code], place))
     of_step = step >= 0
     column[of_step] = first[step[of_step]] + len(STEP_PARTS) - 1
-    return SpanLabels(stages, column, step, first)
+    return SpanLabels(stages, column, step, names, first)
 
 
 def _other(name: str, known: Sequence[Stage]) -> Stage:
@@ -264,6 +268,7 @@ def _steps(forest: Forest) -> tuple[Ints, list[str]]:
     codes = name.to_series().rank("dense").fill_null(0).to_numpy().astype(np.int64) - 1
     names = name.to_series().drop_nulls().unique().sort().to_list()
     has_model = forest.is_set("model")
+    codes[~has_model] = -1  # a span of the gateway may name a step too: the one that failed
     rows = np.flatnonzero(has_model & (forest.parent >= 0))
     above = forest.parent[rows]
     codes[above[has_model[above]]] = -1
@@ -319,8 +324,8 @@ def step_bounds(forest: Forest, rows: Ints) -> list[tuple[Ints, Ints]]:
     above = forest.parent[child]
     takes = forest.is_set("model")[above] & (started[above] == 0)
     until[above[takes]] = started[child[takes]]
-    said = np.nan_to_num(forest.column("queue_ms").astype(np.float64))
-    queued = np.where((queued == 0) & (said > 0), until - (1e6 * said).astype(np.int64), queued)
+    said = np.nan_to_num(forest.column("queue_us").astype(np.float64))
+    queued = np.where((queued == 0) & (said > 0), until - (1e3 * said).astype(np.int64), queued)
     bounds = ((queued, until), (started, loaded), (loaded, computed), (computed, ended))
     return [(begin[rows], end[rows]) for begin, end in bounds]
 
