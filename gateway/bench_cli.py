@@ -24,31 +24,79 @@ _SPANS_S = 15.0
 """How long to wait for the last spans of the gateway and of Triton."""
 _LATE_MS = 1.0
 _POSITIVE = click.FloatRange(min=0, min_open=True)
+_RPCS = ("recommend", "diagnose", "score-risk")
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("rpc_name", metavar="RPC", type=click.Choice(["recommend", "diagnose", "score-risk"]))
+@click.argument(
+    "rpc_name", metavar="RPC", type=click.Choice(_RPCS)
+)
 @click.option("--rate", type=_POSITIVE, metavar="N", help="Requests a second (an open loop).")
-@click.option("--concurrency", type=click.IntRange(1), metavar="N",
-              help="Calls at a time, each after the one before it (a closed loop).")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Calls at a time, each after the one before it (a closed loop).",
+)
 @click.option("--duration", type=_POSITIVE, default=10.0, show_default=True, metavar="SECONDS")
-@click.option("--warmup", type=click.FloatRange(min=0), default=1.0, show_default=True,
-              metavar="SECONDS", help="Sent before, and not measured.")
-@click.option("--arrivals", type=click.Choice(["random", "even"]), default="random",
-              show_default=True, help="How the requests of --rate follow each other.")
-@click.option("--requests", "requests_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="Requests as JSON lines, or the answers.parquet of a release; "
-              "by default they are made from the schema of the release that serves.")
-@click.option("--target", default="127.0.0.1:50051", envvar="TRIDENT_TARGET", show_default=True,
-              metavar="HOST:PORT", help="Where the gateway listens.")
-@click.option("--deadline", "deadline_s", type=_POSITIVE, default=10.0, show_default=True,
-              metavar="SECONDS", help="Of each call.")
+@click.option(
+    "--warmup",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Sent before, and not measured.",
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(["random", "even"]),
+    default="random",
+    show_default=True,
+    help="How the requests of --rate follow each other.",
+)
+@click.option(
+    "--requests",
+    "requests_file",
+    type=_EXISTING,
+    metavar="FILE",
+    help="Requests as JSON lines, or the answers.parquet of a release; "
+    "by default they are made from the schema of the release that serves.",
+)
+@click.option(
+    "--target",
+    default="127.0.0.1:50051",
+    envvar="TRIDENT_TARGET",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the gateway listens.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=_POSITIVE,
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of each call.",
+)
 @click.option("--connections", type=click.IntRange(1, 64), default=4, show_default=True)
-@click.option("--traces", type=_FILE, default=DEFAULT_FILE, envvar="TRIDENT_TRACES_FILE",
-              show_default=True, help="The file that the gateway writes spans to.")
-@click.option("--sample", type=click.FloatRange(0, 1), default=0.1, show_default=True,
-              help="Share of the calls that are traced; 0: no report.")
+@click.option(
+    "--traces",
+    type=_FILE,
+    default=DEFAULT_FILE,
+    envvar="TRIDENT_TRACES_FILE",
+    show_default=True,
+    help="The file that the gateway writes spans to.",
+)
+@click.option(
+    "--sample",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of the calls that are traced; 0: no report.",
+)
 @click.option("--html", type=_FILE, metavar="FILE", help="Write the report as a page too.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -12,17 +12,28 @@ from gateway.trace_report_cli import TRACES, analysing, read_traces
 
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=TRACES)
-@click.option("--perfetto", "to", flag_value="perfetto",
-              help="Perfetto's own format, for ui.perfetto.dev.")
+@click.option(
+    "--perfetto", "to", flag_value="perfetto", help="Perfetto's own format, for ui.perfetto.dev."
+)
 @click.option("--chrome", "to", flag_value="chrome", help="JSON for chrome://tracing.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False, writable=True, path_type=Path),
-              metavar="FILE", help="By default standard output.")
-@click.option("--trace", "wanted", multiple=True, metavar="TRACE_ID",
-              help="Only this trace, and the batches its calls were in; repeatable.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="By default standard output.",
+)
+@click.option(
+    "--trace",
+    "wanted",
+    multiple=True,
+    metavar="TRACE_ID",
+    help="Only this trace, and the batches its calls were in; repeatable.",
+)
 def export(
     traces: tuple[Path, ...], to: str | None, output: Path | None, wanted: tuple[str, ...]
 ) -> None:
-    """Write TRACES for a timeline viewer: lanes by service, arrows from calls into batches."""  # fmt: skip
+    """Write TRACES for a timeline viewer: lanes by service, arrows from calls into batches."""
     if to is None:
         raise click.UsageError("give --perfetto or --chrome")
     if output is None and to == "perfetto" and sys.stdout.isatty():

@@ -89,9 +89,7 @@ def report(
 @click.option("--releases", nargs=2, metavar="STABLE CANARY",
               help="Compare two releases in the same traces.")  # fmt: skip
 @output_options
-def diff(
-    before: Path, after: Path | None, releases: tuple[str, str] | None, as_json: bool
-) -> None:
+def diff(before: Path, after: Path | None, releases: tuple[str, str] | None, as_json: bool) -> None:
     """Compare calls BEFORE with calls AFTER, stage by stage.
 
     With --releases, compare two releases in the same traces. The intervals are from a block

@@ -93,8 +93,8 @@ def _failed(spans: Sequence[ReadableSpan], drafts: dict[int, Draft]) -> frozense
     """
     by_id = {span.context.span_id: span for span in spans}
     models = {key for key, draft in drafts.items() if MODEL in draft.attributes}
-    above_models = {by_id[key].parent.span_id for key in models if by_id[key].parent}
-    steps = [by_id[key] for key in models - above_models]
+    parents = [by_id[key].parent for key in models]
+    steps = [by_id[key] for key in models - {one.span_id for one in parents if one is not None}]
     if not steps:
         return frozenset(key for key, draft in drafts.items() if draft.name == ROOT)
     failed: set[int] = set()

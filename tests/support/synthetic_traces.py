@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -70,10 +71,10 @@ class Planted:
 
 def write(path: Path, lines: Iterable[Sequence[Json]]) -> Path:
     """Write spans, a request a line, each as ``(service, span)``."""
-    opened = gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w")
-    with opened as file:
+    with path.open("wb") as raw, ExitStack() as stack:
+        file = stack.enter_context(gzip.open(raw, "wb")) if path.suffix == ".gz" else raw
         for spans in lines:
-            file.write(json.dumps(request(spans), separators=(",", ":")) + "\n")
+            file.write(json.dumps(request(spans), separators=(",", ":")).encode() + b"\n")
     return path
 
 

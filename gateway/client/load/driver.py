@@ -93,13 +93,15 @@ class Driver:
             )
             for _ in range(self.load.connections)
         ]  # fmt: skip
-        self._rpcs = [channel.unary_unary(f"/{self.load.method}") for channel in channels]
+        self._rpcs = [
+            channel.unary_unary(f"/{self.load.method}", None, None) for channel in channels
+        ]
         try:
             await asyncio.gather(*(channel.channel_ready() for channel in channels))
             await (self._closed() if self.load.rate is None else self._open(self.load.rate))
         finally:
             for channel in channels:
-                await channel.close()
+                await channel.close(None)
 
     async def _open(self, rate: float) -> None:
         load = self.load

@@ -63,9 +63,7 @@ def _risk_row(row: Mapping[str, Any]) -> Any:
     return _risk_values(json.loads(row["features"]), {})
 
 
-def _diagnose_values(
-    values: Mapping[str, Value], features: Mapping[str, model_pb.Feature]
-) -> Any:
+def _diagnose_values(values: Mapping[str, Value], features: Mapping[str, model_pb.Feature]) -> Any:
     numbers = {name: float(value) for name, value in values.items()}
     return diagnose_pb.DiagnoseRequest(measurements=diagnose_pb.Measurements(values=numbers))
 

@@ -27,11 +27,11 @@ def write_client_spans(path: Path, method: str, target: str, calls: Iterable[Tra
     resource = process_resource("trident-bench")
     scope = InstrumentationScope("trident.bench")
     host, _, port = target.rpartition(":")
-    where = {"server.address": host.strip("[]"), "server.port": int(port)}
+    where: dict[str, str | int] = {"server.address": host.strip("[]"), "server.port": int(port)}
 
     def span(call: TracedCall) -> ReadableSpan:
         failed = call.status != "OK"
-        error = {"error.type": call.status} if failed else {}
+        error: dict[str, str | int] = {"error.type": call.status} if failed else {}
         return ReadableSpan(
             name=method,
             context=SpanContext(call.trace_id, call.span_id, False, TraceFlags(1)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.telemetry.analysis.calls import Calls
-from gateway.telemetry.analysis.stages import BATCH_WAIT
+from gateway.telemetry.analysis.calls import Calls, Floats
+from gateway.telemetry.analysis.stages import BATCH_WAIT, Stage
 
 _MOST_SIZES = 24
 
@@ -79,11 +79,15 @@ def batch_effect(calls: Calls) -> BatchEffect | None:
     )
 
 
-def compute_ms(calls: Calls) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def compute_ms(calls: Calls) -> Floats:
     """Return what the model itself takes of each call, in ms. ``(C,)``."""
-    parts = [place for place, stage in enumerate(calls.stages)
-             if stage.step and stage.key.rpartition(".")[2] in ("input", "infer", "output")]  # fmt: skip
-    return calls.ms[:, parts].sum(axis=1)
+    parts = [place for place, stage in enumerate(calls.stages) if _is_compute(stage)]
+    total: Floats = calls.ms[:, parts].sum(axis=1)
+    return total
+
+
+def _is_compute(stage: Stage) -> bool:
+    return bool(stage.step) and stage.key.rpartition(".")[2] in ("input", "infer", "output")
 
 
 def _line(sizes: Sequence[BatchSize]) -> tuple[float | None, float | None]:

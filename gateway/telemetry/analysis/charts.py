@@ -105,7 +105,9 @@ def percentile_curve(summary: GroupSummary) -> Markup:
     parts.append(f'<polyline points="{path}" class="curve"/>')
     for x, (percent, ms) in zip(x_of, points, strict=True):
         tip = f"p{percent:.4g}: {number(ms)} ms"
-        parts.append(f'<circle cx="{x:.1f}" cy="{axis(ms):.1f}" r="7" class="hit" data-tip="{tip}"/>')
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{axis(ms):.1f}" r="7" class="hit" data-tip="{tip}"/>'
+        )
     return _svg(width, height, parts)
 
 
@@ -188,7 +190,8 @@ def waterfall(example: Example) -> Markup:
         parts.append(_text(4 + 9 * one.depth, y + 14, name, "start"))
         begin = left + max(0.0, one.begin_ms) * scale
         size = max(1.0, (min(one.end_ms, example.ms) - max(one.begin_ms, 0.0)) * scale)
-        tip = f"{one.name} ({one.service}): {number(one.end_ms - one.begin_ms)} ms from {number(max(one.begin_ms, 0.0))}"
+        took, since = number(one.end_ms - one.begin_ms), number(max(one.begin_ms, 0.0))
+        tip = f"{one.name} ({one.service}): {took} ms from {since}"
         hue = (212, 262, 158, 318, 44)[services.index(one.service) % 5]
         waits = one.name in ("queue", "batch")
         fill = f"hsl({_HUES['queue']} 62% 55%)" if waits else f"hsl({hue} 48% 52%)"
@@ -254,7 +257,7 @@ class _Log:
         """Give round numbers that lie on it."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         decades = math.log10(self.high / self.low)
-        factors = (1, 2, 5) if decades < 2.5 else (1,)
+        factors: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
         if decades < 0.5:
             factors = (1, 1.5, 2, 3, 4, 5, 6, 7, 8)
         for value in (factor * 10.0**power for power in powers for factor in factors):

@@ -20,10 +20,11 @@ LEAST_CALLS = 30
 RESAMPLES = 500
 _MOST_BLOCKS = 200
 _LEAST_IN_BLOCK = 5
+_NOTHING_MS = 1e-6
 _BIN = 1.02
 _LOWEST_MS, _HIGHEST_MS = 1e-3, 1e6
-_EDGES = np.r_[0.0, np.geomspace(_LOWEST_MS, _HIGHEST_MS,
-                                 1 + int(np.log(_HIGHEST_MS / _LOWEST_MS) / np.log(_BIN)))]  # fmt: skip
+_BINS = int(np.log(_HIGHEST_MS / _LOWEST_MS) / np.log(_BIN))
+_EDGES = np.r_[0.0, np.geomspace(_LOWEST_MS, _HIGHEST_MS, 1 + _BINS)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Change:
     @property
     def is_real(self) -> bool:
         """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        return self.low > _NOTHING_MS or self.high < -_NOTHING_MS
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def _verdict(total: StageChange, stages: Sequence[StageChange]) -> str:
     mean = total.mean
     change = (
         f"mean {mean.before:.2f} → {mean.after:.2f} ms ({mean.difference:+.2f} ms, 95 % interval "
-        f"{mean.low:+.2f} to {mean.high:+.2f}), p99 {total.p99.before:.2f} → {total.p99.after:.2f} ms"
+        f"{mean.low:+.2f} to {mean.high:+.2f}), "
+        f"p99 {total.p99.before:.2f} → {total.p99.after:.2f} ms"
     )
     if not mean.is_real and not total.p99.is_real:
         return f"no difference that could not be chance: {change}"

@@ -9,6 +9,7 @@ add up to the root's, also where steps overlap or run side by side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -73,6 +74,4 @@ def _turns(forest: Forest, rows: Ints) -> list[Ints]:
     rank = np.arange(len(rows)) - begin
     order = np.argsort(rank, kind="stable")
     bounds = np.searchsorted(rank[order], np.arange(rank.max() + 2))
-    return [
-        rows[order[low:high]] for low, high in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return [rows[order[low:high]] for low, high in pairwise(bounds)]

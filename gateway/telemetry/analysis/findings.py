@@ -25,6 +25,7 @@ VARIANT = "variant: fused (gateway)"
 DYNAMIC_BATCHING = "dynamic_batching (config.pbtxt of the step)"
 SAMPLING = "trace_sample_ratio (gateway)"
 TRITON = "triton (gateway): more of them"
+FASTER = "variant, precision or a GPU for this step"
 PLACEMENT = "where gateway and Triton run"
 
 
@@ -100,9 +101,10 @@ def _batch_wait(summary: GroupSummary) -> Iterator[Finding]:
         text += "the batch window is longer than it pays"
         if saved is not None:
             text += f" (it waits {_ms(stage.mean_ms)} to save {_ms(max(saved, 0))} of the model)"
+        setting = BATCH_WINDOW
     else:
-        text += "calls wait for the batch before them; the model, not the window, is what they wait for"
-    setting = BATCH_WINDOW if "longer" in text else f"{INSTANCES}; {TRITON}"
+        text += "calls wait for the batches before them, so for the model, not for the window"
+        setting = f"{INSTANCES}; {TRITON}"
     yield Finding("batch-wait", stage.tail_share, text, setting, stage.key, stage.tail_share)
 
 
@@ -119,9 +121,7 @@ def _admission(summary: GroupSummary) -> Iterator[Finding]:
     if stage is None or stage.tail_share < 0.1 or stage.tail_ms < 0.5:
         return
     triton = sum(one.tail_ms for one in summary.stages if one.step and one.kind == Kind.QUEUE)
-    text = (
-        f"{_percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) is waiting for admission, "
-    )
+    text = f"{_percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) is waiting for admission, "
     if triton > 0.25 * stage.tail_ms:
         text += f"and Triton's own queues are not empty ({_ms(triton)}): Triton is full"
         setting = f"{INSTANCES}; {TRITON}"
@@ -136,14 +136,17 @@ def _step_queue(summary: GroupSummary) -> Iterator[Finding]:
     for stage in summary.stages:
         if not stage.key.endswith(".queue") or stage.tail_share < 0.1 or stage.tail_ms < 0.3:
             continue
-        text = f"step `{stage.step}` queues {_ms(stage.mean_ms)} on average, {_ms(stage.tail_ms)} in the slowest 1 %"
+        text = (
+            f"step `{stage.step}` queues {_ms(stage.mean_ms)} on average, "
+            f"{_ms(stage.tail_ms)} in the slowest 1 %"
+        )
         seen = use.get(stage.step)
         if seen is not None:
             on = "one instance" if seen.at_a_time == 1 else f"{seen.at_a_time} instances"
             text += f", on {on} busy {_percent(seen.busy)} of the time"
         text += ": add instances"
-        yield Finding("step-queue", stage.tail_share, text,
-                      f"{INSTANCES}; {DYNAMIC_BATCHING}", stage.key, stage.mean_ms, "ms")  # fmt: skip
+        setting = f"{INSTANCES}; {DYNAMIC_BATCHING}"
+        yield Finding("step-queue", stage.tail_share, text, setting, stage.key, stage.mean_ms, "ms")
 
 
 def _step_compute(summary: GroupSummary) -> Iterator[Finding]:
@@ -153,8 +156,7 @@ def _step_compute(summary: GroupSummary) -> Iterator[Finding]:
                 f"step `{stage.step}` computes {_ms(stage.mean_ms)}, {_percent(stage.share)} of "
                 "the time: only a faster model or a faster machine helps"
             )
-            yield Finding("step-compute", stage.share, text,
-                          "variant, precision or a GPU for this step", stage.key, stage.share)  # fmt: skip
+            yield Finding("step-compute", stage.share, text, FASTER, stage.key, stage.share)
 
 
 def _copies(summary: GroupSummary) -> Iterator[Finding]:
@@ -283,7 +285,10 @@ def _batching_pays(summary: GroupSummary) -> Iterator[Finding]:
 def _unseen(summary: GroupSummary) -> Iterator[Finding]:
     if summary.without_triton > 0.05 * summary.calls:
         share = summary.without_triton / summary.calls
-        text = f"{_percent(share)} of the calls have no span of Triton: its steps cannot be told apart there"
+        text = (
+            f"{_percent(share)} of the calls have no span of Triton: its steps cannot be told "
+            "apart there"
+        )
         yield Finding("unseen", 0.05, text, value=share)
 
 

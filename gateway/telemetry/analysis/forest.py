@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +57,7 @@ class Forest:
     orphans: int
     circles: int
 
-    def column(self, name: str) -> npt.NDArray[np.generic]:
+    def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column of numbers."""
         return self.spans[name].to_numpy()
 
@@ -67,7 +69,7 @@ class Forest:
         """Give the rows of each level below the roots, from the top down."""
         order = np.argsort(self.level, kind="stable")
         bounds = np.searchsorted(self.level[order], np.arange(self.level.max(initial=0) + 2))
-        for first, last in zip(bounds[1:-1], bounds[2:], strict=True):
+        for first, last in pairwise(bounds[1:]):
             yield order[first:last]
 
 
@@ -176,7 +178,7 @@ def _on_one_clock(spans: pl.DataFrame, parent: Ints, level: Ints) -> tuple[Ints,
     shift = np.zeros(len(spans), dtype=np.int64)
     order = np.argsort(level, kind="stable")
     bounds = np.searchsorted(level[order], np.arange(level.max(initial=0) + 2))
-    for first, last in zip(bounds[1:-1], bounds[2:], strict=True):
+    for first, last in pairwise(bounds[1:]):
         rows = order[first:last]
         above = parent[rows]
         inherited = shift[above]

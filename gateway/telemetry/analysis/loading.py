@@ -10,6 +10,7 @@ import gzip
 import multiprocessing
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -199,15 +200,30 @@ def _open(path: Path) -> IO[bytes]:
 def _pieces(path: Path) -> Iterator[_Piece]:
     """Cut a file at line ends."""
     with _open(path) as file:
-        packed = isinstance(file, gzip.GzipFile)
+        if isinstance(file, gzip.GzipFile):
+            yield from _unpacked(path, file)
+            return
         offset = 0
-        try:
-            while block := file.read(PIECE_BYTES):
-                block += file.readline()
-                yield _Piece(path, offset, len(block), block if packed else None)
-                offset += len(block)
-        except (EOFError, OSError):  # a packed file that ends too early: its end is lost
-            yield _Piece(path, offset, 0, b"(the packed file ends here, too early)")
+        while block := file.read(PIECE_BYTES):
+            size = len(block) + len(file.readline())
+            yield _Piece(path, offset, size)
+            offset += size
+
+
+def _unpacked(path: Path, file: gzip.GzipFile) -> Iterator[_Piece]:
+    """Cut a packed file; of one that ends too early, all that is there."""
+    lines: list[bytes] = []
+    size = 0
+    try:
+        for line in file:
+            lines.append(line)
+            size += len(line)
+            if size >= PIECE_BYTES:
+                yield _Piece(path, 0, size, b"".join(lines))
+                lines, size = [], 0
+    except (EOFError, OSError, zlib.error):
+        lines.append(b"(the packed file ends here, too early)\n")
+    yield _Piece(path, 0, size, b"".join(lines))
 
 
 def _document(path: Path) -> _Read | None:
@@ -218,7 +234,7 @@ def _document(path: Path) -> _Read | None:
             if any(map(_is_line, first)):
                 return None
             content = b"".join(first) + file.read()
-        except (EOFError, OSError):
+        except (EOFError, OSError, zlib.error):
             return None
     columns, bad = SpanColumns(), _Bad()
     try:
@@ -275,7 +291,8 @@ def _read_piece(piece: _Piece) -> _Read:
             try:
                 _add_request(line, columns, bad, number)
             except msgspec.DecodeError as error:
-                bad.lines.append((number, f"not OTLP/JSON: {error}"))
+                start = line[:40].decode(errors="replace")
+                bad.lines.append((number, f"not OTLP/JSON ({start!r}): {error}"))
     return _Read(*columns.frames(), len(lines) - 1, bad.lines, bad.spans)
 
 

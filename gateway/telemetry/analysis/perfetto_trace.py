@@ -11,6 +11,8 @@ from gateway.telemetry.analysis.forest import Forest
 from gateway.telemetry.analysis.tracks import Slice, slices
 
 _SEQUENCE = 1
+_ALL = -1
+"""In place of a lane: the track of the service itself."""
 _TRUSTED_CLOCK = 6  # BUILTIN_CLOCK_BOOTTIME: the viewer's own; times are relative anyway
 
 
@@ -22,10 +24,11 @@ def write_perfetto_trace(forest: Forest, file: IO[bytes], traces: tuple[str, ...
     flows = _flows(found)
     epoch = min((one.begin_ns for one in found), default=0)
     for one in found:
-        for key, parent in (((one.service, -1), 0), ((one.service, one.lane), (one.service, -1))):
+        for key in ((one.service, _ALL), (one.service, one.lane)):
             if key not in tracks:
+                parent = tracks.get((one.service, _ALL), 0)
                 tracks[key] = next(numbers)
-                _write(file, _track(key, tracks[key], tracks.get(parent, 0) if parent else 0))
+                _write(file, _track(key, tracks[key], parent))
     events: list[tuple[int, int, int, Any]] = []
     for order, one in enumerate(found):
         track = tracks[one.service, one.lane]
@@ -64,7 +67,7 @@ def _track(key: tuple[str, int], uuid: int, parent: int) -> Any:
     packet = pb.TracePacket(trusted_packet_sequence_id=_SEQUENCE)
     packet.track_descriptor.uuid = uuid
     service, lane = key
-    packet.track_descriptor.name = service if lane < 0 else f"lane {lane}"
+    packet.track_descriptor.name = service if lane == _ALL else f"lane {lane}"
     if parent:
         packet.track_descriptor.parent_uuid = parent
     return packet

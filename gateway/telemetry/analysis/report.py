@@ -145,7 +145,9 @@ def _clocks(forest: Forest) -> list[Clock]:
 def as_json(content: Any) -> Any:
     """Return a report, or a part of it, as JSON has it: what is not a number becomes null."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
-        return {one.name: as_json(getattr(content, one.name)) for one in dataclasses.fields(content)}
+        return {
+            one.name: as_json(getattr(content, one.name)) for one in dataclasses.fields(content)
+        }
     if isinstance(content, Mapping):
         return {str(key): as_json(value) for key, value in content.items()}
     if isinstance(content, str):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gateway.telemetry.analysis.batching import BatchEffect, batch_effect
-from gateway.telemetry.analysis.calls import Calls, Floats, GroupKey, triton_is_missing
+from gateway.telemetry.analysis.calls import Array, Calls, Floats, GroupKey, triton_is_missing
 from gateway.telemetry.analysis.stages import Kind
 from gateway.telemetry.analysis.steps import StepUse
 from gateway.telemetry.analysis.timeline import Timeline, timeline
@@ -156,12 +156,14 @@ def summarize(key: GroupKey, calls: Calls, steps: Sequence[StepUse] = ()) -> Gro
 
 def _latency(
     total: Floats,
-) -> tuple[Latency, np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
+) -> tuple[
+    Latency, np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]
+]:
     """Return the latency, the typical calls and the slowest."""
     count = len(total)
     if not count:
         nothing = np.zeros(0, dtype=np.intp)
-        return Latency(*[0.0] * 7, tail_calls=0), nothing, nothing
+        return Latency(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0), nothing, nothing
     order = np.argsort(total, kind="stable")
     tail = order[count - max(1, math.ceil(TAIL * count)) :]
     low, high = (math.floor(count * edge / 100) for edge in _TYPICAL)
@@ -177,7 +179,7 @@ def _latency(
     )  # fmt: skip
 
 
-def _budget(calls: Calls, typical: Floats, tail: Floats) -> list[StageBudget]:
+def _budget(calls: Calls, typical: Array, tail: Array) -> list[StageBudget]:
     if not len(calls):
         return []
     whole = max(calls.total_ms.sum(), 1e-12)
@@ -223,5 +225,5 @@ def _curve(total: Floats) -> list[tuple[float, float]]:
     return list(zip(percentiles.tolist(), values.tolist(), strict=True))
 
 
-def _counted(texts: Floats) -> dict[str, int]:
+def _counted(texts: Array) -> dict[str, int]:
     return dict(Counter(text for text in texts.tolist() if text).most_common())

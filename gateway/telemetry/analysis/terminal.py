@@ -130,8 +130,8 @@ def print_comparisons(comparisons: Iterable[Comparison], console: Console) -> No
             table.add_column(name, justify="right", no_wrap=True)
         for change in (one.total, *one.stages[:_MOST_STAGES_COMPARED]):
             table.add_row(Text(change.label), *_cells(change.mean), style=_style(change.mean))
-        for name, change in (("p50", one.total.p50), ("p99", one.total.p99)):
-            table.add_row(f"whole call, {name}", *_cells(change), style=_style(change))
+        for name, whole in (("p50", one.total.p50), ("p99", one.total.p99)):
+            table.add_row(f"whole call, {name}", *_cells(whole), style=_style(whole))
         console.print(table)
 
 

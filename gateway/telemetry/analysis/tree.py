@@ -162,8 +162,7 @@ def _node(span: ReadableSpan) -> Node:
         status=span.status.status_code.name,
         error=_error(attributes, span.status.description) if failed else "",
         links=[
-            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}")
-            for link in span.links
+            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links
         ],
     )
 
