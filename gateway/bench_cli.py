@@ -30,9 +30,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument(
-    "rpc_name", metavar="RPC", type=click.Choice(_RPCS)
-)
+@click.argument("rpc_name", metavar="RPC", type=click.Choice(_RPCS))
 @click.option("--rate", type=_POSITIVE, metavar="N", help="Requests a second (an open loop).")
 @click.option(
     "--concurrency",

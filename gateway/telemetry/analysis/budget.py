@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Ms = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -90,7 +90,14 @@ class Budget(BaseModel):
     min_calls: int = Field(default=100, ge=1)
     """With fewer answered calls nothing is said of an RPC and release."""
 
-    budgets: tuple[CallLimits, ...] = Field(min_length=1)
+    budgets: tuple[CallLimits, ...]
+
+    @field_validator("budgets", mode="before")
+    @classmethod
+    def _holds_one(cls, value: Any) -> Any:
+        if value == []:
+            raise ValueError("must hold at least one")
+        return value
 
 
 def read_budget(path: Path) -> Budget:

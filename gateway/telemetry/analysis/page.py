@@ -25,6 +25,7 @@ def render_page(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
     environment.filters["ms"] = charts.number
+    environment.filters["marked"] = _marked
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     environment.globals |= {"charts": charts, "kinds": [kind.value for kind in Kind]}
     template = environment.from_string(_read("page.html.j2"))
@@ -39,6 +40,13 @@ def render_page(report: Report) -> str:
 
 def _read(name: str) -> str:
     return (_FILES / name).read_text(encoding="utf-8")
+
+
+def _marked(text: str) -> Markup:
+    """Return a text with its `names` set apart."""
+    parts = str(Markup.escape(text)).split("`")
+    return Markup("".join(f"<code>{part}</code>" if place % 2 else part
+                          for place, part in enumerate(parts)))  # fmt: skip
 
 
 def _when(report: Report) -> str:
