@@ -116,7 +116,10 @@ def read_requests(rpc: Rpc, path: Path) -> list[Message]:
             if not line.strip():
                 continue
             try:
-                requests.append(ParseDict(json.loads(line), rpc.request_type()))
+                content = json.loads(line)
+                if not isinstance(content, dict):
+                    raise ValueError("must be an object")
+                requests.append(ParseDict(content, rpc.request_type()))
             except (ValueError, ParseError) as error:
                 violations[number] = str(error)
     if violations or not requests:

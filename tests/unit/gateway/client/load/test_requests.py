@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gateway.client.load.requests import RPCS, BadRequests, example_requests, read_requests
+from trident.model.v1 import model_service_pb2 as pb
+
+FEATURES = [
+    pb.Feature(name="age", kind=pb.FEATURE_KIND_NUMBER, minimum=18, maximum=75),
+    pb.Feature(name="share", kind=pb.FEATURE_KIND_NUMBER, minimum=0.25, maximum=0.5),
+    pb.Feature(name="stage", kind=pb.FEATURE_KIND_NUMBER, codes=[1, 2, 4]),
+    pb.Feature(name="purpose", kind=pb.FEATURE_KIND_CATEGORY, categories=["car", "tv"]),
+]
+
+
+def test_examples_differ_and_are_all_within_the_schema() -> None:
+    requests = example_requests(RPCS["score-risk"], FEATURES, 50, seed=1)
+    assert len({one.SerializeToString(deterministic=True) for one in requests}) == 50
+    for one in requests:
+        values: Any = one.features
+        assert 18 <= values["age"].number <= 75
+        assert values["age"].number == int(values["age"].number)
+        assert 0.25 <= values["share"].number <= 0.5
+        assert values["stage"].number in (1, 2, 4)
+        assert values["purpose"].category in ("car", "tv")
+
+
+def test_the_same_seed_gives_the_same_requests() -> None:
+    one, two = (example_requests(RPCS["score-risk"], FEATURES, 5, seed=3) for _ in range(2))
+    assert one == two
+    assert one != example_requests(RPCS["score-risk"], FEATURES, 5, seed=4)
+
+
+def test_items_cannot_be_made_up() -> None:
+    with pytest.raises(ValueError, match="recommend"):
+        example_requests(RPCS["recommend"], [], 1, seed=0)
+
+
+def test_lines_of_json_are_requests_as_the_protos_name_them(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(
+        '{"history_item_ids": ["1", "2"], "item_count": 3}\n\n{"historyItemIds": ["5"]}\n'
+    )
+    one, two = read_requests(RPCS["recommend"], path)
+    assert (list(one.history_item_ids), one.item_count) == (["1", "2"], 3)
+    assert list(two.history_item_ids) == ["5"]
+
+
+def test_every_line_that_is_no_request_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"history_item_ids": ["1"]}\n{"items": 1}\nnot json\n[]\n')
+    with pytest.raises(BadRequests) as caught:
+        read_requests(RPCS["recommend"], path)
+    assert list(caught.value.violations) == [2, 3, 4]
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").touch()
+    with pytest.raises(BadRequests, match="no request"):
+        read_requests(RPCS["diagnose"], tmp_path / "requests.jsonl")
+
+
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "recommend": ({"history_item_ids": ["1", "2"]}, "history_item_ids"),
+    "diagnose": ({"measurements": json.dumps({"radius": 1.5})}, "measurements"),
+    "score-risk": ({"features": json.dumps({"age": 30, "purpose": "car"})}, "features"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_answers_that_a_build_keeps_are_asked_for_again(name: str, tmp_path: Path) -> None:
+    row, field = ROWS[name]
+    path = tmp_path / "answers.parquet"
+    pl.DataFrame([row, row]).write_parquet(path)
+    requests = read_requests(RPCS[name], path)
+    assert len(requests) == 2
+    assert getattr(requests[0], field)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [({"other": [1]}, "no column 'features'"), ({"features": []}, "no row")],
+)
+def test_other_tables_are_refused(content: dict[str, Any], text: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.parquet"
+    pl.DataFrame(content).write_parquet(path)
+    with pytest.raises(BadRequests, match=text):
+        read_requests(RPCS["score-risk"], path)
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "answers.parquet").write_text("none")
+    with pytest.raises(BadRequests, match="not Parquet"):
+        read_requests(RPCS["score-risk"], tmp_path / "answers.parquet")
