@@ -96,6 +96,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Share of the calls that are traced; 0: no report.",
 )
 @click.option("--html", type=_FILE, metavar="FILE", help="Write the report as a page too.")
+@click.option(
+    "--settle",
+    "settle_s",
+    type=_POSITIVE,
+    default=1.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="The traces are all there when nothing was written for so long.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def bench(
@@ -142,7 +151,7 @@ def bench(
         )
         driver = Driver(target, load)
         driver.run()
-        report = _report(driver, traces)
+        report = _report(driver, traces, how["settle_s"])
         if report is not None and html is not None:
             from gateway.telemetry.analysis.page import render_page
 
@@ -185,14 +194,14 @@ def _requests(
     return serialized
 
 
-def _report(driver: Driver, traces: Path) -> Report | None:
+def _report(driver: Driver, traces: Path, settle_s: float) -> Report | None:
     """Return the report of the calls that were traced; ``None`` if there are none."""
     from gateway.client.load.traces import report_of, wait_until_quiet, write_client_spans
 
     if not driver.traced:
         return None
     write_client_spans(traces, driver.load.method, driver.target, driver.traced)
-    wait_until_quiet(traces, _SPANS_S)
+    wait_until_quiet(traces, settle_s, _SPANS_S)
     report = report_of(traces, driver.traced)
     if report.calls < len(driver.traced):
         lost = len(driver.traced) - report.calls

@@ -149,9 +149,8 @@ class _Statement:
         if name.startswith("spanevent."):
             assert self.context == "spanevent", self.text
             assert self.event is not None
-            return {"spanevent.name": self.event[0], "spanevent.time_unix_nano": self.event[1]}[
-                name
-            ]
+            event, at = self.event
+            return {"spanevent.name": event, "spanevent.time_unix_nano": at}[name]
         if name == "instrumentation_scope.name":
             return self.span["scope"]
         field = name.removeprefix("span.")

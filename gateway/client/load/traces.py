@@ -18,8 +18,7 @@ from gateway.telemetry.building import process_resource
 from gateway.telemetry.trace_file import FileSpanExporter, previous_file
 
 _SPANS_A_LINE = 500
-_QUIET_S = 1.5
-"""Triton sends its spans in batches of its own; so long without news, and they are all there."""
+_LOOK_S = 0.25
 
 
 def write_client_spans(path: Path, method: str, target: str, calls: Iterable[TracedCall]) -> None:
@@ -51,15 +50,26 @@ def write_client_spans(path: Path, method: str, target: str, calls: Iterable[Tra
 
 
 def wait_until_quiet(
-    path: Path, timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
+    path: Path,
+    quiet_s: float,
+    timeout_s: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until nothing more is written to a file of traces, ``timeout_s`` at most."""
+    """Wait until nothing was written to a file of traces for a while.
+
+    Args:
+        path: The file.
+        quiet_s: How long nothing: gateway and Triton send their spans in batches.
+        timeout_s: How long to wait at most.
+        sleep: Waits.
+    """
     waited, quiet, size = 0.0, 0.0, -1
-    while waited < timeout_s and quiet < _QUIET_S:
-        sleep(0.25)
-        waited += 0.25
+    while waited < timeout_s and quiet < quiet_s:
+        sleep(_LOOK_S)
+        waited += _LOOK_S
         now = sum(one.stat().st_size for one in (previous_file(path), path) if one.is_file())
-        quiet = quiet + 0.25 if now == size else 0.0
+        quiet = quiet + _LOOK_S if now == size else 0.0
         size = now
 
 

@@ -141,10 +141,9 @@ def heat_map(line: Timeline) -> Markup:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
         parts.append(f'<polyline points="{path}" class="{name}"/>')
         if known:
-            at = max(known, key=lambda one: -one[1] if name == "p99" else one[1])
-            parts.append(
-                _text(at[0], at[1] + (-6 if name == "p99" else 16), name, "middle", "strong")
-            )
+            high = name == "p99"
+            x, y = (min if high else max)(known, key=lambda one: one[1])
+            parts.append(_text(x, y + (-6 if high else 16), name, "middle", "strong"))
     whole = columns * line.column_s
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = left + (width - left - 14) * share

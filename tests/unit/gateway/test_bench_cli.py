@@ -28,7 +28,7 @@ def run(traces: Path) -> Iterator[Bench]:
     tracing = build_tracing(traces_file=traces, environment={})
     with served(FakeRunner(), tracing) as target:
         options = ["--target", target, "--traces", str(traces), "--duration", "0.5",
-                   "--warmup", "0.1", "--connections", "1"]  # fmt: skip
+                   "--warmup", "0.1", "--connections", "1", "--settle", "0.6"]  # fmt: skip
         runner = CliRunner(env={"COLUMNS": "100"})
         yield lambda *words: runner.invoke(bench, [*words, *options])
     tracing.shutdown()

@@ -14,7 +14,7 @@ from synthetic_traces import Planted, Step, call
 from gateway.telemetry.span_rules import SCOPE, Draft, collector_config, repair
 
 FILE = Path(__file__).parents[4] / "deploy" / "otel" / "triton-spans.yaml"
-KINDS = {n: kind for n, kind in enumerate(SpanKind, start=1)}
+KINDS = dict(enumerate(SpanKind, start=1))
 TRITON = [
     one for one in call(Planted(steps=(Step("prepare"), Step("score.2"))))
     if one["service"] == "triton"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def test_even_requests_are_due_in_equal_distances() -> None:
 def test_random_requests_come_as_often_as_was_asked_independently_of_each_other() -> None:
     times = due_times(1000, 10, even=False, seed=1)
     assert len(times) == pytest.approx(10_000, rel=0.04)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     mean = sum(gaps) / len(gaps)
     deviation = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
     assert deviation == pytest.approx(mean, rel=0.05)  # as of a Poisson process
