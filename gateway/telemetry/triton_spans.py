@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from gateway.telemetry.span_rules import ROOT as _ROOT
-from gateway.telemetry.triton_repair import FailedCalls, Failure, repair_request
+from gateway.telemetry.triton_repair import repair_request
 
 _REQUEST_ID = "triton.request_id"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -72,18 +72,14 @@ class TritonSpans:
     Args:
         sink: Gets the spans of one request at a time, those that belong to a sampled call.
         max_traces: Traces that are remembered; the oldest is let go.
-        failed_calls: Knows which calls to Triton failed, so that its spans can say so.
 
     Attributes:
         moved_traces: Requests whose header Triton overlooked.
     """
 
-    def __init__(
-        self, sink: Sink, max_traces: int = 4096, failed_calls: FailedCalls | None = None
-    ) -> None:
+    def __init__(self, sink: Sink, max_traces: int = 4096) -> None:
         self.moved_traces = 0
         self._sink = sink
-        self._failed_calls = failed_calls
         self._max_traces = max_traces
         self._traces: OrderedDict[int, _Trace] = OrderedDict()
 
@@ -114,15 +110,7 @@ class TritonSpans:
             return
         if owner is not None and owner.trace_id != trace_id and whole:
             self.moved_traces += 1
-        self._sink(repair_request(spans, self._failure(spans)))
-
-    def _failure(self, spans: Sequence[ReadableSpan]) -> Failure | None:
-        """Return how the call that these spans are of failed, if it did."""
-        if self._failed_calls is None:
-            return None
-        parents = (span.parent for span in spans if span.name == _ROOT)
-        caller = next((parent for parent in parents if parent is not None), None)
-        return self._failed_calls.take(caller.span_id) if caller is not None else None
+        self._sink(repair_request(spans))
 
 
 def _owner(span: ReadableSpan) -> SpanContext | None:

@@ -41,6 +41,7 @@ class Planted:
     client: float = 0.2
     decode: float = 0.3
     queue: float = 0.05
+    admission: float = 0.02
     triton_network: float = 0.3
     triton_server: float = 0.05
     steps: Sequence[Step] = (Step("prepare"), Step("score", infer=0.8), Step("calibrate"))
@@ -61,7 +62,8 @@ class Planted:
     def total_ms(self) -> float:
         """What the client waits for."""
         at_triton = self.triton_network + self.triton_server + self.triton_ms
-        return self.client * self.has_client + self.decode + self.queue + at_triton + self.encode
+        waits = self.queue + self.admission
+        return self.client * self.has_client + self.decode + waits + at_triton + self.encode
 
     def with_step(self, name: str, **times: float) -> Planted:
         """Return the same with other times of one step."""
@@ -137,7 +139,7 @@ def span(
         made["attributes"] = [attribute(key, value) for key, value in attributes.items()]
     if events:
         made["events"] = [{"name": key, "timeUnixNano": _ns(at)} for key, at in events.items()]
-    if found := [{"traceId": one["traceId"], "spanId": one["spanId"]} for one in links]:
+    if found := _links(links):
         made["links"] = found
     if failed:
         made["status"] = {"code": 2}
@@ -162,7 +164,8 @@ def call(planted: Planted, at: float = 0.0) -> list[Json]:
         begin, parent = at + planted.client / 2, client["spanId"]
     server = _server(trace, planted, begin, begin + inner, parent)
     now = begin
-    for name, ms in (("decode", planted.decode), ("queue", planted.queue)):
+    for name in ("decode", "queue", "admission"):
+        ms = getattr(planted, name)
         spans.append(span(trace, name, now, now + ms, server["spanId"]))
         now += ms
     at_triton = planted.triton_network + planted.triton_server + planted.triton_ms
@@ -175,33 +178,43 @@ def call(planted: Planted, at: float = 0.0) -> list[Json]:
     return spans
 
 
-def batch(planted: Planted, calls: int, *, window: float, at: float = 0.0) -> list[Json]:
+def batch(
+    planted: Planted, calls: int, *, window: float, at: float = 0.0, own_trace: bool = False
+) -> list[Json]:
     """The spans of calls that travel to Triton together.
 
-    The first call waits ``window`` ms for the others, which come in equal distances.
+    The first call waits ``window`` ms for the others, which come in equal distances. The call to
+    Triton lies in the trace of the first, or in one of its own.
     """
     leaves = at + planted.decode + planted.queue + window
-    batch_trace = new_trace()
-    at_triton = planted.triton_network + planted.triton_server + planted.triton_ms
-    infer = _infer(batch_trace, planted, leaves, leaves + at_triton, "",
-                   {"trident.batch.size": calls, "trident.batch.calls": calls})  # fmt: skip
-    spans = [*triton(batch_trace, planted, leaves + planted.triton_network / 2, infer["spanId"])]
-    servers = []
+    back = leaves + planted.admission + planted.triton_network + planted.triton_server
+    back += planted.triton_ms
+    servers, waits, spans = [], [], []
     for number in range(calls):
         trace = new_trace()
         begin = at + window * number / calls
-        end = leaves + at_triton + planted.encode
-        server = _server(trace, planted, begin, end, "")
+        server = _server(trace, planted, begin, back + planted.encode, "")
         now = begin + planted.decode
+        gone = leaves + planted.admission
+        wait = span(trace, "batch", gone, back, server["spanId"],
+                    attributes={"trident.batch.calls": calls})  # fmt: skip
         spans += [
             span(trace, "decode", begin, now, server["spanId"]),
             span(trace, "queue", now, leaves, server["spanId"]),
-            span(trace, "batch", leaves, leaves + at_triton, server["spanId"], links=[infer]),
-            span(trace, "encode", leaves + at_triton, end, server["spanId"]),
+            span(trace, "admission", leaves, gone, server["spanId"]),
+            span(trace, "encode", back, back + planted.encode, server["spanId"]),
         ]
         servers.append(server)
-    infer["links"] = [{"traceId": s["traceId"], "spanId": s["spanId"]} for s in servers]
-    return [*spans, *servers, infer]
+        waits.append(wait)
+    trace, parent = (new_trace(), "") if own_trace else (waits[0]["traceId"], waits[0]["spanId"])
+    infer = _infer(trace, planted, leaves + planted.admission, back, parent,
+                   {"trident.batch.calls": calls})  # fmt: skip
+    others = waits if own_trace else waits[1:]
+    for wait in others:
+        wait["links"] = _links([infer])
+    infer["links"] = _links(others)
+    begin = leaves + planted.admission + planted.triton_network / 2
+    return [*triton(trace, planted, begin, infer["spanId"]), *spans, *waits, *servers, infer]
 
 
 def triton(trace: str, planted: Planted, begin: float, parent: str) -> Iterator[Json]:
@@ -269,6 +282,10 @@ def _infer(
     }
     return span(trace, TRITON_METHOD, begin, end, parent, kind=3,
                 attributes=attributes | dict(more or {}))  # fmt: skip
+
+
+def _links(spans: Iterable[Json]) -> list[Json]:
+    return [{"traceId": one["traceId"], "spanId": one["spanId"]} for one in spans]
 
 
 def _ns(ms: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.telemetry.analysis.calls import Calls, Floats
-from gateway.telemetry.analysis.stages import BATCH_WAIT, Stage
+from gateway.telemetry.analysis.stages import QUEUE, Stage
 
 _MOST_SIZES = 24
 
@@ -67,7 +67,7 @@ def batch_effect(calls: Calls) -> BatchEffect | None:
                     rows=int(edge),
                     calls=int(np.count_nonzero(these)),
                     total_ms=float(np.median(calls.total_ms[these])),
-                    wait_ms=float(np.median(calls.column(BATCH_WAIT.key)[these])),
+                    wait_ms=float(np.median(calls.column(QUEUE.key)[these])),
                     compute_ms=float(np.median(compute[these])),
                 )
             )

@@ -126,6 +126,7 @@ def find_calls(table: SpanTable) -> tuple[Calls, Forest]:
     failed = server["failed"].to_numpy() | ~np.isin(code, ["", "OK"])
     error = np.where(failed, np.where(code == "", "ERROR", code), "").astype(object)
     batch = times.batch
+    rows, mates = (_of_batch(spans, name, batch) for name in ("batch_size", "batch_calls"))
     own_rows = server["batch_size"].to_numpy().astype(float)
     return Calls(
         stages=times.stages,
@@ -138,8 +139,8 @@ def find_calls(table: SpanTable) -> tuple[Calls, Forest]:
         error=error,
         failed_step=np.where(failed, _failed_steps(forest, times), ""),
         trace=_hex(server),
-        rows=np.where(batch >= 0, _of_batch(spans, "batch_size", batch), own_rows),
-        mates=np.where(batch >= 0, _of_batch(spans, "batch_calls", batch), 1.0),
+        rows=np.where(batch >= 0, np.where(np.isnan(rows), mates, rows), own_rows),
+        mates=np.where(batch >= 0, mates, 1.0),
         has_client=forest.root != forest.call,
         span=forest.root,
     ), forest
@@ -173,12 +174,13 @@ def _failed_steps(forest: Forest, times: StageTimes) -> Array:
     below = failed.copy()
     for rows in forest.children_by_level():
         below[rows] |= below[forest.parent[rows]]
-    rows = np.flatnonzero(below & (times.labels.step >= 0) & (times.path.unit >= 0))
+    rows = np.flatnonzero(below & (times.labels.step >= 0))
     rows = rows[np.argsort(forest.end[rows], kind="stable")]
-    last = np.full(len(spans), -1, dtype=np.int64)
-    last[times.path.unit[rows]] = times.labels.step[rows]
-    unit = np.where(last[forest.root] >= 0, forest.root, np.maximum(times.batch, 0))
-    step = np.where((last[forest.root] >= 0) | (times.batch >= 0), last[unit], -1)
+    last = np.full(len(spans) + 1, -1, dtype=np.int64)  # the one more stands for no span
+    for path in (times.batch_path, times.path):
+        known = rows[path.unit[rows] >= 0]
+        last[path.unit[known]] = times.labels.step[known]
+    step = np.where(last[forest.root] >= 0, last[forest.root], last[times.batch])
     guessed = np.array([*times.labels.names, ""], dtype=object)[step]
     return np.where(named != "", named, guessed)
 

@@ -2,7 +2,8 @@
 
 Calls that follow each other share a moment of the machine, so they are not independent: whole
 blocks of them are drawn anew, not single calls (a block bootstrap). Percentiles are taken from
-histograms with bins 2 % wide, so that a resample costs a matrix product and not a sort.
+histograms with bins 2 % wide, so that a resample costs a matrix product and not a sort; their
+intervals are wider by a bin.
 """
 
 from __future__ import annotations
@@ -150,19 +151,21 @@ def _change(
     points = [sample.percentiles(values, (50, 99))
               for sample, values in zip(samples, (before, after), strict=True)]  # fmt: skip
     seen = [np.percentile(values, [50, 99]) for values in (before, after)]
-    return StageChange(
-        key=stage.key,
-        label=stage.label,
-        kind=stage.kind.value,
-        mean=_interval(float(before.mean()), float(after.mean()), means[1] - means[0]),
-        p50=_interval(float(seen[0][0]), float(seen[1][0]), points[1][0] - points[0][0]),
-        p99=_interval(float(seen[0][1]), float(seen[1][1]), points[1][1] - points[0][1]),
+    p50, p99 = (
+        _interval(
+            float(seen[0][one]), float(seen[1][one]), points[1][one] - points[0][one], _BIN - 1
+        )
+        for one in (0, 1)
     )
+    mean = _interval(float(before.mean()), float(after.mean()), means[1] - means[0])
+    return StageChange(stage.key, stage.label, stage.kind.value, mean, p50, p99)
 
 
-def _interval(before: float, after: float, differences: Floats) -> Change:
+def _interval(before: float, after: float, differences: Floats, blur: float = 0.0) -> Change:
+    """Return a change; ``blur`` is the share of a value that cannot be told apart."""
     low, high = np.percentile(differences, [2.5, 97.5])
-    return Change(before, after, float(low), float(high))
+    wider = blur * max(before, after)
+    return Change(before, after, float(low) - wider, float(high) + wider)
 
 
 def _verdict(total: StageChange, stages: Sequence[StageChange]) -> str:

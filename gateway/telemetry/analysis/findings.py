@@ -17,7 +17,7 @@ from gateway.telemetry.analysis.summary import GroupSummary
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
 
-BATCH_WINDOW = "batch window (gateway: batching)"
+BATCHING = "how long a batch waits (gateway/inference/pace.py: it is learnt)"
 IN_FLIGHT = "max_in_flight (gateway)"
 WORKERS = "workers (gateway)"
 INSTANCES = "instance_group.count (config.pbtxt of the step)"
@@ -87,7 +87,7 @@ def _errors(summary: GroupSummary) -> Iterator[Finding]:
 
 def _batch_wait(summary: GroupSummary) -> Iterator[Finding]:
     """Waiting in the batcher is worth it only if the batches become large."""
-    stage = summary.stage(stage_names.BATCH_WAIT.key)
+    stage = summary.stage(stage_names.QUEUE.key)
     effect = summary.batching
     if stage is None or effect is None or stage.tail_share < 0.15:
         return
@@ -101,7 +101,7 @@ def _batch_wait(summary: GroupSummary) -> Iterator[Finding]:
         text += "the batch window is longer than it pays"
         if saved is not None:
             text += f" (it waits {_ms(stage.mean_ms)} to save {_ms(max(saved, 0))} of the model)"
-        setting = BATCH_WINDOW
+        setting = BATCHING
     else:
         text += "calls wait for the batches before them, so for the model, not for the window"
         setting = f"{INSTANCES}; {TRITON}"
@@ -117,7 +117,7 @@ def _saved_ms(summary: GroupSummary) -> float | None:
 
 
 def _admission(summary: GroupSummary) -> Iterator[Finding]:
-    stage = summary.stage(stage_names.QUEUE.key)
+    stage = summary.stage(stage_names.ADMISSION.key)
     if stage is None or stage.tail_share < 0.1 or stage.tail_ms < 0.5:
         return
     triton = sum(one.tail_ms for one in summary.stages if one.step and one.kind == Kind.QUEUE)
@@ -237,8 +237,8 @@ def _setting_of(stage: str) -> str:
     if stage.startswith("step."):
         return INSTANCES if stage.endswith(".queue") else ""
     return {
-        stage_names.QUEUE.key: IN_FLIGHT,
-        stage_names.BATCH_WAIT.key: BATCH_WINDOW,
+        stage_names.ADMISSION.key: IN_FLIGHT,
+        stage_names.QUEUE.key: BATCHING,
         stage_names.CLIENT_NETWORK.key: WORKERS,
         stage_names.GATEWAY.key: WORKERS,
         stage_names.DECODE.key: WORKERS,
@@ -278,7 +278,7 @@ def _batching_pays(summary: GroupSummary) -> Iterator[Finding]:
             f"the model takes {_ms(effect.fixed_ms)} and {_ms(max(effect.per_row_ms, 0))} for "
             f"each row, at {effect.mean_rows:.1f} rows a batch: larger batches cost little"
         )
-        yield Finding("batching-pays", 0.2, text, f"{BATCH_WINDOW}; {DYNAMIC_BATCHING}",
+        yield Finding("batching-pays", 0.2, text, f"{BATCHING}; {DYNAMIC_BATCHING}",
                       value=effect.fixed_ms, unit="ms")  # fmt: skip
 
 

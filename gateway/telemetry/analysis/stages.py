@@ -18,6 +18,8 @@ from gateway.telemetry.analysis.critical_path import CriticalPath, find_critical
 from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, Ints
 from gateway.telemetry.analysis.span_columns import CLIENT, SERVER
 
+Floats = npt.NDArray[np.float64]
+
 _MOST_OTHER = 40
 """Names of spans that are not ours which become stages; the rest is one."""
 
@@ -56,8 +58,8 @@ class Stage:
 CLIENT_NETWORK = Stage(0, "client", "client ↔ gateway", Kind.TRANSPORT)
 GATEWAY = Stage(10, "gateway", "gateway, not in a stage", Kind.OVERHEAD)
 DECODE = Stage(20, "decode", "decode", Kind.SERVICE)
-QUEUE = Stage(30, "queue", "admission", Kind.QUEUE)
-BATCH_WAIT = Stage(40, "batch_wait", "wait for the batch", Kind.QUEUE)
+QUEUE = Stage(30, "queue", "queue, until it leaves", Kind.QUEUE)
+ADMISSION = Stage(40, "admission", "admission", Kind.QUEUE)
 BATCH = Stage(50, "batch", "batch, not at Triton", Kind.OVERHEAD)
 TRITON_NETWORK = Stage(60, "triton_network", "gateway ↔ Triton", Kind.TRANSPORT)
 TRITON_UNSEEN = Stage(65, "triton", "Triton (its spans are missing)", Kind.SERVICE)
@@ -65,14 +67,13 @@ TRITON_SERVER = Stage(70, "triton_server", "Triton, front end", Kind.OVERHEAD)
 ENSEMBLE = Stage(80, "ensemble", "between the steps", Kind.OVERHEAD)
 ENCODE = Stage(900, "encode", "encode", Kind.SERVICE)
 
-_FIXED = (CLIENT_NETWORK, GATEWAY, DECODE, QUEUE, BATCH_WAIT, BATCH, TRITON_NETWORK,
+_FIXED = (CLIENT_NETWORK, GATEWAY, DECODE, QUEUE, ADMISSION, BATCH, TRITON_NETWORK,
           TRITON_UNSEEN, TRITON_SERVER, ENSEMBLE, ENCODE)  # fmt: skip
 _BY_NAME = {
     "decode": DECODE,
     "queue": QUEUE,
-    "admission": QUEUE,
+    "admission": ADMISSION,
     "batch": BATCH,
-    "batch_wait": BATCH_WAIT,
     "encode": ENCODE,
 }
 """The gateway's own spans; one that is not here is a stage of its own name."""
@@ -94,24 +95,36 @@ class StageTimes:
         stages: In the order of the columns.
         ms: ``(C, S)`` float64, in ms; a row adds up to what the call took.
         batch: Row of the batch that the call travelled in, -1 without one. ``(C,)``
-        path: What is on the critical path.
+        path: What is on the critical paths of the calls.
+        batch_path: What is on those of the batches.
         labels: The stage and the step of every span.
     """
 
     stages: Sequence[Stage]
-    ms: npt.NDArray[np.float64]
+    ms: Floats
     batch: Ints
     path: CriticalPath
+    batch_path: CriticalPath
     labels: SpanLabels
 
 
 def measure_stages(forest: Forest) -> StageTimes:
     """Return what every call spent in every stage."""
-    batches = np.unique(forest.batch_of[forest.batch_of >= 0])
-    alone = batches[~_below(forest, forest.root)[batches]]
-    units = np.r_[forest.root, alone]
-    path = find_critical_path(forest, units)
     labels = label_spans(forest)
+    path = find_critical_path(forest, forest.root)
+    own = _sum_up(forest, path, labels, forest.root)
+    batches = np.unique(forest.batch_of[forest.batch_of >= 0])
+    batch_path = find_critical_path(forest, batches)
+    shared = _sum_up(forest, batch_path, labels, batches)
+    batch = _share_batches(forest, path, labels, own, batches, shared)
+    order = np.argsort([stage.place for stage in labels.stages], kind="stable")
+    used = [one for one in order if own[:, one].any()]
+    stages = [labels.stages[one] for one in used]
+    return StageTimes(stages, own[:, used], batch, path, batch_path, labels)
+
+
+def _sum_up(forest: Forest, path: CriticalPath, labels: SpanLabels, units: Ints) -> Floats:
+    """Return the time in each stage below each of some spans, in ms. ``(U, S)``."""
     place = np.full(len(forest.parent), -1, dtype=np.int64)
     place[units] = np.arange(len(units))
     size = len(units), len(labels.stages)
@@ -120,48 +133,51 @@ def measure_stages(forest: Forest) -> StageTimes:
         seen = path.unit[rows] >= 0
         cell = place[path.unit[rows[seen]]] * size[1] + columns[seen]
         flat += np.bincount(cell, weights=ns[seen] / 1e6, minlength=len(flat))
-    times = flat.reshape(size)
-    own = times[: len(forest.call)]
-    batch = _share_batches(forest, path, labels, times, place)
-    order = np.argsort([stage.place for stage in labels.stages], kind="stable")
-    used = [one for one in order if own[:, one].any()]
-    return StageTimes([labels.stages[one] for one in used], own[:, used], batch, path, labels)
+    return flat.reshape(size)
 
 
 def _share_batches(
     forest: Forest,
     path: CriticalPath,
     labels: SpanLabels,
-    times: npt.NDArray[np.float64],
-    place: Ints,
+    own: Floats,
+    batches: Ints,
+    shared: Floats,
 ) -> Ints:
     """Give each call in a batch the stages of the batch, in place; return the batches' rows.
 
     The call waits in a span ``batch`` while the batch is at Triton: that is where its time goes.
-    If the call waited for less (it was given up), it gets as much less of every stage.
+    If the call waited for less (it was given up), it gets as much less of every stage. The call
+    whose trace the batch lies in has it below its own span already.
 
     Args:
         forest: The trees.
-        path: What is on their critical paths.
+        path: What is on the critical paths of the calls.
         labels: The stages.
-        times: In ms, a row a call, then a row a batch. ``(U, S)``
-        place: The row in ``times`` of each span that is measured. ``(N,)``
+        own: The time of the calls, in ms. ``(C, S)``
+        batches: Rows of the batches. ``(B,)``
+        shared: Their time, in ms. ``(B, S)``
     """
-    own = times[: len(forest.call)]
+    call_of = np.full(len(forest.parent), -1, dtype=np.int64)
+    call_of[forest.root] = np.arange(len(forest.root))
     batch = np.full(len(forest.call), -1, dtype=np.int64)
+    is_batch = forest.spans["batch_calls"].is_not_nan().to_numpy() & (
+        forest.column("kind") == CLIENT
+    )
+    inside = np.flatnonzero(is_batch & (path.unit >= 0))
+    batch[call_of[path.unit[inside]]] = inside
     linked = np.flatnonzero((forest.batch_of >= 0) & (path.unit >= 0))
-    linked = linked[place[forest.batch_of[linked]] >= len(forest.call)]
-    call = place[path.unit[linked]]
     target = forest.batch_of[linked]
+    elsewhere = path.unit[linked] != path.unit[target]
+    linked, target = linked[elsewhere], target[elsewhere]
+    call = call_of[path.unit[linked]]
     waited = path.end[linked] - path.start[linked]
     took = np.maximum(forest.end[target] - forest.start[target], 1)
-    np.add.at(own, call, times[place[target]] * np.minimum(1.0, waited / took)[:, None])
+    times = shared[np.searchsorted(batches, target)]
+    np.add.at(own, call, times * np.minimum(1.0, waited / took)[:, None])
     np.add.at(own, (call, labels.column[linked]), -np.minimum(waited, took) / 1e6)
     np.maximum(own, 0, out=own)
     batch[call] = target
-    queue, wait = labels.stages.index(QUEUE), labels.stages.index(BATCH_WAIT)
-    own[batch >= 0, wait] += own[batch >= 0, queue]
-    own[batch >= 0, queue] = 0
     return batch
 
 
@@ -226,15 +242,6 @@ def _stages_of_step(step: str, place: int) -> Iterator[Stage]:
     for offset, (part, kind) in enumerate(STEP_PARTS):
         at = 100 + len(STEP_PARTS) * place + offset
         yield Stage(at, f"step.{step}.{part}", f"{step}: {part}", kind)
-
-
-def _below(forest: Forest, tops: Ints) -> npt.NDArray[np.bool_]:
-    """Return which spans are, or are below, one of ``tops``. ``(N,)``."""
-    below = np.zeros(len(forest.parent), dtype=bool)
-    below[tops] = True
-    for rows in forest.children_by_level():
-        below[rows] |= below[forest.parent[rows]]
-    return below
 
 
 def _inside(forest: Forest) -> npt.NDArray[np.bool_]:

@@ -5,8 +5,8 @@ A step of an ensemble in Triton is a span called like its model, with the events
 ``COMPUTE_START``, ``COMPUTE_INPUT_END``, ``COMPUTE_OUTPUT_START`` and ``COMPUTE_END``. How long
 the step queued stands only between the events: a line is made for it.
 
-Calls that travel to Triton together are a span of their own, in a trace of its own, joined with
-the calls by span links: it stands below each of them.
+Calls that travel to Triton together share one call to it, in the trace of one of them, joined with
+the others by span links: it stands below each of them.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def build_tree(spans: Iterable[ReadableSpan], trace_id: str = "") -> list[Node]:
     if trace_id:
         roots = [root for root in roots if root.trace_id == trace_id]
     for node in nodes.values():
+        _blame_step(node)
         node.children.extend(_queue_and_compute(node))
         node.children.sort(key=_by_time)
     return sorted(roots, key=_by_time)
@@ -138,8 +139,22 @@ def _join_batches(nodes: dict[str, Node]) -> set[str]:
     return joined
 
 
+def _blame_step(node: Node) -> None:
+    """Say at which step a call to Triton failed, since Triton does not.
+
+    An ensemble stops at the step that fails: it is the one that ended last.
+    """
+    if node.kind != "CLIENT" or node.status != "ERROR":
+        return
+    models = [inner for inner in node.walk() if inner.model]
+    steps = [one for one in models if not any(child.model for child in one.children)]
+    if len(models) > len(steps):  # else there is no ensemble that could have stopped
+        last = max(steps, key=lambda one: one.end_ns)
+        last.error = last.error or f"{node.error} (the ensemble stopped here)"
+
+
 def _put_below(node: Node, batch: Node, joined: set[str]) -> None:
-    if batch.parent_span_id or batch in node.children:
+    if batch in node.children or any(inner is node for inner in batch.walk()):
         return
     node.children.append(batch)
     joined.add(batch.span_id)

@@ -61,7 +61,8 @@ def render(roots: Sequence[Node], console: Console) -> None:
         if row.node.error:
             console.print(Text(f"{row.label}: {row.node.error}", style="red"), soft_wrap=True)
         if row.node.is_batch:
-            others = {trace for trace, _ in row.node.links} - {roots[0].trace_id}
+            traces = {row.node.trace_id, *(trace for trace, _ in row.node.links)}
+            others = traces - {roots[0].trace_id}
             text = f"{row.label}: {_together(row.node.attributes, others)}"
             console.print(Text(text, style="dim"), soft_wrap=True)
         if row.node.orphan:
@@ -85,8 +86,7 @@ def _head(roots: Sequence[Node], count: int, duration_ns: int) -> Iterator[Text]
 def _together(attributes: Mapping[str, Any], others: Collection[str]) -> str:
     """Say who travelled in a batch."""
     calls = attributes.get("trident.batch.calls", len(others) + 1)
-    rows = attributes.get("trident.batch.size", calls)
-    text = f"{calls} calls with {rows} rows travelled together"
+    text = f"{calls} calls travelled together"
     some = sorted(others)[:_MOST_MATES]
     if not some:
         return text

@@ -160,7 +160,7 @@ def test_export_writes_a_file_or_standard_output(
     file = tmp_path / "out"
     done = run("export", to, fast, "-o", file)
     assert done.exit_code == 0, done.output
-    assert "1,680 spans" in done.stderr
+    assert "1,800 spans" in done.stderr
     assert run("export", to, fast).stdout_bytes == file.read_bytes()
 
 

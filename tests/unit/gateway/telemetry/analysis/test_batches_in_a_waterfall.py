@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from synthetic_traces import Json, Planted, batch, write
+from synthetic_traces import Json, Planted, Step, batch, call, write
 
 from gateway.trace_cli import trace
 
@@ -47,8 +47,8 @@ def test_the_batch_of_a_call_stands_below_its_wait_with_tritons_spans(
         assert root["span_id"] == server["spanId"]
         infer = chain(root, "batch", METHOD)
         assert infer["attributes"]["trident.batch.calls"] == 3
-        assert len(infer["links"]) == 3
-        assert infer["trace_id"] != root["trace_id"]
+        assert len(infer["links"]) == 2
+        assert infer["trace_id"] == calls(spans)[0]["traceId"]
         assert chain(infer, "InferRequest", "score-risk__a1", "score-risk__a1__score", "compute")
 
 
@@ -62,15 +62,18 @@ def test_one_of_the_links_is_enough(lost: str, spans: list[Json], tmp_path: Path
     assert chain(root, "batch", METHOD, "InferRequest")
 
 
-def test_without_a_span_that_waits_the_batch_is_below_the_call(
-    spans: list[Json], tmp_path: Path
-) -> None:
+def test_without_a_span_that_waits_the_batch_is_below_the_call(tmp_path: Path) -> None:
+    spans = batch(Planted(), 3, window=2, own_trace=True)
+    second = calls(spans)[1]
+    infer = next(one for one in spans if one["kind"] == 3)
+    infer["links"] = [{"traceId": second["traceId"], "spanId": second["spanId"]}]
     path = write(tmp_path / "t.jsonl", [[one for one in spans if one["name"] != "batch"]])
-    (root,) = shown(path, calls(spans)[0]["traceId"])["spans"]
+    (root,) = shown(path, second["traceId"])["spans"]
     assert chain(root, METHOD, "InferRequest")
 
 
-def test_the_trace_of_a_batch_is_the_batch_alone(spans: list[Json], tmp_path: Path) -> None:
+def test_the_trace_of_a_batch_is_the_batch_alone(tmp_path: Path) -> None:
+    spans = batch(Planted(), 3, window=2, own_trace=True)
     infer = next(one for one in spans if one["kind"] == 3)
     path = write(tmp_path / "t.jsonl", [spans])
     (root,) = shown(path, infer["traceId"])["spans"]
@@ -93,7 +96,20 @@ def test_a_link_to_another_programs_trace_is_not_followed(
 def test_the_waterfall_says_who_travelled_together(spans: list[Json], tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [spans])
     first, second, third = (one["traceId"] for one in calls(spans))
-    done = CliRunner().invoke(trace, ["show", first, "--file", str(path)])
-    assert "3 calls with 3 rows travelled together" in done.stdout
-    assert second in done.stdout
-    assert third in done.stdout
+    for shown_one, others in ((first, {second, third}), (second, {first, third})):
+        done = CliRunner().invoke(trace, ["show", shown_one, "--file", str(path)])
+        (line,) = (one for one in done.stdout.splitlines() if "travelled together" in one)
+        assert "3 calls" in line
+        assert {one for one in (first, second, third) if one in line} == others
+
+
+def test_the_step_where_an_ensemble_stopped_is_named(tmp_path: Path) -> None:
+    stopped = Planted(code="INTERNAL", steps=(Step("prepare"), Step("score")))
+    spans = call(stopped)
+    infer = next(one for one in spans if one["kind"] == 3 and one["service"] == "trident-gateway")
+    infer["status"] = {"code": 2, "message": "no"}
+    done = CliRunner().invoke(
+        trace, ["show", "--last", "--file", str(write(tmp_path / "t.jsonl", [spans]))]
+    )
+    assert "score: ERROR: no (the ensemble stopped here)" in done.stdout
+    assert "prepare: " not in done.stdout

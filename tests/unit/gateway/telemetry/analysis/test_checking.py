@@ -32,7 +32,7 @@ def test_what_is_within_its_budget_is_said_with_the_number(held: Held) -> None:
     (one,) = held(Planted(), p99_ms=25)
     assert one.verdict is Verdict.WITHIN
     assert one.actual == pytest.approx(Planted().total_ms, abs=0.01)
-    assert "whole call p99_ms 2.90 ms ≤ 25.00 ms" in one.text
+    assert "whole call p99_ms 2.92 ms ≤ 25.00 ms" in one.text
 
 
 def test_what_breaks_its_budget_names_the_stages_to_blame(held: Held) -> None:
@@ -48,7 +48,7 @@ def test_waiting_may_be_limited_to_a_share_of_p99(held: Held) -> None:
         for planted in (Planted(), SLOW_QUEUE)
     )
     assert (within.verdict, broken.verdict) == (Verdict.WITHIN, Verdict.BROKEN)
-    assert broken.actual == pytest.approx(8.15 / 10.85, abs=0.01)
+    assert broken.actual == pytest.approx(8.17 / 10.87, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["step.score.queue", "step.*.queue", "queue"])

@@ -14,7 +14,8 @@ from gateway.telemetry.analysis.report import Report
 ReportOf = Callable[..., Report]
 COUNT = 60
 FAST = Planted(
-    client=0.05, decode=0.05, queue=0.0, triton_network=0.1, triton_server=0.01, encode=0.02,
+    client=0.05, decode=0.05, queue=0.0, admission=0.0, triton_network=0.1, triton_server=0.01,
+    encode=0.02,
     steps=tuple(Step(name, 0.01, 0.01, 0.2, 0.01) for name in ("prepare", "score", "calibrate")),
 )  # fmt: skip
 
@@ -36,8 +37,8 @@ def test_a_window_that_is_longer_than_it_pays_is_found_with_its_numbers(
     finding = found(report_of(*lines))["batch-wait"]
     assert "% of p99" in finding.text
     assert "at mean batch 1.2: the batch window is longer than it pays" in finding.text
-    assert finding.stage == "batch_wait"
-    assert "batch window" in finding.setting
+    assert finding.stage == "queue"
+    assert "pace" in finding.setting
     assert finding.value > 0.8
 
 
@@ -53,7 +54,7 @@ def test_large_batches_behind_a_slow_model_are_not_the_windows_fault(report_of: 
 
 
 CASES = {
-    "admission": (replace(FAST, queue=5), "let more calls in", "max_in_flight"),
+    "admission": (replace(FAST, admission=5), "let more calls in", "max_in_flight"),
     "step-queue": (FAST.with_step("score", queue=4), "step `score` queues 4.00 ms",
                    "instance_group"),
     "step-compute": (FAST.with_step("score", infer=9), "step `score` computes 9.00 ms",
@@ -83,7 +84,7 @@ def test_calls_without_any_delay_have_no_finding_of_waiting(report_of: ReportOf)
 
 
 def test_a_full_triton_is_told_from_a_narrow_admission(report_of: ReportOf) -> None:
-    planted = replace(FAST.with_step("score", queue=4), queue=5)
+    planted = replace(FAST.with_step("score", queue=4), admission=5)
     finding = found(report_of(*many(planted)))["admission"]
     assert "Triton is full" in finding.text
     assert "max_in_flight" not in finding.setting
@@ -116,7 +117,7 @@ def test_latency_that_changes_over_time_is_found(
 
 
 def test_of_few_calls_nothing_is_concluded(report_of: ReportOf) -> None:
-    findings = found(report_of(*[call(replace(FAST, queue=9)) for _ in range(29)]))
+    findings = found(report_of(*[call(replace(FAST, admission=9)) for _ in range(29)]))
     assert list(findings) == ["too-few-calls"]
 
 

@@ -23,7 +23,8 @@ def stages(calls: Calls, row: int = 0) -> dict[str, float]:
 DELAYS = {
     "client": (lambda p: replace(p, client=p.client + 10), "client"),
     "decode": (lambda p: replace(p, decode=p.decode + 10), "decode"),
-    "admission": (lambda p: replace(p, queue=p.queue + 10), "queue"),
+    "queue": (lambda p: replace(p, queue=p.queue + 10), "queue"),
+    "admission": (lambda p: replace(p, admission=p.admission + 10), "admission"),
     "network": (lambda p: replace(p, triton_network=p.triton_network + 10), "triton_network"),
     "front-end": (lambda p: replace(p, triton_server=p.triton_server + 10), "triton_server"),
     "step-queue": (lambda p: p.with_step("score", queue=10.05), "step.score.queue"),
@@ -50,7 +51,8 @@ def test_stages_have_the_times_that_were_planted(calls_of: CallsOf) -> None:
     planted = Planted(steps=(Step("prepare", queue=0.5, infer=2), Step("score", output=0.25)))
     found = stages(calls_of(call(planted)))
     expected = {
-        "client": 0.2, "decode": 0.3, "queue": 0.05, "triton_network": 0.3, "triton_server": 0.05,
+        "client": 0.2, "decode": 0.3, "queue": 0.05, "admission": 0.02, "triton_network": 0.3,
+        "triton_server": 0.05,
         "encode": 0.1, "step.prepare.queue": 0.5, "step.prepare.input": 0.02,
         "step.prepare.infer": 2, "step.prepare.output": 0.03, "step.score.queue": 0.05,
         "step.score.input": 0.02, "step.score.infer": 0.4, "step.score.output": 0.25,
@@ -79,7 +81,7 @@ def test_steps_that_overlap_are_not_counted_twice(calls_of: CallsOf) -> None:
     server = call(Planted(has_triton=False))
     infer = next(one for one in server if one["kind"] == 3 and one["service"] == "trident-gateway")
     trace = infer["traceId"]
-    begin = 0.1 + 0.35
+    begin = 0.1 + 0.37
     ensemble = span(trace, "l__r", begin, begin + 2.2, infer["spanId"], service="triton",
                     attributes={"triton.model_name": "l__r"})  # fmt: skip
     first, second = (
@@ -97,7 +99,7 @@ def test_steps_that_overlap_are_not_counted_twice(calls_of: CallsOf) -> None:
 def test_of_steps_side_by_side_only_the_one_that_is_waited_for_counts(calls_of: CallsOf) -> None:
     spans = call(Planted(has_triton=False))
     infer = next(one for one in spans if one["kind"] == 3 and one["service"] == "trident-gateway")
-    trace, begin = infer["traceId"], 0.1 + 0.35
+    trace, begin = infer["traceId"], 0.1 + 0.37
     ensemble = span(trace, "l__r", begin, begin + 2, infer["spanId"], service="triton",
                     attributes={"triton.model_name": "l__r"})  # fmt: skip
     steps = [
@@ -110,15 +112,18 @@ def test_of_steps_side_by_side_only_the_one_that_is_waited_for_counts(calls_of: 
     assert "step.short.other" not in found
 
 
-def test_every_call_of_a_batch_waits_for_it_and_has_its_steps(calls_of: CallsOf) -> None:
+@pytest.mark.parametrize("own_trace", [False, True], ids=["trace-of-the-first", "own-trace"])
+def test_every_call_of_a_batch_waits_for_it_and_has_its_steps(
+    own_trace: bool, calls_of: CallsOf
+) -> None:
     planted = Planted(has_client=False).with_step("score", infer=5)
-    calls = calls_of(batch(planted, 4, window=8))
+    calls = calls_of(batch(planted, 4, window=8, own_trace=own_trace))
+    assert np.abs(calls.ms.sum(axis=1) - calls.total_ms).max() < 1e-6
     assert len(calls) == 4
     for row, waited in enumerate((8.05, 6.05, 4.05, 2.05)):
         found = stages(calls, row)
-        assert found["batch_wait"] == pytest.approx(waited, abs=_US)
+        assert found["queue"] == pytest.approx(waited, abs=_US)
         assert found["step.score.infer"] == pytest.approx(5, abs=_US)
-        assert found.get("queue", 0) == 0
     assert calls.rows.tolist() == calls.mates.tolist() == [4] * 4
 
 
@@ -137,7 +142,7 @@ def test_either_link_is_enough_to_find_the_batch(lost: str, calls_of: CallsOf) -
 def test_a_call_that_gave_up_on_its_batch_has_as_much_less_of_every_stage(
     calls_of: CallsOf,
 ) -> None:
-    spans = batch(Planted(), 1, window=1)
+    spans = batch(Planted(), 1, window=1, own_trace=True)
     server = next(one for one in spans if one["kind"] == 2 and one["service"] != "triton")
     waits = next(one for one in spans if one["name"] == "batch")
     half = (int(waits["startTimeUnixNano"]) + int(waits["endTimeUnixNano"])) // 2

@@ -150,5 +150,5 @@ def test_the_examples_are_the_median_call_and_a_slow_one_with_its_batch(
     assert typical.what == "typical"
     assert typical.ms == pytest.approx(PLAIN.total_ms - 0.3 + 0.6, abs=0.01)
     names = [one.name for one in slow.spans]
-    assert names[:4] == ["RiskService/ScoreRisk", "decode", "queue", "batch"]
-    assert names[4:7] == ["ModelInfer", "InferRequest", "score-risk__a1"]
+    assert names[:5] == ["RiskService/ScoreRisk", "decode", "queue", "admission", "batch"]
+    assert names[5:8] == ["ModelInfer", "InferRequest", "score-risk__a1"]
