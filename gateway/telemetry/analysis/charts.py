@@ -16,6 +16,7 @@ from gateway.telemetry.analysis.comparison import Comparison
 from gateway.telemetry.analysis.examples import Example
 from gateway.telemetry.analysis.summary import GroupSummary, StageBudget
 from gateway.telemetry.analysis.timeline import Timeline
+from gateway.telemetry.analysis.writing import milliseconds
 
 _HUES = {"service": 158, "queue": 12, "transport": 212, "overhead": 44}
 
@@ -25,13 +26,6 @@ def colour(stage: StageBudget, stages: Sequence[StageBudget]) -> str:
     same = [one.key for one in stages if one.kind == stage.kind]
     lightness = 38 + 34 * (same.index(stage.key) / max(1, len(same) - 1))
     return f"hsl({_HUES[stage.kind]} 62% {lightness:.0f}%)"
-
-
-def number(value: float) -> str:
-    """Return ms with as many digits as a person reads."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def budget_bars(summary: GroupSummary) -> Markup:
@@ -54,7 +48,7 @@ def budget_bars(summary: GroupSummary) -> Markup:
             if size < 0.2:
                 x += size
                 continue
-            tip = f"{stage.label}: {number(value)} ms, {100 * value / max(total, 1e-9):.1f} %"
+            tip = f"{stage.label}: {milliseconds(value)} ms, {100 * value / max(total, 1e-9):.1f} %"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{size:.2f}" height="{bar}" '
                 f'fill="{colour(stage, summary.stages)}" data-tip="{_escaped(tip)}"/>'
@@ -65,7 +59,7 @@ def budget_bars(summary: GroupSummary) -> Markup:
                     f"{_escaped(stage.label)}</text>"
                 )
             x += size
-        parts.append(_text(x + 8, y + bar / 2 + 5, f"{number(total)} ms", "start", "strong"))
+        parts.append(_text(x + 8, y + bar / 2 + 5, f"{milliseconds(total)} ms", "start", "strong"))
     height = 6 + 3 * (bar + gap)
     return _svg(width, height, parts)
 
@@ -104,7 +98,7 @@ def percentile_curve(summary: GroupSummary) -> Markup:
     path = " ".join(f"{x:.1f},{axis(ms):.1f}" for x, (_, ms) in zip(x_of, points, strict=True))
     parts.append(f'<polyline points="{path}" class="curve"/>')
     for x, (percent, ms) in zip(x_of, points, strict=True):
-        tip = f"p{percent:.4g}: {number(ms)} ms"
+        tip = f"p{percent:.4g}: {milliseconds(ms)} ms"
         parts.append(
             f'<circle cx="{x:.1f}" cy="{axis(ms):.1f}" r="7" class="hit" data-tip="{tip}"/>'
         )
@@ -127,7 +121,7 @@ def heat_map(line: Timeline) -> Markup:
                 share = math.log1p(count) / math.log1p(most)
                 tip = (
                     f"{column * line.column_s:.1f} s: {count} calls of "
-                    f"{number(low)} to {number(high)} ms"
+                    f"{milliseconds(low)} to {milliseconds(high)} ms"
                 )
                 parts.append(
                     f'<rect x="{left + column * step:.1f}" y="{y:.1f}" width="{step + 0.3:.1f}" '
@@ -163,9 +157,9 @@ def batch_chart(effect: BatchEffect) -> Markup:
     for place, one in enumerate(sizes):
         x = left + place * step + step * 0.15
         tip = (
-            f"{one.rows} rows, {one.calls} calls: model {number(one.compute_ms)} ms "
-            f"({one.compute_per_row_ms:.3f} a row), wait {number(one.wait_ms)} ms, "
-            f"whole {number(one.total_ms)} ms"
+            f"{one.rows} rows, {one.calls} calls: model {milliseconds(one.compute_ms)} ms "
+            f"({one.compute_per_row_ms:.3f} a row), wait {milliseconds(one.wait_ms)} ms, "
+            f"whole {milliseconds(one.total_ms)} ms"
         )
         for value, base, kind in ((one.compute_ms, 0.0, "service"),
                                   (one.wait_ms, one.compute_ms, "queue")):  # fmt: skip
@@ -192,7 +186,7 @@ def waterfall(example: Example) -> Markup:
         parts.append(_text(4 + 9 * one.depth, y + 14, name, "start"))
         begin = left + max(0.0, one.begin_ms) * scale
         size = max(1.0, (min(one.end_ms, example.ms) - max(one.begin_ms, 0.0)) * scale)
-        took, since = number(one.end_ms - one.begin_ms), number(max(one.begin_ms, 0.0))
+        took, since = milliseconds(one.end_ms - one.begin_ms), milliseconds(max(one.begin_ms, 0.0))
         tip = f"{one.name} ({one.service}): {took} ms from {since}"
         hue = (212, 262, 158, 318, 44)[services.index(one.service) % 5]
         waits = one.name in ("queue", "batch")
@@ -205,10 +199,10 @@ def waterfall(example: Example) -> Markup:
             parts.append(
                 f'<rect x="{begin:.1f}" y="{y + 3}" width="{one.queued_ms * scale:.1f}" '
                 f'height="{row - 6}" rx="2" fill="hsl({_HUES["queue"]} 62% 55%)" '
-                f'data-tip="queue of {_escaped(one.name)}: {number(one.queued_ms)} ms"/>'
+                f'data-tip="queue of {_escaped(one.name)}: {milliseconds(one.queued_ms)} ms"/>'
             )
         parts.append(_text(min(begin + size + 5, width - 44), y + 14,
-                           number(one.end_ms - one.begin_ms), "start", "quiet"))  # fmt: skip
+                           milliseconds(one.end_ms - one.begin_ms), "start", "quiet"))  # fmt: skip
     return _svg(width, 8 + row * len(example.spans), parts)
 
 

@@ -13,6 +13,7 @@ from gateway.telemetry.analysis import stages as stage_names
 from gateway.telemetry.analysis.calls import GroupKey
 from gateway.telemetry.analysis.stages import Kind
 from gateway.telemetry.analysis.summary import GroupSummary
+from gateway.telemetry.analysis.writing import milliseconds, percent
 
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
@@ -81,7 +82,7 @@ def _errors(summary: GroupSummary) -> Iterator[Finding]:
     share = failed / (failed + summary.calls)
     kinds = ", ".join(f"{count}× {name}" for name, count in summary.errors.items())
     steps = ", ".join(f"{count}× in step `{name}`" for name, count in summary.failed_steps.items())
-    text = f"{_percent(share)} of the calls failed ({kinds}{'; ' + steps if steps else ''})"
+    text = f"{percent(share)} of the calls failed ({kinds}{'; ' + steps if steps else ''})"
     yield Finding("errors", 1.0, text, value=share)
 
 
@@ -93,7 +94,7 @@ def _batch_wait(summary: GroupSummary) -> Iterator[Finding]:
         return
     saved = _saved_ms(summary)
     text = (
-        f"{_percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)} of "
+        f"{percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)} of "
         f"{_ms(summary.latency.tail_ms)}) is waiting in the batcher at mean batch "
         f"{effect.mean_calls:.1f}: "
     )
@@ -121,7 +122,7 @@ def _admission(summary: GroupSummary) -> Iterator[Finding]:
     if stage is None or stage.tail_share < 0.1 or stage.tail_ms < 0.5:
         return
     triton = sum(one.tail_ms for one in summary.stages if one.step and one.kind == Kind.QUEUE)
-    text = f"{_percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) is waiting for admission, "
+    text = f"{percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) is waiting for admission, "
     if triton > 0.25 * stage.tail_ms:
         text += f"and Triton's own queues are not empty ({_ms(triton)}): Triton is full"
         setting = f"{INSTANCES}; {TRITON}"
@@ -143,7 +144,7 @@ def _step_queue(summary: GroupSummary) -> Iterator[Finding]:
         seen = use.get(stage.step)
         if seen is not None:
             on = "one instance" if seen.at_a_time == 1 else f"{seen.at_a_time} instances"
-            text += f", on {on} busy {_percent(seen.busy)} of the time"
+            text += f", on {on} busy {percent(seen.busy)} of the time"
         text += ": add instances"
         setting = f"{INSTANCES}; {DYNAMIC_BATCHING}"
         yield Finding("step-queue", stage.tail_share, text, setting, stage.key, stage.mean_ms, "ms")
@@ -153,7 +154,7 @@ def _step_compute(summary: GroupSummary) -> Iterator[Finding]:
     for stage in summary.stages:
         if stage.key.endswith(".infer") and stage.share >= 0.4:
             text = (
-                f"step `{stage.step}` computes {_ms(stage.mean_ms)}, {_percent(stage.share)} of "
+                f"step `{stage.step}` computes {_ms(stage.mean_ms)}, {percent(stage.share)} of "
                 "the time: only a faster model or a faster machine helps"
             )
             yield Finding("step-compute", stage.share, text, FASTER, stage.key, stage.share)
@@ -165,7 +166,7 @@ def _copies(summary: GroupSummary) -> Iterator[Finding]:
     if share >= 0.1 and parts:
         worst = max(parts, key=lambda one: one.share)
         text = (
-            f"{_percent(share)} of the time goes into handing tensors to the steps and back, most "
+            f"{percent(share)} of the time goes into handing tensors to the steps and back, most "
             f"of it in `{worst.step}` ({_ms(worst.mean_ms)}): one fused model hands none between"
         )
         yield Finding("copies", share, text, VARIANT, worst.key, share)
@@ -179,7 +180,7 @@ def _between_steps(summary: GroupSummary) -> Iterator[Finding]:
     if share >= 0.12:
         ms = share * summary.latency.mean_ms
         text = (
-            f"{_percent(share)} of the time ({_ms(ms)}) passes between the steps of the ensemble: "
+            f"{percent(share)} of the time ({_ms(ms)}) passes between the steps of the ensemble: "
             "fused into one model they need no scheduling"
         )
         yield Finding("between-steps", share, text, VARIANT, stage_names.ENSEMBLE.key, share)
@@ -195,7 +196,7 @@ def _networks(summary: GroupSummary) -> Iterator[Finding]:
         seen = summary.stage(stage.key)
         if seen is not None and seen.tail_share >= 0.25:
             text = (
-                f"{_percent(seen.tail_share)} of p99 ({_ms(seen.tail_ms)}; {_ms(seen.typical_ms)} "
+                f"{percent(seen.tail_share)} of p99 ({_ms(seen.tail_ms)}; {_ms(seen.typical_ms)} "
                 f"in a typical call) passes between {who}: {what}"
             )
             yield Finding("network", seen.tail_share, text, setting, seen.key, seen.tail_share)
@@ -210,7 +211,7 @@ def _gateway(summary: GroupSummary) -> Iterator[Finding]:
         worst = max(seen, key=lambda one: one.tail_share)
         tail_ms = sum(one.tail_ms for one in seen)
         text = (
-            f"{_percent(share)} of p99 ({_ms(tail_ms)}) is the gateway's own work, most of it "
+            f"{percent(share)} of p99 ({_ms(tail_ms)}) is the gateway's own work, most of it "
             f"in `{worst.label}`: its processor is busy with other calls too"
         )
         yield Finding("gateway", share, text, WORKERS, worst.key, share)
@@ -226,7 +227,7 @@ def _tail(summary: GroupSummary) -> Iterator[Finding]:
     share = worst.excess_ms / more
     if share >= 0.3:
         text = (
-            f"the slowest 1 % take {_ms(more)} more than a typical call; {_percent(share)} of "
+            f"the slowest 1 % take {_ms(more)} more than a typical call; {percent(share)} of "
             f"that is `{worst.label}` ({_ms(worst.typical_ms)} → {_ms(worst.tail_ms)})"
         )
         yield Finding("tail", min(0.9, more / latency.tail_ms * share), text,
@@ -286,7 +287,7 @@ def _unseen(summary: GroupSummary) -> Iterator[Finding]:
     if summary.without_triton > 0.05 * summary.calls:
         share = summary.without_triton / summary.calls
         text = (
-            f"{_percent(share)} of the calls have no span of Triton: its steps cannot be told "
+            f"{percent(share)} of the calls have no span of Triton: its steps cannot be told "
             "apart there"
         )
         yield Finding("unseen", 0.05, text, value=share)
@@ -308,11 +309,5 @@ _RULES: tuple[Callable[[GroupSummary], Iterator[Finding]], ...] = (
 )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
-
-
 def _ms(value: float) -> str:
-    if value >= 100:
-        return f"{value:.0f} ms"
-    return f"{value:.1f} ms" if value >= 10 else f"{value:.2f} ms"
+    return f"{milliseconds(value)} ms"

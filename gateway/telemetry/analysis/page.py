@@ -12,6 +12,7 @@ from gateway.telemetry.analysis import charts
 from gateway.telemetry.analysis.report import Report
 from gateway.telemetry.analysis.stages import Kind
 from gateway.telemetry.analysis.terminal import said_of_input
+from gateway.telemetry.analysis.writing import milliseconds
 
 _FILES = files("gateway.telemetry.analysis") / "page_files"
 
@@ -24,7 +25,7 @@ def render_page(report: Report) -> str:
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
-    environment.filters["ms"] = charts.number
+    environment.filters["ms"] = milliseconds
     environment.filters["marked"] = _marked
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     environment.globals |= {"charts": charts, "kinds": [kind.value for kind in Kind]}

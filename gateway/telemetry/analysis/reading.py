@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from gateway.telemetry.analysis.tree import is_batch
 from gateway.telemetry.otlp_json import json_to_spans
+from gateway.telemetry.span_rules import METHOD
 from gateway.telemetry.trace_file import previous_file
 
 _SERVER = 2
@@ -27,7 +28,7 @@ class TraceNotFound(Exception):
 def newest_trace(path: Path) -> str:
     """Return the ID of the trace whose server span ended last.
 
-    Triton's spans call themselves server spans too, but they name no RPC.
+    Triton's spans call themselves server spans too, but name no RPC, or Triton's own.
 
     Raises:
         TraceNotFound: If there is no trace with a server span.
@@ -134,7 +135,9 @@ def _raw_spans(line: str) -> Iterator[dict[str, Any]]:
 
 def _is_rpc(span: dict[str, Any]) -> bool:
     return any(
-        isinstance(one, dict) and one.get("key") == "rpc.method"
+        isinstance(one, dict)
+        and one.get("key") == "rpc.method"
+        and one.get("value") != {"stringValue": METHOD}
         for one in _list(span, "attributes")
     )
 

@@ -14,6 +14,7 @@ from gateway.telemetry.analysis.comparison import Change, Comparison
 from gateway.telemetry.analysis.findings import Finding
 from gateway.telemetry.analysis.report import GroupReport, Report
 from gateway.telemetry.analysis.summary import GroupSummary
+from gateway.telemetry.analysis.writing import milliseconds as ms
 
 _SMALL = 0.005
 """Stages below this share, of all calls and of the slowest, are shown as one line."""
@@ -68,8 +69,9 @@ def headline(summary: GroupSummary) -> Iterator[str]:
     """Give the latency and the kinds of a group in two lines."""
     latency = summary.latency
     yield (
-        f"{summary.calls:,} calls, {summary.rate:.1f}/s traced; p50 {latency.p50_ms:.2f}  "
-        f"p95 {latency.p95_ms:.2f}  p99 {latency.p99_ms:.2f}  max {latency.max_ms:.2f} ms"
+        f"{summary.calls:,} calls, {summary.rate:.1f}/s traced; "
+        f"p50 {ms(latency.p50_ms)}  "
+        f"p95 {ms(latency.p95_ms)}  p99 {ms(latency.p99_ms)}  max {ms(latency.max_ms)} ms"
     )
     if summary.calls:
         yield "  ".join(f"{kind} {100 * share:.0f} %" for kind, share in summary.kinds.items())
@@ -89,20 +91,20 @@ def _stages(summary: GroupSummary) -> Table:
             Text(one.label),
             f"{100 * one.share:.1f} %",
             Text("█" * max(1, round(_BAR * one.share)), style=colour),
-            f"{one.p50_ms:.2f}",
-            f"{one.p95_ms:.2f}",
-            f"{one.p99_ms:.2f}",
-            f"{one.tail_ms:.2f}",
+            ms(one.p50_ms),
+            ms(one.p95_ms),
+            ms(one.p99_ms),
+            ms(one.tail_ms),
         )
     if small:
         share = 100 * sum(one.share for one in small)
         tail = sum(one.tail_ms for one in small)
         table.add_row(Text(f"{len(small)} small stages", style="dim"), f"{share:.1f} %", "", "",
-                      "", "", f"{tail:.2f}")  # fmt: skip
+                      "", "", ms(tail))  # fmt: skip
     latency = summary.latency
     table.add_section()
-    table.add_row("whole call", "100 %", "", f"{latency.p50_ms:.2f}", f"{latency.p95_ms:.2f}",
-                  f"{latency.p99_ms:.2f}", f"{latency.tail_ms:.2f}")  # fmt: skip
+    table.add_row("whole call", "100 %", "", ms(latency.p50_ms), ms(latency.p95_ms),
+                  ms(latency.p99_ms), ms(latency.tail_ms))  # fmt: skip
     return table
 
 
