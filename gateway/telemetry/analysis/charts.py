@@ -18,6 +18,8 @@ from gateway.telemetry.analysis.summary import GroupSummary, StageBudget
 from gateway.telemetry.analysis.timeline import Timeline
 from gateway.telemetry.analysis.writing import milliseconds
 
+_TOP = 18
+"""Above a plot: room for what stands at its highest point."""
 _HUES = {"service": 158, "queue": 12, "transport": 212, "overhead": 44}
 
 
@@ -86,14 +88,14 @@ def percentile_curve(summary: GroupSummary) -> Markup:
     nines = [-math.log10(max(1 - p / 100, 1e-9)) for p, _ in points]
     most = max(nines) or 1.0
     low, high = min(ms for _, ms in points), max(ms for _, ms in points)
-    axis = _Log(low * 0.9, high * 1.1, height - bottom, 8)
+    axis = _Log(low * 0.9, high * 1.1, height - bottom, _TOP)
     x_of = [left + (width - left - 14) * one / most for one in nines]
     parts = list(_rows_of(axis, left, width))
     for percent in (50.0, 90.0, 99.0, 99.9, 99.99):
         nine = -math.log10(1 - percent / 100)
         if nine <= most:
             x = left + (width - left - 14) * nine / most
-            parts.append(_line(x, 8, x, height - bottom, "grid"))
+            parts.append(_line(x, _TOP, x, height - bottom, "grid"))
             parts.append(_text(x, height - 12, f"p{percent:g}", "middle"))
     path = " ".join(f"{x:.1f},{axis(ms):.1f}" for x, (_, ms) in zip(x_of, points, strict=True))
     parts.append(f'<polyline points="{path}" class="curve"/>')
@@ -108,7 +110,7 @@ def percentile_curve(summary: GroupSummary) -> Markup:
 def heat_map(line: Timeline) -> Markup:
     """Draw calls by time and latency, with p50 and p99 over it."""
     width, height, left, bottom = 560, 280, 52, 34
-    axis = _Log(line.edges_ms[0], line.edges_ms[-1], height - bottom, 8)
+    axis = _Log(line.edges_ms[0], line.edges_ms[-1], height - bottom, _TOP)
     columns = len(line.p50_ms)
     step = (width - left - 14) / columns
     most = max(max(row) for row in line.counts)
@@ -151,7 +153,7 @@ def batch_chart(effect: BatchEffect) -> Markup:
     width, height, left, bottom = 560, 280, 52, 34
     sizes = effect.sizes
     high = max(max(s.compute_ms + s.wait_ms for s in sizes), 1e-3) * 1.1
-    axis = _Linear(high, height - bottom, 8)
+    axis = _Linear(high, height - bottom, _TOP)
     step = (width - left - 14) / len(sizes)
     parts = list(_rows_of(axis, left, width))
     for place, one in enumerate(sizes):

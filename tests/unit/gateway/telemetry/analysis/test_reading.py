@@ -16,6 +16,7 @@ from gateway.telemetry.analysis.reading import (
     read_trace,
 )
 from gateway.telemetry.otlp_json import spans_to_json
+from gateway.telemetry.span_rules import METHOD
 
 OLD, NEW, UNSERVED = 0xAA01, 0xAA02, 0xBB03
 
@@ -48,8 +49,10 @@ def test_the_newest_trace_is_the_one_whose_server_span_ended_last(path: Path) ->
     assert newest_trace(path) == hex_id(NEW)
 
 
-def test_a_trace_of_triton_alone_is_no_served_call(path: Path) -> None:
-    alone = span("InferRequest", 9, trace_id=UNSERVED, kind=SpanKind.SERVER, times=(95, 99))
+@pytest.mark.parametrize("said", [{}, {"rpc.method": METHOD}], ids=["raw", "repaired"])
+def test_a_trace_of_triton_alone_is_no_served_call(said: dict[str, str], path: Path) -> None:
+    alone = span("InferRequest", 9, trace_id=UNSERVED, kind=SpanKind.SERVER, times=(95, 99),
+                 attributes=said)  # fmt: skip
     path.write_text(path.read_text() + line(alone))
     assert newest_trace(path) == hex_id(NEW)
 
