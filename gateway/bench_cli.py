@@ -131,7 +131,7 @@ def bench(
     if (rate is None) == (concurrency is None):
         raise click.UsageError("give --rate or --concurrency")
     with analysing():
-        from gateway.client.load.driver import Driver, Load
+        from gateway.client.load.driver import Driver, Load, Unreachable
         from gateway.client.load.requests import RPCS
 
         rpc = RPCS[rpc_name]
@@ -150,7 +150,10 @@ def bench(
             seed=seed,
         )
         driver = Driver(target, load)
-        driver.run()
+        try:
+            driver.run()
+        except Unreachable as error:
+            raise click.ClickException(f"{error}.") from error
         report = _report(driver, traces, how["settle_s"])
         if report is not None and html is not None:
             from gateway.telemetry.analysis.page import render_page

@@ -23,6 +23,13 @@ from gateway.client.load.pacing import Pacer, due_times
 MOST_OUTSTANDING = 20_000
 
 
+class Unreachable(Exception):
+    """Nothing answers."""
+
+    def __init__(self, target: str, deadline_s: float) -> None:
+        super().__init__(f"nothing answers at {target} within {deadline_s:g} s")
+
+
 @dataclass(frozen=True)
 class Load:
     """What to send, and how.
@@ -80,7 +87,11 @@ class Driver:
     traced: list[TracedCall] = field(default_factory=list)
 
     def run(self) -> None:
-        """Make the load; :attr:`outcome` and :attr:`traced` say what came of it."""
+        """Make the load; :attr:`outcome` and :attr:`traced` say what came of it.
+
+        Raises:
+            Unreachable: If no connection can be made within a call's deadline.
+        """
         asyncio.run(self._run())
 
     async def _run(self) -> None:
@@ -97,11 +108,18 @@ class Driver:
             channel.unary_unary(f"/{self.load.method}", None, None) for channel in channels
         ]
         try:
-            await asyncio.gather(*(channel.channel_ready() for channel in channels))
+            await self._connect(channels)
             await (self._closed() if self.load.rate is None else self._open(self.load.rate))
         finally:
             for channel in channels:
                 await channel.close(None)
+
+    async def _connect(self, channels: Sequence[grpc.aio.Channel]) -> None:
+        try:
+            async with asyncio.timeout(self.load.deadline_s):
+                await asyncio.gather(*(channel.channel_ready() for channel in channels))
+        except TimeoutError as error:
+            raise Unreachable(self.target, self.load.deadline_s) from error
 
     async def _open(self, rate: float) -> None:
         load = self.load

@@ -13,7 +13,8 @@ import polars as pl
 from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, build_forest
 from gateway.telemetry.analysis.loading import SpanTable
 from gateway.telemetry.analysis.span_columns import CLIENT
-from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage, StageTimes, measure_stages
+from gateway.telemetry.analysis.stage_times import StageTimes, measure_stages
+from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import multiprocessing
 import os
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,17 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-import msgspec
 import polars as pl
 
-from gateway.telemetry.analysis.jaeger_structs import Answer, jaeger_spans
-from gateway.telemetry.analysis.otlp_structs import LooseRequest, Request, Span
-from gateway.telemetry.analysis.span_columns import (
-    LINK_SCHEMA,
-    SCHEMA,
-    BadSpan,
-    SpanColumns,
+from gateway.telemetry.analysis.decoding import (
+    Decoded,
+    decode_document,
+    decode_lines,
+    is_line,
 )
+from gateway.telemetry.analysis.span_columns import LINK_SCHEMA, SCHEMA
 from gateway.telemetry.trace_file import previous_file
 
 PIECE_BYTES = 8 * 1024 * 1024
@@ -37,12 +34,6 @@ _PARALLEL_FROM_BYTES = 24 * 1024 * 1024
 _MOST_NAMED = 20
 _LINES_TRIED = 5
 """If none of so many lines is OTLP/JSON of its own, a file may be one document."""
-
-_request = msgspec.json.Decoder(Request)
-_loose_request = msgspec.json.Decoder(LooseRequest)
-_span = msgspec.json.Decoder(Span)
-_jaeger = msgspec.json.Decoder(Answer)
-_FIRST_KEY = re.compile(rb'\s*\{\s*"resourceSpans"')
 
 
 class NoTraces(Exception):
@@ -94,17 +85,6 @@ class _Piece:
     content: bytes | None = None
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What a piece holds; line numbers start with 1."""
-
-    spans: pl.DataFrame
-    links: pl.DataFrame
-    lines: int
-    bad_lines: list[tuple[int, str]]
-    bad_spans: list[tuple[int, str]]
-
-
 def load(paths: Iterable[Path], *, processes: int | None = None) -> SpanTable:
     """Read traces.
 
@@ -118,7 +98,7 @@ def load(paths: Iterable[Path], *, processes: int | None = None) -> SpanTable:
     """
     files = _files(paths)
     damage = Damage()
-    parts: list[_Read] = []
+    parts: list[Decoded] = []
     whole = sum(file.stat().st_size for file in files)
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if whole >= _PARALLEL_FROM_BYTES else 1
@@ -163,7 +143,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 def _read_file(
     path: Path, pool: ProcessPoolExecutor | None, processes: int
-) -> Iterator[tuple[_Read, int]]:
+) -> Iterator[tuple[Decoded, int]]:
     """Give what a file holds, and how many lines lie before it."""
     document = _document(path)
     if document is not None:
@@ -177,7 +157,7 @@ def _read_file(
 
 def _in_order(
     pieces: Iterable[_Piece], pool: ProcessPoolExecutor | None, ahead: int
-) -> Iterator[_Read]:
+) -> Iterator[Decoded]:
     """Read pieces, some ahead of others, and give them in their order."""
     if pool is None:
         yield from map(_read_piece, pieces)
@@ -226,110 +206,22 @@ def _unpacked(path: Path, file: gzip.GzipFile) -> Iterator[_Piece]:
     yield _Piece(path, 0, size, b"".join(lines))
 
 
-def _document(path: Path) -> _Read | None:
+def _document(path: Path) -> Decoded | None:
     """Read a file that is one JSON document, not lines: an answer of Jaeger or Tempo."""
     with _open(path) as file:
         try:
             first = [file.readline() for _ in range(_LINES_TRIED)]
-            if any(map(_is_line, first)):
+            if any(map(is_line, first)):
                 return None
-            content = b"".join(first) + file.read()
+            return decode_document(b"".join(first) + file.read())
         except (EOFError, OSError, zlib.error):
             return None
-    columns, bad = SpanColumns(), _Bad()
-    try:
-        document = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        return None
-    try:
-        for raw in _requests_of(document):
-            _add_request(raw, columns, bad, 1)
-        if "data" in document:
-            for span, service in jaeger_spans(_jaeger.decode(content)):
-                _add(span, service, columns, bad, 1)
-    except msgspec.DecodeError as error:
-        bad.lines.append((1, f"neither OTLP/JSON nor an answer of Jaeger or Tempo: {error}"))
-    return _Read(*columns.frames(), 1, bad.lines, bad.spans)
 
 
-def _requests_of(document: dict[str, Any]) -> Iterator[bytes]:
-    """Give each ``ExportTraceServiceRequest`` in a document; Tempo names them otherwise."""
-    if "trace" in document:  # Tempo, version 2 of its API
-        document = msgspec.json.decode(document["trace"], type=dict[str, msgspec.Raw])
-    for name in ("resourceSpans", "batches"):
-        if name in document:
-            yield b'{"resourceSpans":' + bytes(document[name]) + b"}"
-
-
-def _is_line(line: bytes) -> bool:
-    if not _FIRST_KEY.match(line):
-        return False
-    try:
-        _loose_request.decode(line)
-    except msgspec.DecodeError:
-        return False
-    return True
-
-
-@dataclass
-class _Bad:
-    lines: list[tuple[int, str]] = field(default_factory=list)
-    spans: list[tuple[int, str]] = field(default_factory=list)
-
-
-def _read_piece(piece: _Piece) -> _Read:
+def _read_piece(piece: _Piece) -> Decoded:
     """Read lines; runs in another process."""
-    content = piece.content
-    if content is None:
-        with piece.path.open("rb") as file:
-            file.seek(piece.offset)
-            content = file.read(piece.size)
-    columns, bad = SpanColumns(), _Bad()
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                _add_request(line, columns, bad, number)
-            except msgspec.DecodeError as error:
-                start = line[:40].decode(errors="replace")
-                bad.lines.append((number, f"not OTLP/JSON ({start!r}): {error}"))
-    return _Read(*columns.frames(), len(lines) - 1, bad.lines, bad.spans)
-
-
-def _add_request(content: bytes, columns: SpanColumns, bad: _Bad, line: int) -> None:
-    """Add the spans of a request.
-
-    Raises:
-        msgspec.DecodeError: If it is none.
-    """
-    try:
-        request = _request.decode(content)
-    except msgspec.ValidationError:
-        _add_loosely(content, columns, bad, line)
-        return
-    for part in request.resourceSpans:
-        service = part.resource.service
-        for scope in part.scopeSpans:
-            for span in scope.spans:
-                _add(span, service, columns, bad, line)
-
-
-def _add_loosely(content: bytes, columns: SpanColumns, bad: _Bad, line: int) -> None:
-    """Add the good spans of a request that has bad ones."""
-    for part in _loose_request.decode(content).resourceSpans:
-        service = part.resource.service
-        for scope in part.scopeSpans:
-            for raw in scope.spans:
-                try:
-                    span = _span.decode(raw)
-                except msgspec.ValidationError as error:
-                    bad.spans.append((line, f"a span that cannot be read: {error}"))
-                else:
-                    _add(span, service, columns, bad, line)
-
-
-def _add(span: Span, service: str, columns: SpanColumns, bad: _Bad, line: int) -> None:
-    try:
-        columns.add(span, service)
-    except BadSpan as error:
-        bad.spans.append((line, f"a span that cannot be used: {error}"))
+    if piece.content is not None:
+        return decode_lines(piece.content)
+    with piece.path.open("rb") as file:
+        file.seek(piece.offset)
+        return decode_lines(file.read(piece.size))

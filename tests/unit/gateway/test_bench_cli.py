@@ -93,6 +93,15 @@ def test_a_gateway_that_does_not_answer_is_said_in_one_line(traces: Path) -> Non
     assert "nothing answers at 127.0.0.1:9" in done.stderr
 
 
+def test_requests_of_a_file_for_nobody_end_at_the_deadline(tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_text("{}\n")
+    words = ["score-risk", "--rate", "5", "--requests", str(file), "--deadline", "0.3"]
+    done = CliRunner().invoke(bench, [*words, "--target", "127.0.0.1:9"])
+    assert done.exit_code == 1
+    assert "nothing answers at 127.0.0.1:9" in done.stderr
+
+
 def test_a_page_of_the_report_can_be_written(run: Bench, tmp_path: Path) -> None:
     page = tmp_path / "load.html"
     done = run("score-risk", "--rate", "40", "--sample", "1", "--html", str(page))

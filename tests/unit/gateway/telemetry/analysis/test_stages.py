@@ -190,3 +190,8 @@ def test_a_gateway_span_that_names_the_failed_step_is_no_step(calls_of: CallsOf)
     calls = calls_of(call(planted))
     assert stages(calls)["step.score.infer"] == pytest.approx(0.8, abs=_US)
     assert calls.failed_step.tolist() == ["score"]
+
+
+def test_a_step_may_have_a_dot_in_its_name(calls_of: CallsOf) -> None:
+    calls = calls_of(call(Planted(steps=(Step("score.2"),))))
+    assert {stage.step for stage in calls.stages} == {"", "score.2"}
