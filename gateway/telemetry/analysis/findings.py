@@ -18,12 +18,12 @@ from gateway.telemetry.analysis.writing import milliseconds, percent
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
 
-BATCHING = "how long a batch waits (gateway/inference/pace.py: it is learnt)"
+BATCHING = "LONGEST_PATIENCE_S (gateway/inference/pace.py)"
 IN_FLIGHT = "max_in_flight (gateway)"
 WORKERS = "workers (gateway)"
 INSTANCES = "instance_group.count (config.pbtxt of the step)"
 VARIANT = "variant: fused (gateway)"
-DYNAMIC_BATCHING = "dynamic_batching (config.pbtxt of the step)"
+DYNAMIC_BATCHING = "LONGEST_PATIENCE_S (gateway/inference/pace.py)"
 SAMPLING = "trace_sample_ratio (gateway)"
 TRITON = "triton (gateway): more of them"
 FASTER = "variant, precision or a GPU for this step"
