@@ -92,21 +92,44 @@ def build_report(traces: Traces, against: Traces | None = None) -> Report:
         orphans=traces.forest.orphans,
         clocks=_clocks(traces.forest),
         groups=groups,
-        comparisons=compare_sets(against, traces) if against is not None else [],
+        comparisons=[
+            *(compare_sets(against, traces) if against is not None else ()),
+            *compare_within(traces),
+        ],
     )
 
 
 def compare_sets(before: Traces, after: Traces) -> list[Comparison]:
-    """Compare the calls of each RPC in two sets; a release only with itself if both have it."""
+    """Compare the calls of each RPC in two sets.
+
+    A release is compared with itself if both sets have it, else with whatever answered before.
+    """
     found = []
     ones, twos = (list(some.calls.groups()) for some in (before, after))
     for key, calls in twos:
         same = [one for one in ones if (one[0].rpc, one[0].line) == (key.rpc, key.line)]
-        exact = [one for one in same if one[0].release == key.release]
-        for other, others in exact or same:
+        release = [one for one in same if one[0].release == key.release]
+        exact = [one for one in release if one[0].variant == key.variant]
+        for other, others in exact or release or same:
             found.append(
                 compare(_title(key), (_name(other, key, "before"), others),
                         (_name(key, other, "after"), calls))
+            )  # fmt: skip
+    return found
+
+
+def compare_within(traces: Traces) -> list[Comparison]:
+    """Compare the release that answers most calls of an RPC with the others: its canaries."""
+    by_rpc: dict[tuple[str, str], list[tuple[GroupKey, Calls]]] = {}
+    for key, calls in traces.calls.groups():
+        by_rpc.setdefault((key.rpc, key.line), []).append((key, calls))
+    found = []
+    for groups in by_rpc.values():
+        stable, *others = sorted(groups, key=lambda one: -len(one[1]))
+        for other in others if stable[0].line else ():
+            names = [_own_name(one[0], two[0]) for one, two in ((stable, other), (other, stable))]
+            found.append(
+                compare(_title(stable[0]), (names[0], stable[1]), (names[1], other[1]))
             )  # fmt: skip
     return found
 
@@ -128,7 +151,13 @@ def _title(key: GroupKey) -> str:
 
 
 def _name(key: GroupKey, other: GroupKey, word: str) -> str:
-    return f"{word} ({key.release})" if key.release != other.release else word
+    same = (key.release, key.variant) == (other.release, other.variant)
+    return word if same else f"{word} ({_own_name(key, other)})"
+
+
+def _own_name(key: GroupKey, other: GroupKey) -> str:
+    """Return what tells two groups of one RPC apart."""
+    return key.release if key.release != other.release else f"{key.release} {key.variant}"
 
 
 def _clocks(forest: Forest) -> list[Clock]:

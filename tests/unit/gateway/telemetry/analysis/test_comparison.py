@@ -78,7 +78,16 @@ def test_a_release_is_compared_with_itself_and_a_new_one_with_what_was(
     after = analysed(*some(Planted(), 2), *some(Planted(release="b2"), 3), name="after.jsonl")
     report = build_report(after, before)
     names = [(one.before, one.after) for one in report.comparisons]
-    assert names == [("before", "after"), ("before (a1)", "after (b2)")]
+    assert names == [("before", "after"), ("before (a1)", "after (b2)"), ("a1", "b2")]
+
+
+def test_a_report_compares_the_release_with_most_calls_with_the_others(
+    analysed: Analysed,
+) -> None:
+    traces = analysed(*some(Planted(release="b2"), 1, count=40), *some(Planted(), 2))
+    (found,) = build_report(traces).comparisons
+    assert (found.before, found.before_calls) == ("a1", 200)
+    assert (found.after, found.after_calls) == ("b2", 40)
 
 
 def test_of_few_calls_nothing_is_compared(analysed: Analysed) -> None:
