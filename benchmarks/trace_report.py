@@ -45,6 +45,8 @@ class Measured:
     spans: int
     file_bytes: int
     seconds: float
+    processor_seconds: float
+    """Of all its processes together: what it would take on one core, whatever else runs."""
     peak_bytes: int
     """The largest memory of all its processes together, sampled every 50 ms."""
 
@@ -81,7 +83,7 @@ def measure(what: str, file: Path, spans: int, *options: str) -> Measured:
     """Run a report on both cores and watch it."""
     gateway = Path(sys.executable).parent / "gateway"
     command = [str(gateway), "trace", "report", str(file), *options]
-    started = time.monotonic()
+    before, started = _processor_seconds(), time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
@@ -90,7 +92,15 @@ def measure(what: str, file: Path, spans: int, *options: str) -> Measured:
     seconds = time.monotonic() - started
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return Measured(what, spans, file.stat().st_size, round(seconds, 2), peak)
+    used = _processor_seconds() - before
+    size = file.stat().st_size
+    return Measured(what, spans, size, round(seconds, 2), round(used, 2), peak)
+
+
+def _processor_seconds() -> float:
+    """Return what all programs that were run, and have ended, have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -133,7 +143,8 @@ def main(spans: int, seed: int, keep: Path | None, as_json: bool) -> None:
     cores = len(os.sched_getaffinity(0))
     for one in results:
         click.echo(
-            f"{one.what}: {one.seconds:.1f} s and {one.peak_bytes / 1e9:.2f} GB for "
+            f"{one.what}: {one.seconds:.1f} s ({one.processor_seconds:.1f} s of processor time) "
+            f"and {one.peak_bytes / 1e9:.2f} GB for "
             f"{one.spans:,} spans ({one.file_bytes / 1e6:.0f} MB) on {cores} cores; "
             f"the bars are {SECONDS_BAR:.0f} s and {BYTES_BAR / 1e9:.0f} GB",
             err=as_json,

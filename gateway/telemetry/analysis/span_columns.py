@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,22 +72,28 @@ class BadSpan(ValueError):
     """A span that cannot be used."""
 
 
-@dataclass
 class SpanColumns:
     """Columns that grow by a span at a time.
 
-    IDs are kept as the hexadecimal text that they come as: turning a million of them into
-    numbers at once costs a hundredth of doing it one by one.
+    What runs for each span is written to be fast: a million of them are read in seconds.
     """
 
-    traces: list[str] = field(default_factory=list)
-    spans: list[str] = field(default_factory=list)
-    parents: list[str] = field(default_factory=list)
-    ints: list[tuple[int, ...]] = field(default_factory=list)
-    rest: list[tuple[Any, ...]] = field(default_factory=list)
-    texts: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)
-    numbers: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
-    links: list[tuple[str, str, str, str]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._ids: list[bytes] = []
+        """Trace, span and parent of each, 32 bytes."""
+        self._ints = array("q")
+        """Of each as many as ``_INTS`` names."""
+        self._failed: list[bool] = []
+        self._names: list[str] = []
+        self._services: list[str] = []
+        self._texts: dict[str, tuple[list[int], list[str]]] = {
+            column: ([], []) for column in TEXTS.values()
+        }
+        self._numbers: dict[str, tuple[list[int], list[float]]] = {
+            column: ([], []) for column in NUMBERS.values()
+        }
+        self._links: list[bytes] = []
+        """Trace and span, the other's trace and span, 48 bytes."""
 
     def add(self, span: Any, service: str) -> None:
         """Add a span.
@@ -99,112 +105,118 @@ class SpanColumns:
         Raises:
             BadSpan: If its IDs or times cannot be understood; nothing was added.
         """
-        trace, own = hex_id(span.traceId, 32), hex_id(span.spanId, 16)
-        parent = hex_id(span.parentSpanId, 16) if span.parentSpanId else _NO_ID
+        ids = _ids(span.traceId, span.spanId, span.parentSpanId)
         try:
             start, end = int(span.startTimeUnixNano), int(span.endTimeUnixNano)
-            kind = span.kind if isinstance(span.kind, int) else _KINDS.get(span.kind, INTERNAL)
-            times = _times(span.events)
+            times = _times(span.events) if span.events else _NO_TIMES
         except ValueError as error:
             raise BadSpan(f"times are not numbers: {error}") from error
-        if not 0 < start < 2**63 or not 0 < end < 2**63:
+        if not 0 < start < _LAST_NS or not 0 < end < _LAST_NS:
             raise BadSpan("its times are missing or beyond all clocks")
-        links = [
-            (trace, own, hex_id(link.traceId, 32), hex_id(link.spanId, 16)) for link in span.links
-        ]
-        row = len(self.traces)  # whatever can fail has not
-        self.traces.append(trace)
-        self.spans.append(own)
-        self.parents.append(parent)
-        self.ints.append((kind, start, max(start, end), *times))
-        self.rest.append((span.status.code in _ERRORS, span.name, service))
+        links = [ids[:24] + _ids(link.traceId, link.spanId, "")[:24] for link in span.links]
+        row = len(self._ids)  # whatever can fail has not
+        kind = span.kind
+        if not isinstance(kind, int):
+            kind = _KINDS.get(kind, INTERNAL)
+        self._ids.append(ids)
+        self._ints.extend((kind, start, end if end > start else start, *times))
+        self._failed.append(span.status.code in _ERRORS)
+        self._names.append(span.name)
+        self._services.append(service)
         for attribute in span.attributes:
             if attribute.key in _WANTED:
-                self._add_attribute(row, attribute.key, attribute.value)
-        self.links.extend(links)
+                self._add_attribute(row, attribute.key, attribute.value.plain())
+        if links:
+            self._links.extend(links)
 
     def _add_attribute(self, row: int, key: str, value: Any) -> None:
-        found = value.plain()
-        if key in TEXTS:
-            rows, texts = self.texts.setdefault(TEXTS[key], ([], []))
+        column = TEXTS.get(key)
+        if column is not None:
+            rows, texts = self._texts[column]
             rows.append(row)
-            texts.append(str(found))
+            texts.append(str(value))
             return
         try:
-            number = float(found)
+            number = float(value)
         except (TypeError, ValueError):
             return
-        rows, numbers = self.numbers.setdefault(NUMBERS[key], ([], []))
-        rows.append(row)
+        places, numbers = self._numbers[NUMBERS[key]]
+        places.append(row)
         numbers.append(number)
 
     def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the spans (:data:`SCHEMA`) and their links (:data:`LINK_SCHEMA`)."""
-        count = len(self.traces)
-        if not count:
-            return pl.DataFrame(schema=SCHEMA), pl.DataFrame(schema=LINK_SCHEMA)
-        high, low = _numbers("".join(self.traces)).reshape(count, 2).T
-        columns: dict[str, Any] = {
-            "trace_high": high.copy(),
-            "trace": low.copy(),
-            "span": _numbers("".join(self.spans)),
-            "parent": _numbers("".join(self.parents)),
-        }
-        ints = np.array(self.ints, dtype=np.int64)
+        count = len(self._ids)
+        columns: dict[str, Any] = dict(zip(_IDS, _columns(self._ids, 4), strict=True))
+        ints = np.frombuffer(self._ints, dtype=np.int64).reshape(count, len(_INTS))
         columns |= {name: ints[:, place].copy() for place, name in enumerate(_INTS)}
-        failed, names, services = zip(*self.rest, strict=True)
-        columns |= {"failed": failed, "name": names, "service": services}
-        for name in TEXTS.values():
-            columns[name] = _sparse(count, *self.texts.get(name, ([], [])), fill="")
-        for name in NUMBERS.values():
-            columns[name] = _sparse(count, *self.numbers.get(name, ([], [])), fill=np.nan)
-        frame = pl.DataFrame(columns, schema_overrides=SCHEMA)
-        return frame.select(*SCHEMA), self._links()
-
-    def _links(self) -> pl.DataFrame:
-        columns: dict[str, Any] = {}
-        for name, ids in zip(LINK_SCHEMA, zip(*self.links, strict=True), strict=False):
-            columns[name] = _numbers("".join(one[-16:] for one in ids))
-        return pl.DataFrame(columns, schema=LINK_SCHEMA)
+        columns |= {"failed": self._failed, "name": self._names, "service": self._services}
+        for name, (rows, texts) in self._texts.items():
+            columns[name] = _sparse(count, rows, texts, fill="")
+        for name, (rows, numbers) in self._numbers.items():
+            columns[name] = _sparse(count, rows, numbers, fill=np.nan)
+        trace, span, _, to_trace, to_span = (
+            column for place, column in enumerate(_columns(self._links, 6)) if place
+        )
+        links = {"trace": trace, "span": span, "to_trace": to_trace, "to_span": to_span}
+        frame = pl.DataFrame(columns, schema_overrides=SCHEMA).select(*SCHEMA)
+        return frame, pl.DataFrame(links, schema=LINK_SCHEMA)
 
 
+_LAST_NS = 2**63
 _NO_ID = "0" * 16
-_HEX = frozenset("0123456789abcdefABCDEF")
+_ZEROS = bytes(16)
 
 
-def hex_id(text: str, digits: int) -> str:
-    """Return an ID as so many hexadecimal digits; some systems write it in base64.
+def _ids(trace: str, span: str, parent: str) -> bytes:
+    """Return the IDs of a span as 16, 8 and 8 bytes.
 
     Raises:
-        BadSpan: If it is neither.
+        BadSpan: If one is none, or the trace's or the span's is all zeros.
     """
-    if len(text) != digits:
-        text = _from_base64(text, digits)
-    if not _HEX.issuperset(text) or text.strip("0") == "":
-        raise BadSpan(f"an ID of {digits} hexadecimal digits was expected, got {text[:40]!r}")
-    return text
-
-
-def _from_base64(text: str, digits: int) -> str:
     try:
-        return b64decode(text, validate=True).hex() if text.endswith("=") else text.zfill(digits)
+        ids = bytes.fromhex(trace + span + (parent or _NO_ID))
+        whole = len(trace) == 32 and len(span) == 16 and len(ids) == 32
     except ValueError:
-        return text
+        whole = False
+    if not whole:
+        ids = _odd_id(trace, 32) + _odd_id(span, 16) + _odd_id(parent or _NO_ID, 16)
+    if ids.startswith(_ZEROS) or ids[16:24] == _ZEROS[:8]:
+        raise BadSpan(f"an ID is all zeros: trace {trace!r}, span {span!r}")
+    return ids
+
+
+def _odd_id(text: str, digits: int) -> bytes:
+    """Return an ID that is not written as usual: some systems drop zeros, some use base64."""
+    try:
+        if text.endswith("="):
+            content = b64decode(text, validate=True)
+        else:
+            content = bytes.fromhex(text.zfill(digits))
+    except ValueError:
+        content = b""
+    if len(content) != digits // 2:
+        raise BadSpan(f"an ID of {digits} hexadecimal digits was expected, got {text[:40]!r}")
+    return content
 
 
 def _times(events: Sequence[Any]) -> list[int]:
-    if not events:
-        return _NO_TIMES
-    found = {event.name: int(event.timeUnixNano) for event in events if event.name in EVENTS}
-    return [found.get(name, 0) for name in EVENTS]
+    times = [0] * len(_PLACES)
+    for event in events:
+        place = _PLACES.get(event.name)
+        if place is not None:
+            times[place] = int(event.timeUnixNano)
+    return times
 
 
+_PLACES = {name: place for place, name in enumerate(EVENTS)}
 _NO_TIMES = [0] * len(EVENTS)
 
 
-def _numbers(digits: str) -> Any:
-    """Return every 16 hexadecimal digits as a number: uint64."""
-    return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
+def _columns(rows: Sequence[bytes], width: int) -> Any:
+    """Return the ``width`` numbers of 8 bytes of each row, as columns: uint64."""
+    table = np.frombuffer(b"".join(rows), dtype=">u8").reshape(len(rows), width)
+    return table.T.astype(np.uint64)
 
 
 def _sparse(count: int, rows: Sequence[int], values: Sequence[Any], *, fill: Any) -> pl.Series:
