@@ -68,3 +68,18 @@ def test_serving_measures_triton_an_echo_and_the_gateway_in_one_run(
     by_name = {one["contender"]: one for one in found["bursts"]}
     assert by_name["gateway-grpc"]["triton_cpu_us"] > 0
     assert by_name["gateway-grpc-batch"]["rows"] == 256
+
+
+def test_trace_report_measures_a_report_of_as_many_spans_as_it_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "trace_report.py", "--spans", "2000", "--json"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table, page = json.loads(done.stdout)
+    assert (table["what"], page["what"]) == ("table", "page")
+    for one in (table, page):
+        assert one["spans"] == 2000
+        assert one["file_bytes"] > 2000 * 200
+        assert one["processor_seconds"] > 0
+        assert one["peak_bytes"] > 10_000_000

@@ -16,6 +16,7 @@ from gateway.telemetry.analysis.span_columns import CLIENT
 from gateway.telemetry.analysis.stage_times import StageTimes, measure_stages
 from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage
 
+_MANY = ("Batch", "Stream")
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 
@@ -129,6 +130,10 @@ def find_calls(table: SpanTable) -> tuple[Calls, Forest]:
     batch = times.batch
     rows, mates = (_of_batch(spans, name, batch) for name in ("batch_size", "batch_calls"))
     own_rows = server["batch_size"].to_numpy().astype(float)
+    # One request goes alone; how many a stream or a `Batch…` call brought, only it can say.
+    single = [not one.rpartition("/")[2].startswith(_MANY) for one in frame["rpc"].to_list()]
+    alone = np.isnan(own_rows) & np.array(single, dtype=bool) & (frame["line"] != "").to_numpy()
+    own_rows[alone] = 1
     return Calls(
         stages=times.stages,
         ms=times.ms,

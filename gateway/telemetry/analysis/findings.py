@@ -23,7 +23,7 @@ IN_FLIGHT = "max_in_flight (gateway)"
 WORKERS = "workers (gateway)"
 INSTANCES = "instance_group.count (config.pbtxt of the step)"
 VARIANT = "variant: fused (gateway)"
-DYNAMIC_BATCHING = "LONGEST_PATIENCE_S (gateway/inference/pace.py)"
+DYNAMIC_BATCHING = "dynamic_batching (config.pbtxt of the step)"
 SAMPLING = "trace_sample_ratio (gateway)"
 TRITON = "triton (gateway): more of them"
 FASTER = "variant, precision or a GPU for this step"
@@ -191,7 +191,7 @@ def _networks(summary: GroupSummary) -> Iterator[Finding]:
         (stage_names.TRITON_NETWORK, "the gateway and Triton",
          "the way, gRPC and their event loops", PLACEMENT),
         (stage_names.CLIENT_NETWORK, "the client and the gateway",
-         "the way, gRPC, and waiting for the gateway's event loop", WORKERS),
+         "the way, gRPC, and waiting for their event loops", WORKERS),
     ):  # fmt: skip
         seen = summary.stage(stage.key)
         if seen is not None and seen.tail_share >= 0.25:

@@ -123,6 +123,20 @@ def test_a_batch_rpc_says_its_rows_without_a_batcher(report_of: ReportOf) -> Non
     assert (effect.mean_rows, effect.mean_calls) == (64, 1)
 
 
+def test_a_call_that_travels_alone_is_a_batch_of_one(report_of: ReportOf) -> None:
+    (group,) = report_of(call(PLAIN), call(PLAIN), batch(PLAIN, 2, window=1)).groups
+    effect = group.summary.batching
+    assert effect is not None
+    assert [(one.rows, one.calls) for one in effect.sizes] == [(1, 2), (2, 2)]
+    assert effect.mean_calls == pytest.approx(4 / 3)
+
+
+def test_how_much_a_stream_brought_is_not_known(report_of: ReportOf) -> None:
+    planted = replace(PLAIN, method="trident.risk.v1.RiskService/StreamScoreRisk")
+    (group,) = report_of(call(planted)).groups
+    assert group.summary.batching is None
+
+
 def test_the_timeline_holds_every_call_once(report_of: ReportOf) -> None:
     lines = [call(replace(PLAIN, decode=0.1 + n % 7), at=13 * n) for n in range(300)]
     (group,) = report_of(*lines).groups
