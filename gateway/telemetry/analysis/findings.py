@@ -18,7 +18,7 @@ from gateway.telemetry.analysis.writing import milliseconds, percent
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
 
-BATCHING = "LONGEST_PATIENCE_S (gateway/inference/pace.py)"
+BATCHING = "max_batch_rows (gateway); LONGEST_PATIENCE_S (gateway/inference/pace.py)"
 IN_FLIGHT = "max_in_flight (gateway)"
 WORKERS = "workers (gateway)"
 INSTANCES = "instance_group.count (config.pbtxt of the step)"
