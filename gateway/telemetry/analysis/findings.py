@@ -274,6 +274,8 @@ def _batching_pays(summary: GroupSummary) -> Iterator[Finding]:
     effect = summary.batching
     if effect is None or effect.fixed_ms is None or effect.per_row_ms is None:
         return
+    if any(_batch_wait(summary)):  # it speaks of the same, and not of larger batches
+        return
     if effect.fixed_ms > 2 * max(effect.per_row_ms, 0.0) and effect.mean_rows < 4:
         text = (
             f"the model takes {_ms(effect.fixed_ms)} and {_ms(max(effect.per_row_ms, 0))} for "
