@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+# TensorFlow is only read from, by an interpreter of its own: beside torch it is in the way.
+TENSORFLOW := .venv/tensorflow/.ready
 
 .PHONY: help demo test check format generate lock
 
@@ -12,7 +14,7 @@ help: ## List the targets
 demo: $(READY) ## Build three models, serve them on a real Triton, call every RPC, show the traces
 	@$(BIN)/python examples/demo.py
 
-test: $(READY) ## Run the unit, conformance (both transports), contract (real Triton) and end-to-end tests
+test: $(READY) $(TENSORFLOW) ## Run the unit, conformance (both transports), contract (real Triton) and end-to-end tests
 	$(BIN)/pytest -n auto --dist loadfile tests/unit
 	$(BIN)/pytest tests/conformance tests/contract tests/e2e
 
@@ -35,6 +37,13 @@ generate: $(READY) ## Write protos/gen from protos/trident
 
 lock: ## Resolve requirements.lock anew
 	scripts/lock
+
+$(TENSORFLOW): requirements-tensorflow.lock
+	@echo "Installing TensorFlow into .venv/tensorflow, for the tests of imports (a minute, once) …"
+	@$(PYTHON) -m venv .venv/tensorflow
+	@.venv/tensorflow/bin/python -m pip install -qq --disable-pip-version-check \
+	  --requirement requirements-tensorflow.lock
+	@touch $(TENSORFLOW)
 
 $(READY): pyproject.toml protos/pyproject.toml requirements.lock
 	@echo "Installing what requirements.lock lists into .venv (a few minutes, once) …"

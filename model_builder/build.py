@@ -22,7 +22,9 @@ from model_builder.progress import Progress
 from model_builder.provenance import git_commit, versions
 from model_builder.report import model_card
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
+from model_builder.training.devices import leave_the_rest_to_the_first
 from model_builder.training.seeding import seed_everything
+from model_builder.training.session import current_session
 from triton_models.release import (
     ENSEMBLE,
     FUSED,
@@ -82,6 +84,7 @@ def build_release(
     release = check_release_name(release) if release else default_release_name()
     seed_everything(config.seed)
     candidate = task.build(data, config, progress)
+    leave_the_rest_to_the_first()
     with tempfile.TemporaryDirectory(prefix="model-builder-") as scratch:
         models = Path(scratch)
         with progress.stage("publish"):
@@ -122,6 +125,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         git_commit=git_commit(),
         versions=versions(),
         seed=config.seed,
+        run=current_session().run_id,
         data=candidate.data,
         hyperparameters=config.model_dump(mode="json"),
         metrics={split: dict(metrics) for split, metrics in candidate.metrics.items()},

@@ -15,8 +15,20 @@ import click
 from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
+from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
+from model_builder.runs_cli import runs_command
 from model_builder.threads import let_waiting_threads_sleep
+from model_builder.training_cli import (
+    checked,
+    configure,
+    find_lr,
+    metric_values,
+    progress_of_this_process,
+    show_profile,
+    training_options,
+)
+from model_builder.tune_cli import tune
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,6 +121,7 @@ def cli() -> None:
 @click.option(
     "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
 )
+@training_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def build(
@@ -123,6 +136,7 @@ def build(
     seed: int | None,
     release: str | None,
     as_json: bool,
+    training: dict[str, Any],
 ) -> None:
     """Build a release of TASK from data, and publish it to the store.
 
@@ -130,31 +144,40 @@ def build(
     Exits 0 when done, 1 when it failed, 2 when it was asked wrongly.
     """
     _check_evidence(task_name, evidence)
-    _check_release(release)
+    check_release(release)
+    options = checked(training)
     let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
-    console = _console()
+    console = console_of()
     with console.status("starting …"):
         from model_builder.build import build_release
-        from model_builder.config import read_config
         from model_builder.datasets import resolve
-        from model_builder.terminal import TerminalProgress
+        from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
 
         task = ctx.ensure_object(Tasks).load(task_name)
-    config = read_config(task.config_type, config_file, settings, seed)
-    progress = TerminalProgress(console)
+    config = configure(task, options, config_file, settings, training["strategy"], seed)
+    progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
-    built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
-    _show(console, built, store_url)
+    with tracked(options, task_name, found, config) as outcome:
+        built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+        outcome.release = f"{built.manifest.line}/{built.manifest.release}"
+        outcome.metrics = metric_values(built.manifest)
+    show(console, built, store_url)
+    if options.profile:
+        show_profile(options.runs / built.manifest.run, progress)
     if as_json:
-        click.echo(json.dumps(_as_json(built), allow_nan=False))
+        click.echo(json.dumps(summary_of(built), allow_nan=False))
 
 
 cli.add_command(data)
 cli.add_command(releases)
+cli.add_command(tune)
+cli.add_command(import_model)
+cli.add_command(find_lr)
+cli.add_command(runs_command)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
@@ -168,7 +191,8 @@ def _check_evidence(task_name: str, evidence: str | None) -> None:
         )
 
 
-def _check_release(release: str | None) -> None:
+def check_release(release: str | None) -> None:
+    """Refuse a name that no release can have."""
     from triton_models.release import check_release_name
 
     if release is None:
@@ -179,13 +203,15 @@ def _check_release(release: str | None) -> None:
         raise click.BadParameter(str(error), param_hint="--release") from error
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """Return the console that speaks to people, on standard error."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def _show(console: Console, built: Built, store_url: str) -> None:
+def show(console: Console, built: Built, store_url: str) -> None:
+    """Show what was built, and what to do next."""
     from model_builder import terminal
 
     manifest = built.manifest
@@ -208,6 +234,7 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"Built {name} in {built.seconds:.0f} s.",
         f"  manifest  {built.manifest_path}",
         f"  report    {built.report_path}",
+        f"  run       {manifest.run}",
     ]
     if built.routed:
         lines += [
@@ -227,7 +254,8 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
 _CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}
 
 
-def _as_json(built: Built) -> dict[str, Any]:
+def summary_of(built: Built) -> dict[str, Any]:
+    """Return what ``--json`` prints of a release that was built."""
     manifest = built.manifest
     return {
         "line": manifest.line,
@@ -236,6 +264,7 @@ def _as_json(built: Built) -> dict[str, Any]:
         "verdict": manifest.verdict,
         "seconds": round(built.seconds, 1),
         "metrics": manifest.model_dump(mode="json")["metrics"],
+        "run": manifest.run,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from model_builder.errors import ConfigInvalid
 from model_builder.task import TaskConfig
@@ -83,7 +83,18 @@ def _line(fault: Mapping[str, Any], config_type: type[TaskConfig]) -> str:
     key = ".".join(str(part) for part in fault["loc"]) or "configuration"
     if fault["type"] != "extra_forbidden":
         return f"{key}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, found {fault['input']!r}"
-    keys = list(config_type.model_fields)
+    keys = _keys_beside(fault["loc"], config_type)
     close = difflib.get_close_matches(key, keys, 2, 0.5)
     meant = f"did you mean {' or '.join(close)}?" if close else f"keys are {', '.join(keys)}"
     return f"{key}: there is no such key; {meant}"
+
+
+def _keys_beside(place: Sequence[int | str], config_type: type[BaseModel]) -> list[str]:
+    """Return the keys that there are where a wrong one was found, by their whole names."""
+    *outer, _ = place
+    for part in outer:
+        inner = config_type.model_fields[str(part)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        config_type = inner
+    return [".".join(map(str, [*outer, key])) for key in config_type.model_fields]

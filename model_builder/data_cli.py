@@ -1,4 +1,4 @@
-"""``model-builder data``: the data sets that have a name."""
+"""``model-builder data``: the data sets that have a name, and a look at any."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 
 import click
 
+from model_builder.data_check_cli import check_data, data_schema
+from model_builder.data_prepare_cli import prepare_data
+
 
 @click.group()
 def data() -> None:
-    """Show and fetch the data sets that have a name."""
+    """Show, fetch and check data sets."""
 
 
 @data.command("list")
@@ -63,3 +66,8 @@ def fetch_data(names: tuple[str, ...], as_json: bool) -> None:
         rows.append({"name": name, "folder": str(folder), "licence": NAMED[name].licence})
     if as_json:
         click.echo(json.dumps({"data": rows}))
+
+
+data.add_command(check_data)
+data.add_command(data_schema)
+data.add_command(prepare_data)

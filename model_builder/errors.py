@@ -8,6 +8,9 @@
     ├── DataSetUnavailable   a named data set cannot be had
     ├── DataFault            a file, row or column is not what it must be
     ├── TrainingDiverged     the loss is no longer a number
+    ├── StrategyDoesNotApply a network is not made for a way to train it
+    ├── DeviceLacks          the machine cannot do what a setting asks for
+    ├── RunUnusable          a run cannot be gone on with
     ├── ExportBroken         a network or a chain of steps cannot become a release
     └── ParityBroken         an exported model does not answer like the trained one
 """
@@ -72,9 +75,11 @@ class DataSetUnavailable(BuilderError):
 class ParityBroken(BuilderError):
     """An exported model does not answer like the trained one."""
 
-    def __init__(self, output: str, difference: float, tolerance: float) -> None:
+    def __init__(
+        self, output: str, difference: float, tolerance: float, yardstick: str = "torch"
+    ) -> None:
         super().__init__(
-            f"output '{output}' differs from torch by {difference:.3g}, "
+            f"output '{output}' differs from {yardstick} by {difference:.3g}, "
             f"more than its tolerance {tolerance:.3g}"
         )
 
@@ -87,6 +92,36 @@ class TrainingDiverged(BuilderError):
             f"training diverged in epoch {epoch + 1} (loss {loss}): "
             "lower the learning rate, such as --set learning_rate=0.0003"
         )
+
+
+class StrategyDoesNotApply(BuilderError):
+    """A network is not made for a way to train it."""
+
+    exit_code = 2
+
+    def __init__(self, setting: str, cause: str) -> None:
+        super().__init__(f"'{setting}' does not apply here: {cause}")
+        self.setting = setting
+
+
+class DeviceLacks(BuilderError):
+    """The machine cannot do what a setting asks for."""
+
+    exit_code = 2
+
+    def __init__(self, setting: str, cause: str) -> None:
+        super().__init__(f"--set {setting}: {cause}")
+        self.setting = setting
+
+
+class RunUnusable(BuilderError):
+    """A run cannot be gone on with, or is not there."""
+
+    exit_code = 2
+
+    def __init__(self, run: str, cause: str) -> None:
+        super().__init__(f"run '{run}': {cause}")
+        self.run = run
 
 
 class ExportBroken(BuilderError):

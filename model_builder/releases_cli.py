@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from triton_models.release import Manifest
 
-_STORE = click.option(
+STORE_OPTION = click.option(
     "--store",
     "store_url",
     metavar="DIR",
@@ -28,7 +28,7 @@ def releases() -> None:
 
 
 @releases.command("list")
-@_STORE
+@STORE_OPTION
 @_JSON
 def list_releases(store_url: str, as_json: bool) -> None:
     """List the releases, and the share of its line's calls that each answers."""
@@ -71,7 +71,7 @@ def list_releases(store_url: str, as_json: bool) -> None:
 
 @releases.command("show")
 @click.argument("name", metavar="LINE/RELEASE")
-@_STORE
+@STORE_OPTION
 @_JSON
 def show_release(name: str, store_url: str, as_json: bool) -> None:
     """Show a release: its data, metrics, steps and parity; with --json its whole manifest."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
 
 from triton_models.release import Manifest, Metric
 
@@ -17,8 +19,8 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append(_metrics(manifest, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
-        "## Parity\n\nLargest difference from torch: of the exported steps (ensemble), and of "
-        "the one model that they are merged into (fused).\n\n"
+        f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
+        "(ensemble), and of the one model that they are merged into (fused).\n\n"
         + _table(("output", "rows", "ensemble", "fused", "tolerance"), _parity(manifest))
     )
     if manifest.features:
@@ -26,9 +28,17 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
         parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
     if manifest.labels:
         parts.append("## Labels\n\n" + ", ".join(manifest.labels) + "\n")
-    settings = ((key, str(value)) for key, value in manifest.hyperparameters.items())
+    settings = _settings(manifest.hyperparameters)
     parts.append("## Hyperparameters\n\n" + _table(("name", "value"), settings))
     return "\n".join(parts)
+
+
+def _settings(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)
 
 
 def metric_names(manifest: Manifest, split: str, headline: Sequence[str] = ()) -> list[str]:
@@ -45,13 +55,21 @@ def metric_text(metric: Metric | None) -> str:
     return f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
 
 
+def yardstick(manifest: Manifest) -> str:
+    """Return what the exported steps were compared with, such as ``torch``."""
+    compared = {parity.compared.split("-")[0] for parity in manifest.parity.values()}
+    return " and ".join(sorted(compared)) or "torch"
+
+
 def _facts(manifest: Manifest) -> str:
     data = manifest.data
     split = ", ".join(f"{rows} {name}" for name, rows in data.split.items())
     rows = [
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
+        ("run", manifest.run),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
+        ("split sha256", data.split_sha256),
         ("source", data.source),
         ("licence", data.licence),
         ("protocol", data.protocol),

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from model_builder.training.config import TrainingConfig
 from triton_models.release import DataSource, FeatureSpec, Metric, Parity, ScoreBand
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class TaskConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    """How its networks are trained, the same for every task."""
 
 
 @dataclass(frozen=True)

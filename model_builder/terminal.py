@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model_builder.progress import Stage
-from model_builder.report import metric_names, metric_text
+from model_builder.report import metric_names, metric_text, yardstick
 from triton_models.release import Manifest
 
 _TOLD_EVERY_S = 15.0
@@ -124,8 +124,9 @@ def steps_table(manifest: Manifest, step_bytes: Mapping[str, int]) -> Table:
 
 
 def parity_table(manifest: Manifest) -> Table:
-    """Return a table of how far the exported models are from torch, by output."""
-    table = _table("parity with torch", "rows", "ensemble", "fused", "tolerance")
+    """Return a table of how far the exported models are from the network, by output."""
+    header = (f"parity with {yardstick(manifest)}", "rows", "ensemble", "fused", "tolerance")
+    table = _table(*header)
     for output, parity in manifest.parity.items():
         fused = manifest.fused_parity.get(output)
         table.add_row(

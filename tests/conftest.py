@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from gateway.transport.envoy_process import EnvoyMissing, check_envoy
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.embedded.installation import find_installation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the runs of all tests are written down."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIDENT_RUNS", str(folder))
+        yield folder
 
 
 def missing_tool(reason: str) -> None:
@@ -34,3 +45,9 @@ def envoy_available() -> None:
         check_envoy()
     except EnvoyMissing as error:
         missing_tool(str(error))
+
+
+@pytest.fixture(scope="session", name="missing_tool")
+def say_what_is_missing() -> Callable[[str], None]:
+    """What to call with the reason where a tool is missing."""
+    return missing_tool

@@ -120,14 +120,20 @@ class DataSource(_Frozen):
     """The address or path it was read from."""
     split: dict[str, int] = Field(default_factory=dict)
     """Rows in each split."""
+    split_sha256: str = ""
+    """Of which row is in which split: the same data and seed give the same."""
     protocol: str = ""
     """How the splits were made and the metrics taken, in one or two sentences."""
+
+
+Compared = Literal["torch-onnx", "torch-served", "keras-onnx", "tensorflow-onnx", "original-onnx"]
+"""What answered first, and what answered the same; ``original`` is an ONNX file as it came."""
 
 
 class Parity(_Frozen):
     """How far two runs of the same network are apart on one output."""
 
-    compared: Literal["torch-onnx", "torch-served"]
+    compared: Compared
     rows: int
     tolerance: float
     max_difference: float
@@ -150,6 +156,8 @@ class Manifest(_Frozen):
     git_commit: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int
+    run: str = ""
+    """The training that it came of, by the name in ``model-builder runs``."""
     data: DataSource
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
     metrics: dict[str, dict[str, Metric]]

@@ -27,7 +27,7 @@ from model_builder.tabular.evaluation import (
     measure,
 )
 from model_builder.tabular.fitting import (
-    Fitted,
+    TableModel,
     cross_fitted,
     feature_rows,
     fit_table,
@@ -75,50 +75,68 @@ class DiagnosisTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, finding_target, progress)
-            _check_numbers(table, data.path.name)
+            table = load_table(data, finding_target, progress, config.split_by)
+            check_numbers(table, data.path.name)
         fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
-        temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)
-        judged = cross_fitted(fitted, _calibrated)
-        threshold = review_threshold(
-            judged,
-            fitted.judged_target,
-            wanted_accuracy=config.review_accuracy,
-            least_answered=config.least_answered,
-        )
-        with progress.stage("evaluate"):
-            answers = _test_answers(fitted, temperature)
-            metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
-            baselines = _baselines(fitted, config)
-        with progress.stage("export"):
-            steps = _steps(fitted, temperature)
-        with progress.stage("compare"):
-            parity, fused_parity = (
-                compare(
-                    answers,
-                    run_in_parts(model, fitted.test_tensors()),
-                    TOLERANCES,
-                    rows=len(fitted.splits.test),
-                )
-                for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
+        return candidate(fitted, data, config, progress)
+
+
+def candidate(
+    fitted: TableModel, data: ResolvedData, config: DiagnosisConfig, progress: Progress
+) -> Candidate:
+    """Measure a network, export it and compare.
+
+    Raises:
+        ParityBroken: If an exported step does not answer like the network.
+    """
+    temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)
+    judged = judged_probabilities(fitted)
+    threshold = review_threshold(
+        judged,
+        fitted.judged_target,
+        wanted_accuracy=config.review_accuracy,
+        least_answered=config.least_answered,
+    )
+    with progress.stage("evaluate"):
+        answers = _test_answers(fitted, temperature)
+        metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
+        baselines = _baselines(fitted, config)
+    tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
+    with progress.stage("export"):
+        steps = _steps(fitted, temperature)
+    with progress.stage("compare"):
+        parity, fused_parity = (
+            compare(
+                answers,
+                run_in_parts(model, fitted.test_tensors()),
+                {**TOLERANCES, **tolerances},
+                rows=len(fitted.splits.test),
+                compared=fitted.parity_kind,
             )
-        return Candidate(
-            line="diagnose-measurements",
-            steps=steps,
-            data=fitted.data_source(data, config),
-            metrics=metrics,
-            baselines=baselines,
-            parity=parity,
-            fused_parity=fused_parity,
-            answers=_answer_table(fitted, answers),
-            features=fitted.encoding.features,
-            labels=table.labels,
-            review_threshold=threshold,
-            headline=("auc", "accuracy", "log_loss", "ece"),
+            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
         )
+    return Candidate(
+        line="diagnose-measurements",
+        steps=steps,
+        data=fitted.data_source(data, config),
+        metrics=metrics,
+        baselines=baselines,
+        parity=parity,
+        fused_parity=fused_parity,
+        answers=_answer_table(fitted, answers),
+        features=fitted.encoding.features,
+        labels=fitted.table.labels,
+        review_threshold=threshold,
+        headline=("auc", "accuracy", "log_loss", "ece"),
+    )
 
 
-def _check_numbers(table: Table, file_name: str) -> None:
+def check_numbers(table: Table, file_name: str) -> None:
+    """Refuse a table with texts.
+
+    Raises:
+        DataFault: Names each such column.
+    """
     faults = [
         Fault(file_name, "numbers (measurements are numbers)", "texts", column=column.file_name)
         for column in table.columns
@@ -126,6 +144,14 @@ def _check_numbers(table: Table, file_name: str) -> None:
     ]
     if faults:
         raise DataFault(faults)
+
+
+def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
+    """Return the probabilities of the judged rows, ``(judged rows, K)``.
+
+    By members and by a calibration that have not seen the row.
+    """
+    return cross_fitted(fitted, _calibrated)
 
 
 def _calibrated(
@@ -136,7 +162,7 @@ def _calibrated(
     return probabilities(asked, fit_temperature(known, target))
 
 
-def _test_answers(fitted: Fitted, temperature: float) -> Answers:
+def _test_answers(fitted: TableModel, temperature: float) -> Answers:
     """Return what the release must answer for the test rows: torch's logits, then numpy."""
     logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
     return {
@@ -147,7 +173,7 @@ def _test_answers(fitted: Fitted, temperature: float) -> Answers:
 
 
 def _metrics(
-    fitted: Fitted,
+    fitted: TableModel,
     judged: npt.NDArray[Any],
     test: npt.NDArray[Any],
     threshold: float,
@@ -160,7 +186,7 @@ def _metrics(
     }
 
 
-def _baselines(fitted: Fitted, config: DiagnosisConfig) -> dict[str, dict[str, Metrics]]:
+def _baselines(fitted: TableModel, config: DiagnosisConfig) -> dict[str, dict[str, Metrics]]:
     target = {
         fitted.splits.judged_split: fitted.judged_target,
         "test": fitted.table.target[fitted.splits.test],
@@ -183,7 +209,7 @@ def _measured(
     return measure(measures, target, probabilities, seed=config.seed, resamples=config.resamples)
 
 
-def _steps(fitted: Fitted, temperature: float) -> tuple[StepModel, ...]:
+def _steps(fitted: TableModel, temperature: float) -> tuple[StepModel, ...]:
     prepare, classify = fitted.export()
     calibrate = calibrate_graph(
         temperature, len(fitted.encoding.features), len(fitted.table.labels)
@@ -195,7 +221,7 @@ def _steps(fitted: Fitted, temperature: float) -> tuple[StepModel, ...]:
     )
 
 
-def _answer_table(fitted: Fitted, answers: Answers) -> pa.Table:
+def _answer_table(fitted: TableModel, answers: Answers) -> pa.Table:
     return pa.table(
         {
             "measurements": [json.dumps(row) for row in feature_rows(fitted)],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model_builder.errors import ParityBroken
-from triton_models.release import Parity
+from triton_models.release import Compared, Parity
 
 
 def compare(
@@ -17,7 +17,7 @@ def compare(
     actual: Mapping[str, npt.NDArray[Any]],
     tolerances: Mapping[str, float],
     rows: int,
-    compared: Literal["torch-onnx", "torch-served"] = "torch-onnx",
+    compared: Compared = "torch-onnx",
 ) -> dict[str, Parity]:
     """Compare the outputs named in ``tolerances``: names, then shapes, then values.
 
@@ -28,12 +28,13 @@ def compare(
         ParityBroken: At the first output that is missing, of another shape, or too far off.
     """
     found: dict[str, Parity] = {}
+    yardstick = compared.split("-")[0]
     for name, tolerance in tolerances.items():
         if name not in actual or name not in expected:
-            raise ParityBroken(name, float("inf"), tolerance)
+            raise ParityBroken(name, float("inf"), tolerance, yardstick)
         difference = _difference(np.asarray(expected[name]), np.asarray(actual[name]))
         if difference > tolerance:
-            raise ParityBroken(name, difference, tolerance)
+            raise ParityBroken(name, difference, tolerance, yardstick)
         found[name] = Parity(
             compared=compared, rows=rows, tolerance=tolerance, max_difference=difference
         )

@@ -12,6 +12,7 @@ import polars as pl
 
 from model_builder.errors import DataFault, Fault
 from model_builder.recsys.reading import read_log
+from model_builder.split_hash import assignment_sha256
 from model_builder.task import ResolvedData
 from triton_models.release import DataSource
 
@@ -78,6 +79,17 @@ class Splits:
         """Interactions in each split."""
         training = sum(map(len, self.training))
         return {"train": training, "validation": len(self.validation), "test": len(self.test)}
+
+    @property
+    def sha256(self) -> str:
+        """Of which item of which user lies in which split."""
+        return assignment_sha256(
+            [
+                ("train", self.training),
+                ("validation", [self.validation.targets]),
+                ("test", [self.test.targets]),
+            ]
+        )
 
 
 def load_interactions(path: Path) -> Interactions:
@@ -151,6 +163,7 @@ def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) 
         licence=data.licence,
         source=data.source,
         split=splits.counts,
+        split_sha256=splits.sha256,
         protocol=(
             "Leave one out: of each user with at least "
             f"{LEAST_INTERACTIONS} interactions the last is the test, the one before the "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 
 from model_builder.evaluation.metrics import ndcg_at
@@ -16,7 +19,11 @@ from model_builder.training.loop import FitSettings, fit
 
 
 def fit_network(
-    splits: Splits, item_count: int, config: RecsysConfig, progress: Progress
+    splits: Splits,
+    item_count: int,
+    config: RecsysConfig,
+    progress: Progress,
+    watch: Callable[[int, float], None] | None = None,
 ) -> NextItemNetwork:
     """Lay out the items' vectors, then train until the validation split no longer gains.
 
@@ -25,6 +32,7 @@ def fit_network(
         item_count: The size of the catalogue.
         config: Hyperparameters.
         progress: Shows the training.
+        watch: Is told the number of each epoch and its NDCG@10; what it raises ends the training.
     """
     network = NextItemNetwork(
         torch.from_numpy(item_counts(splits, item_count)),
@@ -34,6 +42,7 @@ def fit_network(
         history_length=config.history_length,
         dropout=config.dropout,
         negatives=config.negatives,
+        label_smoothing=config.training.label_smoothing,
     )
     if config.neighbours:
         with progress.stage("lay out items"):
@@ -42,19 +51,29 @@ def fit_network(
             )
             network.lay_out(torch.from_numpy(vectors))
     batches = WindowBatches(splits.training, config.history_length, config.batch_size, config.seed)
+    epochs = itertools.count()
+
+    def validate(model: NextItemNetwork) -> float:
+        validation = ndcg_at(network_ranks(model, splits.validation), 10)
+        if watch is not None:
+            watch(next(epochs), validation)
+        return validation
+
     fit(
         network,
         batches=batches,
         steps=batches.steps(config.epochs),
         loss=surprise,
-        validate=lambda model: ndcg_at(network_ranks(model, splits.validation), 10),
+        validate=validate,
         settings=FitSettings(
             epochs=config.epochs,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             patience=config.patience,
+            training=config.training,
         ),
+        weigh=labels_in,
         progress=progress,
     )
     return network
@@ -63,3 +82,8 @@ def fit_network(
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Return the mean cross-entropy of a batch of windows, ``()``."""
     return network(batch["history"], batch["labels"])
+
+
+def labels_in(batch: Batch) -> float:
+    """Return how many items a batch asks for."""
+    return float((batch["labels"] > 0).sum())

@@ -80,6 +80,7 @@ class NextItemNetwork(nn.Module):
         history_length: int,
         dropout: float,
         negatives: int = 0,
+        label_smoothing: float = 0.0,
     ) -> None:
         """Start with the items' vectors at random.
 
@@ -92,11 +93,13 @@ class NextItemNetwork(nn.Module):
             history_length: Newest items that are read.
             dropout: Share of values that training sets to 0.
             negatives: Items drawn to stand for the catalogue in training; 0 takes all.
+            label_smoothing: Share of certainty that training gives to all items alike.
         """
         super().__init__()
         self.history_length = history_length
         self.dropout = dropout
         self.negatives = negatives
+        self.label_smoothing = label_smoothing
         self.items = nn.Embedding(len(counts), width)
         nn.init.normal_(self.items.weight, std=_INITIAL_SPREAD)
         self.blocks = nn.ModuleList(
@@ -152,7 +155,7 @@ class NextItemNetwork(nn.Module):
         size = self.items.num_embeddings - 1
         if not 0 < self.negatives < size:
             logits = states @ self.items.weight[1:].T + self.bias[1:]
-            return functional.cross_entropy(logits, labels - 1)
+            return self._losses(logits, labels - 1)
         drawn = torch.randint(1, size + 1, (self.negatives,), device=labels.device)
         chosen, places = torch.cat([labels, drawn]).unique(return_inverse=True)
         places = places[: len(labels)]
@@ -162,4 +165,7 @@ class NextItemNetwork(nn.Module):
         others, not_drawn = (~is_label).sum(), size - is_label.sum()
         stands_for = torch.where(is_label, 1.0, not_drawn / others.clamp(min=1))
         logits = states @ self.items(chosen).T + self.bias[chosen] + stands_for.log()
-        return functional.cross_entropy(logits, places)
+        return self._losses(logits, places)
+
+    def _losses(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +53,12 @@ class WindowBatches:
         """Return the batches of the first ``epochs`` epochs; an epoch may have one more or less."""
         return sum(self._steps_of(epoch) for epoch in range(epochs))
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
-        """Give ``history`` and ``labels``, each ``(b, L)`` int64."""
+    def __call__(self, epoch: int) -> EpochBatches:
+        """Return the batches of an epoch."""
         windows = self.cut(epoch)
         order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(windows.ends))
-        for start in range(0, len(order), self._batch_size):
-            chosen = order[start : start + self._batch_size]
-            yield self._batch(windows.ends[chosen], windows.asked[chosen])
+        mixed = Windows(windows.ends[order], windows.asked[order])
+        return EpochBatches(self, mixed, self._batch_size)
 
     def cut(self, epoch: int) -> Windows:
         """Return the windows of an epoch."""
@@ -88,7 +87,8 @@ class WindowBatches:
         windows = len(lengths) + int((-(-older // self._length)).sum())
         return -(-windows // self._batch_size)
 
-    def _batch(self, ends: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> Batch:
+    def batch(self, ends: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> Batch:
+        """Return ``history`` and ``labels``, each ``(b, L)`` int64, of some windows."""
         back = np.arange(self._length, 0, -1)  # (L,), from the label of the last place
         places = ends[:, None] - back  # (b, L)
         known = places >= self._first[ends][:, None]
@@ -96,3 +96,21 @@ class WindowBatches:
         # What follows a place stands one further; of older labels another window takes care.
         labels = np.where(back <= asked[:, None], self._items[np.maximum(places + 1, 0)], 0)
         return {"history": torch.from_numpy(history), "labels": torch.from_numpy(labels)}
+
+
+class EpochBatches(Sequence[Batch]):
+    """The batches of one epoch, each cut out when it is asked for."""
+
+    def __init__(self, cutter: WindowBatches, windows: Windows, batch_size: int) -> None:
+        self._cutter = cutter
+        self._windows = windows
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._windows.ends) // self._batch_size)
+
+    def __getitem__(self, place: int) -> Batch:  # type: ignore[override]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        chosen = slice(place * self._batch_size, (place + 1) * self._batch_size)
+        return self._cutter.batch(self._windows.ends[chosen], self._windows.asked[chosen])

@@ -19,7 +19,7 @@ from model_builder.risk.calibrate_graph import calibrate_graph
 from model_builder.risk.score import Scorecard, make_bands
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
 from model_builder.tabular.fitting import (
-    Fitted,
+    TableModel,
     cross_fitted,
     feature_rows,
     fit_table,
@@ -66,46 +66,59 @@ class RiskTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, outcome_target, progress)
+            table = load_table(data, outcome_target, progress, config.split_by)
         fitted = fit_table(table, config, logits=1, progress=progress)
-        card = _scorecard(fitted, config)
-        with progress.stage("evaluate"):
-            answers = _test_answers(fitted, card)
-            metrics = _metrics(fitted, answers, config)
-            baselines = _baselines(fitted, config)
-        with progress.stage("export"):
-            steps = _steps(fitted, card)
-        with progress.stage("compare"):
-            parity, fused_parity = (
-                compare(
-                    answers,
-                    run_in_parts(model, fitted.test_tensors()),
-                    TOLERANCES,
-                    rows=len(fitted.splits.test),
-                )
-                for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
+        return candidate(fitted, data, config, progress)
+
+
+def candidate(
+    fitted: TableModel, data: ResolvedData, config: RiskConfig, progress: Progress
+) -> Candidate:
+    """Measure a network, export it and compare.
+
+    Raises:
+        ParityBroken: If an exported step does not answer like the network.
+    """
+    card = _scorecard(fitted, config)
+    with progress.stage("evaluate"):
+        answers = _test_answers(fitted, card)
+        metrics = _metrics(fitted, answers, config)
+        baselines = _baselines(fitted, config)
+    tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
+    with progress.stage("export"):
+        steps = _steps(fitted, card)
+    with progress.stage("compare"):
+        parity, fused_parity = (
+            compare(
+                answers,
+                run_in_parts(model, fitted.test_tensors()),
+                {**TOLERANCES, **tolerances},
+                rows=len(fitted.splits.test),
+                compared=fitted.parity_kind,
             )
-        return Candidate(
-            line="score-risk",
-            steps=steps,
-            data=fitted.data_source(data, config),
-            metrics=metrics,
-            baselines=baselines,
-            parity=parity,
-            fused_parity=fused_parity,
-            answers=_answer_table(fitted, answers),
-            features=fitted.encoding.features,
-            bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
-            headline=("auc", "ks", "brier", "ece"),
+            for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
         )
+    return Candidate(
+        line="score-risk",
+        steps=steps,
+        data=fitted.data_source(data, config),
+        metrics=metrics,
+        baselines=baselines,
+        parity=parity,
+        fused_parity=fused_parity,
+        answers=_answer_table(fitted, answers),
+        features=fitted.encoding.features,
+        bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
+        headline=("auc", "ks", "brier", "ece"),
+    )
 
 
-def _scorecard(fitted: Fitted, config: RiskConfig) -> Scorecard:
+def _scorecard(fitted: TableModel, config: RiskConfig) -> Scorecard:
     slope, offset = fit_platt(fitted.judged_logits[:, 0], fitted.judged_target)
     return Scorecard(slope, offset, config.base_score, config.base_odds, config.points_to_double)
 
 
-def _test_answers(fitted: Fitted, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
+def _test_answers(fitted: TableModel, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
     """Return what the release must answer for the test rows: torch's logits, then numpy."""
     logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
     return {
@@ -116,9 +129,12 @@ def _test_answers(fitted: Fitted, card: Scorecard) -> dict[str, npt.NDArray[Any]
     }
 
 
-def _metrics(
-    fitted: Fitted, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
-) -> dict[str, Metrics]:
+def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
+    """Return the probabilities of default of the judged rows, ``(judged rows,)``.
+
+    By members and by a calibration that have not seen the row.
+    """
+
     def calibrate(
         known: npt.NDArray[np.float32],
         target: npt.NDArray[np.int64],
@@ -127,7 +143,13 @@ def _metrics(
         card = Scorecard(*fit_platt(known[:, 0], target), 0, 1, 1)
         return card.probabilities(asked[:, 0])
 
-    judged = cross_fitted(fitted, calibrate)
+    return cross_fitted(fitted, calibrate)
+
+
+def _metrics(
+    fitted: TableModel, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
+) -> dict[str, Metrics]:
+    judged = judged_probabilities(fitted)
     test_target = fitted.table.target[fitted.splits.test]
     return {
         fitted.splits.judged_split: _measured(fitted.judged_target, judged, config),
@@ -135,7 +157,7 @@ def _metrics(
     }
 
 
-def _baselines(fitted: Fitted, config: RiskConfig) -> dict[str, dict[str, Metrics]]:
+def _baselines(fitted: TableModel, config: RiskConfig) -> dict[str, dict[str, Metrics]]:
     target = {
         fitted.splits.judged_split: fitted.judged_target,
         "test": fitted.table.target[fitted.splits.test],
@@ -155,7 +177,7 @@ def _measured(
     return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=config.resamples)
 
 
-def _steps(fitted: Fitted, card: Scorecard) -> tuple[StepModel, ...]:
+def _steps(fitted: TableModel, card: Scorecard) -> tuple[StepModel, ...]:
     prepare, score = fitted.export()
     return (
         StepModel("prepare", "pre", prepare),
@@ -164,7 +186,7 @@ def _steps(fitted: Fitted, card: Scorecard) -> tuple[StepModel, ...]:
     )
 
 
-def _answer_table(fitted: Fitted, answers: dict[str, npt.NDArray[Any]]) -> pa.Table:
+def _answer_table(fitted: TableModel, answers: dict[str, npt.NDArray[Any]]) -> pa.Table:
     return pa.table(
         {
             "features": [json.dumps(row) for row in feature_rows(fitted)],

@@ -11,16 +11,20 @@ import polars as pl
 from model_builder.errors import DataFault, Fault
 from model_builder.tabular.columns import Column, Target, canonical
 from model_builder.tabular.reading import RawTable
+from model_builder.tabular.split_keys import SplitBy, split_keys
 from model_builder.tabular.table import Table
 
 MAX_CATEGORIES = 200
 """A column with more different texts holds names or sentences, not categories."""
 
 _SHOWN_FAULTS = 1000
+_BY_CLASS = SplitBy()
 
 
-def check_table(raw: RawTable, columns: Sequence[Column], target: Target) -> Table:
-    """Return the typed table of ``columns`` and ``target``.
+def check_table(
+    raw: RawTable, columns: Sequence[Column], target: Target, split_by: SplitBy = _BY_CLASS
+) -> Table:
+    """Return the typed table of ``columns`` and ``target``, with what it is split by.
 
     Raises:
         DataFault: If a column is missing, or a cell is not what its column must hold; all
@@ -44,9 +48,11 @@ def check_table(raw: RawTable, columns: Sequence[Column], target: Target) -> Tab
         faults += found
     classes, found = _classes(raw, target)
     faults += found
+    keys, found = split_keys(raw, split_by)
+    faults += found
     if faults:
         raise DataFault(sorted(faults, key=lambda fault: fault.row or 0))
-    return Table(tuple(columns), values, classes, target.labels)
+    return Table(tuple(columns), values, classes, target.labels, keys)
 
 
 def _numbers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,18 +27,20 @@ from model_builder.tabular.prepare_graph import prepare_graph
 from model_builder.tabular.schema import infer_features
 from model_builder.tabular.splits import Splits, make_splits, protocol
 from model_builder.tabular.table import Table
-from model_builder.tabular.training import TabularConfig, TrainedMembers, train_members
+from model_builder.tabular.training import TabularConfig, TrainedMembers, Watch, train_members
 from model_builder.task import ResolvedData
-from triton_models.release import DataSource
+from triton_models.release import Compared, DataSource
 from triton_models.signatures import MAX_BATCH_ROWS
 
 Answers = dict[str, npt.NDArray[np.float32]]
 Tensors = dict[str, npt.NDArray[np.generic]]
 
+_CALIBRATION_PARTS = 5
+
 
 @dataclass(frozen=True)
-class Fitted:
-    """A table, its splits and the network that was trained on it."""
+class TableModel(ABC):
+    """A table, its splits and a network that answers for it, wherever it was trained."""
 
     table: Table
     splits: Splits
@@ -46,12 +49,29 @@ class Fitted:
     """``(rows, D)`` float32, prepared; all rows of the table."""
     rules: npt.NDArray[np.int32]
     """``(rows, F)`` int32, ``RULE_*``."""
-    trained: TrainedMembers
 
     @property
+    @abstractmethod
     def judged_logits(self) -> npt.NDArray[np.float32]:
-        """``(judged rows, K)``: what the members answer for rows that they have not seen."""
-        return self.trained.held_out_logits[self.splits.judging]
+        """``(judged rows, K)``: what is answered for rows that nothing has learnt from."""
+
+    @abstractmethod
+    def test_answers(self) -> Answers:
+        """Return the ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)`` of the test."""
+
+    @abstractmethod
+    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """Return the steps that prepare and that run the network."""
+
+    @property
+    def parity_kind(self) -> Compared:
+        """What the parity of a release is between."""
+        return "torch-onnx"
+
+    @property
+    def own_tolerances(self) -> Mapping[str, float]:
+        """Tolerances by output that stand in for a task's."""
+        return {}
 
     @property
     def judged_target(self) -> npt.NDArray[np.int64]:
@@ -63,37 +83,17 @@ class Fitted:
         """``(judged rows,)``: the fold of the first repeat; 0 for one validation split."""
         return self.splits.held_out[self.splits.judging].argmax(axis=1)
 
-    def occluded(self) -> OccludedNetwork:
-        """Return the network as it is exported."""
-        return OccludedNetwork(
-            self.trained.network,
-            torch.from_numpy(self.encoding.owners),
-            torch.from_numpy(self.encoding.typical),
-        ).eval()
-
-    def test_answers(self) -> Answers:
-        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
-        network = self.occluded()
-        inputs = torch.from_numpy(self.inputs[self.splits.test])
-        with torch.no_grad():
-            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
-        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
-        return {"logits": logits, "reset_logits": reset}
-
     def test_tensors(self) -> Tensors:
         """Return the ensemble's inputs for the test rows, as a client would send them."""
-        test = self.splits.test
+        return self.tensors(self.splits.test)
+
+    def tensors(self, rows: npt.NDArray[np.int64]) -> Tensors:
+        """Return the ensemble's inputs for some rows, as a client would send them."""
         tensors = {
-            "numbers": self.table.numbers[test],
-            "categories": self.table.categories[test],
+            "numbers": self.table.numbers[rows],
+            "categories": self.table.categories[rows],
         }
         return {name: tensor for name, tensor in tensors.items() if tensor.shape[1]}
-
-    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        """Return the steps that prepare and that run the network."""
-        example = {"inputs": torch.from_numpy(self.inputs[:2])}
-        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
-        return prepare_graph(self.encoding), core
 
     def baselines(self, config: TabularConfig) -> dict[str, dict[str, Floats]]:
         """Return ``(rows, K)`` probabilities by baseline and split, for the same rows."""
@@ -103,7 +103,7 @@ class Fitted:
         asked = self.inputs[splits.development][splits.judging]
         if splits.cross_validated:
             judged_regression = cross_validated_regression(
-                self.inputs[learned], target[learned], config.folds, config.seed
+                self.inputs[learned], target[learned], self.judged_folds
             )
         else:
             judged_regression = logistic_regression(self.inputs[learned], target[learned], asked)
@@ -126,8 +126,70 @@ class Fitted:
             licence=data.licence,
             source=data.source,
             split=self.splits.counts,
-            protocol=protocol(self.splits, config.folds, config.repeats, config.seed),
+            split_sha256=self.splits.sha256,
+            protocol=protocol(
+                self.splits,
+                config.folds,
+                config.repeats,
+                config.seed,
+                config.split,
+                config.split_column,
+            ),
         )
+
+
+@dataclass(frozen=True)
+class Fitted(TableModel):
+    """A network that was trained here."""
+
+    trained: TrainedMembers
+
+    @property
+    def judged_logits(self) -> npt.NDArray[np.float32]:
+        """``(judged rows, K)``: what the members answer for rows that they have not seen."""
+        return self.trained.held_out_logits[self.splits.judging]
+
+    def occluded(self) -> OccludedNetwork:
+        """Return the network as it is exported."""
+        return OccludedNetwork(
+            self.trained.network,
+            torch.from_numpy(self.encoding.owners),
+            torch.from_numpy(self.encoding.typical),
+        ).eval()
+
+    def test_answers(self) -> Answers:
+        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
+        network = self.occluded()
+        inputs = torch.from_numpy(self.inputs[self.splits.test])
+        with torch.no_grad():
+            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
+        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
+        return {"logits": logits, "reset_logits": reset}
+
+    def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """Return the steps that prepare and that run the network."""
+        example = {"inputs": torch.from_numpy(self.inputs[:2])}
+        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
+        return prepare_graph(self.encoding), core
+
+
+def split_table(table: Table, config: TabularConfig) -> Splits:
+    """Split as ``config`` says.
+
+    Raises:
+        ConfigInvalid: If the table cannot be split so.
+    """
+    return make_splits(
+        table.target,
+        test_share=config.test_share,
+        folds=config.folds,
+        repeats=config.repeats,
+        cross_validate_below=config.cross_validate_below,
+        members=config.members,
+        seed=config.seed,
+        how=config.split,
+        keys=table.split_keys,
+    )
 
 
 def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progress) -> Fitted:
@@ -139,15 +201,27 @@ def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progre
         logits: 1 for the log-odds of class 1, else the number of classes.
         progress: Shows the training.
     """
-    splits = make_splits(
-        table.target,
-        test_share=config.test_share,
-        folds=config.folds,
-        repeats=config.repeats,
-        cross_validate_below=config.cross_validate_below,
-        members=config.members,
-        seed=config.seed,
-    )
+    return fit_splits(table, split_table(table, config), config, logits, progress)
+
+
+def fit_splits(
+    table: Table,
+    splits: Splits,
+    config: TabularConfig,
+    logits: int,
+    progress: Progress,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Do what :func:`fit_table` does, on splits that are made.
+
+    Args:
+        table: Checked.
+        splits: Of the table.
+        config: Hyperparameters.
+        logits: 1 for the log-odds of class 1, else the number of classes.
+        progress: Shows the training.
+        watch: Is told the validation of each epoch.
+    """
     numbers, categories = table.numbers, table.categories
     features = infer_features(table, splits.training)
     encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
@@ -159,12 +233,13 @@ def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progre
         logits=logits,
         config=config,
         progress=progress,
+        watch=watch,
     )
     return Fitted(table, splits, encoding, inputs, rules, trained)
 
 
 def cross_fitted(
-    fitted: Fitted,
+    fitted: TableModel,
     calibrate: Callable[
         [npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]], Floats
     ],
@@ -188,18 +263,24 @@ def cross_fitted(
     return answers
 
 
-def _parts(fitted: Fitted) -> npt.NDArray[np.int64]:
-    """Return the folds, or five parts of the one validation split."""
+def _parts(fitted: TableModel) -> npt.NDArray[np.int64]:
+    """Return the folds, or five parts of the one validation split; groups stay whole."""
     if fitted.splits.cross_validated:
         return fitted.judged_folds
+    keys = fitted.table.split_keys
+    if keys is not None:
+        judged = keys[fitted.splits.development][fitted.splits.judging]
+        different, places = np.unique(judged, return_inverse=True)
+        if len(different) >= _CALIBRATION_PARTS:
+            return np.asarray(places % _CALIBRATION_PARTS)
     parts = np.zeros(len(fitted.judged_target), np.int64)
     for label in np.unique(fitted.judged_target):
         rows = np.flatnonzero(fitted.judged_target == label)
-        parts[rows] = np.arange(len(rows)) % 5
+        parts[rows] = np.arange(len(rows)) % _CALIBRATION_PARTS
     return parts
 
 
-def feature_rows(fitted: Fitted) -> list[Mapping[str, float | str]]:
+def feature_rows(fitted: TableModel) -> list[Mapping[str, float | str]]:
     """Return the test rows as requests would carry them; what is missing is left out."""
     columns = fitted.table.columns
     rows = []

@@ -9,59 +9,88 @@ from model_builder import npz
 from model_builder.errors import DataFault, Fault
 from model_builder.progress import Progress
 from model_builder.tabular.checking import check_table
-from model_builder.tabular.columns import Layout, Target
+from model_builder.tabular.columns import Column, Layout, Target
 from model_builder.tabular.kinds import guess_columns
 from model_builder.tabular.layouts.known import known_layout
 from model_builder.tabular.reading import RawTable, read_frame, read_parquet, read_text
+from model_builder.tabular.split_keys import SplitBy
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import target_name
 from model_builder.task import ResolvedData
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 
+_BY_CLASS = SplitBy()
+
 TargetRule = Callable[[RawTable, str], Target]
 """What the values of a column to predict mean, for a table that is not known."""
 
 
-def load_table(data: ResolvedData, unknown_target: TargetRule, progress: Progress) -> Table:
+def load_table(
+    data: ResolvedData,
+    unknown_target: TargetRule,
+    progress: Progress,
+    split_by: SplitBy = _BY_CLASS,
+) -> Table:
     """Read and check ``data``.
 
     Args:
         data: A known data set, by its name or by its file's, or any table.
         unknown_target: Makes the target of a table that is not known.
         progress: Is told which columns are left out.
+        split_by: Whether it is split by a column, which then is no feature.
 
     Raises:
         DataFault: If anything in it cannot be used.
+    """
+    raw, columns, target = read_table(data, unknown_target, progress, split_by)
+    return check_table(raw, columns, target, split_by)
+
+
+def read_table(
+    data: ResolvedData,
+    unknown_target: TargetRule,
+    progress: Progress,
+    split_by: SplitBy = _BY_CLASS,
+) -> tuple[RawTable, tuple[Column, ...], Target]:
+    """Return the cells of ``data``, its feature columns and its target; none is checked yet.
+
+    Raises:
+        DataFault: If the file cannot be read, or the column to predict cannot be one.
     """
     path = _file(data.path)
     # A generated stand-in has the columns of a table, not the layout that it stands in for.
     layout = None if data.generated else known_layout(data.name, path.name)
     if layout is not None:
-        return _load_known(path, layout, data.label)
-    raw = _read(path)
-    name = target_name(raw, data.label)
-    target = unknown_target(raw, name)
-    return check_table(raw, guess_columns(raw, name, progress), target)
+        raw = _read_known(path, layout, data.label)
+        columns, target = layout.columns, layout.target
+    else:
+        raw = _read(path, split_by.column)
+        name = target_name(raw, data.label)
+        target = unknown_target(raw, name)
+        columns = guess_columns(raw, name, progress)
+    if split_by.column == target.name:
+        expected = "a column to split by that is not the one to predict"
+        raise DataFault([Fault(raw.file, expected, f"'{target.name}'")])
+    return raw, tuple(c for c in columns if c.file_name != split_by.column), target
 
 
-def _load_known(path: Path, layout: Layout, label: str | None) -> Table:
+def _read_known(path: Path, layout: Layout, label: str | None) -> RawTable:
     if label not in (None, layout.target.name):
         expected = f"label '{layout.target.name}' for data set '{layout.names[0]}'"
         raise DataFault([Fault(path.name, expected, f"'{label}'")])
-    raw = read_text(
+    return read_text(
         path,
         separator=layout.separator,
         names=layout.file_columns,
         skipped_lines=layout.skipped_lines,
     )
-    return check_table(raw, layout.columns, layout.target)
 
 
-def _read(path: Path) -> RawTable:
+def _read(path: Path, dated: str | None) -> RawTable:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
-        return read_parquet(path)
+        return read_parquet(path, dated)
     if suffix == npz.SUFFIX:
         return read_frame(path.name, npz.read_npz(path))
     if suffix in _TEXT_SUFFIXES:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -22,6 +23,10 @@ class MemberLinear(nn.Module):
             torch.empty(members, width_in, width_out).uniform_(-bound, bound)
         )
         self.bias = nn.Parameter(torch.zeros(members, 1, width_out))
+
+    def matrices(self) -> Iterator[torch.Tensor]:
+        """Give each member's weights, ``(out, in)``."""
+        return (member.T for member in self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(M, B, in)`` to ``(M, B, out)``."""

@@ -48,18 +48,7 @@ def prepare(
         a ``RULE_*``.
     """
     rows = max(len(numbers), len(categories))
-    rules = np.zeros((rows, len(encoding.features)), np.int32)
-    clean: list[npt.NDArray[np.generic]] = []
-    n = s = 0
-    for f, feature in enumerate(encoding.features):
-        if feature.kind == "category":
-            values, rules[:, f] = _clean_words(feature, categories[:, s])
-            s += 1
-        else:
-            values, rules[:, f] = _clean_numbers(feature, numbers[:, n])
-            n += 1
-        clean.append(values)
-
+    clean, rules = clean_values(encoding, numbers, categories)
     inputs = np.zeros((rows, len(encoding.slots)), np.float32)
     for d, slot in enumerate(encoding.slots):
         values = clean[slot.feature]
@@ -73,6 +62,36 @@ def prepare(
         else:
             inputs[:, d] = values == slot.value
     return inputs, rules
+
+
+def clean_values(
+    encoding: Encoding,
+    numbers: npt.NDArray[np.float32],
+    categories: npt.NDArray[np.object_],
+) -> tuple[list[npt.NDArray[np.generic]], npt.NDArray[np.int32]]:
+    """Return what the rules leave of each feature, and the rules that fired.
+
+    Args:
+        encoding: F features.
+        numbers: ``(B, N)`` float32, raw units, NaN is missing.
+        categories: ``(B, S)`` of ``str``, '' is missing.
+
+    Returns:
+        F arrays ``(B,)``, float32 in raw units or ``str``, none missing; ``(B, F)`` int32.
+    """
+    rows = max(len(numbers), len(categories))
+    rules = np.zeros((rows, len(encoding.features)), np.int32)
+    clean: list[npt.NDArray[np.generic]] = []
+    n = s = 0
+    for f, feature in enumerate(encoding.features):
+        if feature.kind == "category":
+            values, rules[:, f] = _clean_words(feature, categories[:, s])
+            s += 1
+        else:
+            values, rules[:, f] = _clean_numbers(feature, numbers[:, n])
+            n += 1
+        clean.append(values)
+    return clean, rules
 
 
 def _clean_words(

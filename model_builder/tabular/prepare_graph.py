@@ -59,6 +59,37 @@ def prepare_graph(encoding: Encoding) -> onnx.ModelProto:
     return build(arguments, outputs)
 
 
+def clean_graph(encoding: Encoding) -> onnx.ModelProto:
+    """Return the graph from ``numbers`` and ``categories`` to what the rules leave of them.
+
+    ``clean_numbers``: ``(B, N)`` float32, raw units, none missing; only if there are any.
+    ``category_places``: ``(B, S)`` int64, the place of each category in the list of its
+    feature; only if there are any. ``input_rules``: ``(B, F)`` int32, a ``RULE_*``.
+    """
+    features = encoding.features
+    number_places = [f for f, feature in enumerate(features) if feature.kind == "number"]
+    word_places = [f for f, feature in enumerate(features) if feature.kind == "category"]
+    arguments: dict[str, Var] = {}
+    outputs: dict[str, Var] = {}
+    rules: list[Var] = []
+    if number_places:
+        arguments["numbers"] = argument(Tensor(np.float32, ("B", len(number_places))))
+        outputs["clean_numbers"], fired = _clean_numbers(
+            arguments["numbers"], [features[f] for f in number_places]
+        )
+        rules.append(fired)
+    if word_places:
+        arguments["categories"] = argument(Tensor(np.str_, ("B", len(word_places))))
+        outputs["category_places"], fired = _clean_words(
+            arguments["categories"], [features[f] for f in word_places]
+        )
+        rules.append(fired)
+    outputs["input_rules"] = _in_schema_order(
+        op.concat(rules, axis=1), [*number_places, *word_places]
+    )
+    return build(arguments, outputs)
+
+
 def _clean_numbers(numbers: Var, features: Sequence[FeatureSpec]) -> tuple[Var, Var]:
     """Return the values that the rules leave, ``(B, N)``, and the rules, ``(B, N)`` int32."""
     typical = _row([feature.typical for feature in features])

@@ -35,8 +35,12 @@ class RawTable:
         return int(self.lines[index])
 
 
-def read_parquet(path: Path) -> RawTable:
+def read_parquet(path: Path, dated: str | None = None) -> RawTable:
     """Read a Parquet file.
+
+    Args:
+        path: The file.
+        dated: A column that may hold dates or times; they become texts as ISO 8601 writes them.
 
     Raises:
         DataFault: If it is none, or :func:`read_frame` refuses it.
@@ -45,6 +49,8 @@ def read_parquet(path: Path) -> RawTable:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataFault([Fault(path.name, "a Parquet file", str(error).splitlines()[0])]) from error
+    if dated in frame.columns and frame.schema[dated].is_temporal():
+        frame = frame.with_columns(pl.col(dated).cast(pl.Datetime("us")).cast(pl.String))
     return read_frame(path.name, frame)
 
 

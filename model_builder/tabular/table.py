@@ -25,6 +25,9 @@ class Table:
     target: Classes
     """``(rows,)`` int64, an index of ``labels``."""
     labels: tuple[str, ...]
+    split_keys: npt.NDArray[np.float64] | None = None
+    """``(rows,)`` float64: the number of each row's group, or its time; ``None`` for a table
+    that is split by class."""
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
-from torch.nn import functional
 
 from model_builder.progress import Progress
+from model_builder.tabular.drawing import How
 from model_builder.tabular.network import TabularNetwork
+from model_builder.tabular.split_keys import SplitBy
 from model_builder.tabular.splits import HeldOut
 from model_builder.task import TaskConfig
 from model_builder.training.loop import FitResult, FitSettings, fit
+from model_builder.training.losses import binary_cross_entropy, cross_entropy
 from model_builder.training.seeding import seed_everything
 
 _LARGE_TABLE_ROWS = 5000
+
+Watch = Callable[[int, float], None]
+"""Takes the number of an epoch, from 0, and its validation; what it raises ends the training."""
 
 
 class TabularConfig(TaskConfig):
     """Hyperparameters of a network on a table. ``None`` is chosen by the number of rows."""
 
     test_share: float = Field(0.2, gt=0, lt=0.5)
+    split: How = "stratified"
+    """By class; ``grouped``: a group lies in one part only; ``time``: the newest rows test."""
+    split_column: str | None = None
+    """What a ``grouped`` or ``time`` split goes by; it is no feature."""
     folds: int = Field(5, ge=2)
     repeats: int = Field(2, ge=1)
     """Cross-validations; a small table gets ``folds * repeats`` members."""
@@ -45,6 +56,18 @@ class TabularConfig(TaskConfig):
     patience: int = Field(10, ge=1)
     resamples: int = Field(1000, ge=1)
     """Of the rows, behind each measure's interval."""
+
+    @model_validator(mode="after")
+    def _a_column_for_a_split_by_one(self) -> Self:
+        if (self.split == "stratified") != (self.split_column is None):
+            needs = "takes no" if self.split == "stratified" else "needs a"
+            raise ValueError(f"split '{self.split}' {needs} split_column")
+        return self
+
+    @property
+    def split_by(self) -> SplitBy:
+        """What the table is split by."""
+        return SplitBy(self.split, self.split_column)
 
     def width_for(self, rows: int) -> int:
         """Return the hidden width."""
@@ -67,7 +90,7 @@ class Batch(NamedTuple):
     target: torch.Tensor
     """``(B,)`` int64."""
     learns: torch.Tensor
-    """``(M, B)`` float32: 1 where a member may learn from a row, else 0."""
+    """``(B, M)`` float32: 1 where a member may learn from a row, else 0."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,7 @@ def train_members(
     logits: int,
     config: TabularConfig,
     progress: Progress,
+    watch: Watch | None = None,
 ) -> TrainedMembers:
     """Train and stop when the answers for held-out rows get no better.
 
@@ -99,6 +123,7 @@ def train_members(
         logits: K; 1 gives the log-odds of class 1, more the unnormalised log of each class.
         config: Hyperparameters.
         progress: Shows the training.
+        watch: Is told the validation of each epoch.
     """
     seed_everything(config.seed)
     rows, members = held_out.shape
@@ -113,31 +138,33 @@ def train_members(
     data = Batch(
         torch.from_numpy(inputs),
         torch.from_numpy(target),
-        torch.from_numpy(~held_out.T).float(),
+        torch.from_numpy(~held_out).float(),
     )
     learnable = np.flatnonzero(~held_out.all(axis=1))
     batch_size = config.batch_size_for(rows)
     # A last batch of a row or two would be a step of noise: it joins the one before.
     steps = max(1, len(learnable) // batch_size)
 
-    def batches(epoch: int) -> Iterator[Batch]:
+    def batches(epoch: int) -> EpochBatches:
         order = np.random.default_rng((config.seed, epoch)).permutation(learnable)
-        for chosen in np.array_split(order, steps):
-            some = torch.from_numpy(chosen)
-            yield Batch(data.inputs[some], data.target[some], data.learns[:, some])
+        return EpochBatches(data, np.array_split(order, steps))
 
     judging = held_out.any(axis=1)
+    epochs = itertools.count()
 
     def validate(model: nn.Module) -> float:
         answers = _held_out_logits(model, data.inputs, held_out)
         chosen = torch.from_numpy(answers[judging]).unsqueeze(0)
-        return -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
+        validation = -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
+        if watch is not None:
+            watch(next(epochs), validation)
+        return validation
 
     result = fit(
         network,
         batches=batches,
         steps=steps * config.epochs_for(rows),
-        loss=_member_loss,
+        loss=partial(member_loss, label_smoothing=config.training.label_smoothing),
         validate=validate,
         settings=FitSettings(
             epochs=config.epochs_for(rows),
@@ -145,28 +172,52 @@ def train_members(
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             patience=config.patience,
+            training=config.training,
         ),
+        weigh=learns_in,
         progress=progress,
     )
     return TrainedMembers(network, _held_out_logits(network, data.inputs, held_out), result)
 
 
-def _member_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+class EpochBatches(Sequence[Batch]):
+    """The batches of one epoch, each picked when it is asked for."""
+
+    def __init__(self, data: Batch, chosen: Sequence[npt.NDArray[np.int64]]) -> None:
+        self._data = data
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, place: int) -> Batch:  # type: ignore[override]
+        some = torch.from_numpy(self._chosen[place])
+        return Batch(*(values[some] for values in self._data))
+
+
+def learns_in(batch: Batch) -> float:
+    """Return how many times a member learns from a row of a batch."""
+    return float(batch.learns.sum())
+
+
+def member_loss(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
     """Return the mean loss of the members, each over the rows that it may learn from."""
-    losses = _losses(model(batch.inputs), batch.target)  # (M, B)
+    losses = _losses(model(batch.inputs), batch.target, label_smoothing)  # (M, B)
+    learns = batch.learns.T.contiguous()  # (M, B), summed in the order of its places
     # Summed, not averaged, over the members: they share no weight, and each shall learn as
     # fast as if it were alone.
-    return (losses * batch.learns).sum() / batch.learns.sum() * losses.shape[0]
+    return (losses * learns).sum() / learns.sum() * losses.shape[0]
 
 
-def _losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _losses(
+    logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Return the cross-entropy ``(M, B)`` of ``(M, B, K)`` logits."""
     if logits.shape[-1] == 1:
         truth = target.to(logits.dtype).expand(logits.shape[:2])
-        return functional.binary_cross_entropy_with_logits(logits[..., 0], truth, reduction="none")
-    return functional.cross_entropy(
-        logits.permute(0, 2, 1), target.expand(logits.shape[:2]), reduction="none"
-    )
+        return binary_cross_entropy(logits[..., 0], truth, label_smoothing)
+    classes = target.expand(logits.shape[:2])
+    return cross_entropy(logits.permute(0, 2, 1), classes, label_smoothing)
 
 
 @torch.no_grad()

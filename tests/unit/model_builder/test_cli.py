@@ -93,7 +93,7 @@ def test_help_lists_the_tasks_with_what_they_do(invoke) -> None:
 def test_json_is_one_object_and_nothing_else_on_standard_output(first) -> None:
     line, result = first
     found = json.loads(result.stdout)
-    assert list(found) == ["line", "release", "manifest", "verdict", "seconds", "metrics"]
+    assert list(found) == ["line", "release", "manifest", "verdict", "seconds", "metrics", "run"]
     assert (found["line"], found["release"], found["verdict"]) == ("score-risk", "r1", "accepted")
     assert found["manifest"] == str(line.folder / "store/releases/score-risk/r1.json")
     assert found["metrics"]["test"]["auc"].keys() == {"value", "low", "high"}

@@ -73,8 +73,13 @@ def test_names_every_fault_at_once() -> None:
     assert "inner.shape: there is no such key" in message
 
 
+def test_a_nested_key_is_told_what_is_beside_it() -> None:
+    with pytest.raises(ConfigInvalid, match=r"did you mean training\.optimizer"):
+        read_config(Config, settings=["training.optimzer=lion"])
+
+
 def test_a_key_like_no_other_gets_the_list() -> None:
-    with pytest.raises(ConfigInvalid, match="keys are seed, epochs, rate"):
+    with pytest.raises(ConfigInvalid, match="keys are seed, training, epochs, rate"):
         read_config(Config, settings=["zzz=1"])
 
 

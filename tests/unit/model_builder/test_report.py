@@ -92,3 +92,9 @@ def test_parity_is_shown_with_its_tolerance(manifest) -> None:
         if line.startswith("score")
     )
     assert line.split()[1::3] == ["1000", "0.01"]
+
+
+def test_nested_settings_have_a_line_each(manifest) -> None:
+    card = model_card(manifest)
+    assert "| training.optimizer | adamw |" in card
+    assert "| training |" not in card

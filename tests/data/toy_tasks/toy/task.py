@@ -83,7 +83,11 @@ class ToyTask:
             ),
             validate=lambda model: metrics.auc(target, model(features)[0][:, 0].numpy()),
             settings=FitSettings(
-                config.epochs, len(target), config.learning_rate, patience=config.epochs
+                config.epochs,
+                len(target),
+                config.learning_rate,
+                patience=config.epochs,
+                training=config.training,
             ),
             progress=progress,
         )

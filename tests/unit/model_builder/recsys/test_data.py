@@ -83,3 +83,10 @@ def test_the_manifest_says_how_it_was_split_and_measured(tmp_path):
     assert source.split["test"] == 1
     for fact in ("Leave one out", "whole catalogue", "1 users with fewer", "1 exact duplicates"):
         assert fact in source.protocol
+
+
+def test_the_hash_is_of_what_lies_where():
+    one, same = split([1, 2, 3, 4], [2, 3, 4]), split([1, 2, 3, 4], [2, 3, 4])
+    assert one.sha256 == same.sha256
+    for other in (split([1, 2, 4, 3], [2, 3, 4]), split([2, 3, 4], [1, 2, 3, 4])):
+        assert other.sha256 != one.sha256

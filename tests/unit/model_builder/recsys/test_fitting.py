@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from model_builder.errors import StrategyDoesNotApply
 from model_builder.evaluation.metrics import hit_rate_at
 from model_builder.progress import SilentProgress
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import leave_one_out
 from model_builder.recsys.evaluation import item_counts, network_ranks, popularity_ranks
-from model_builder.recsys.fitting import fit_network
+from model_builder.recsys.fitting import fit_network, labels_in
 from model_builder.training.seeding import seed_everything
 
 CATALOGUE = 12
@@ -65,3 +66,14 @@ def test_the_bar_counts_exactly_the_batches_that_come(progress):
 def test_heads_must_share_the_width():
     with pytest.raises(ValueError, match="width 10 must be a multiple of heads 4"):
         RecsysConfig(width=10, heads=4)
+
+
+def test_the_settings_of_training_arrive():
+    with pytest.raises(StrategyDoesNotApply, match="'head' does not apply here"):
+        trained(epochs=1, training={"strategy": "head"})
+    _, hits, _ = trained(epochs=15, learning_rate=0.02, training={"optimizer": "muon"})
+    assert hits > 0.9
+
+
+def test_a_batch_counts_by_the_items_that_it_asks_for():
+    assert labels_in({"labels": torch.tensor([[0, 4, 2], [0, 0, 7]])}) == 3

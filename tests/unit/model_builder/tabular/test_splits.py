@@ -73,3 +73,88 @@ def test_a_test_without_a_row_of_some_class_is_refused():
     target = np.array([0] * 90 + [1] * 10)
     with pytest.raises(ConfigInvalid, match=r"test_share: .* at least 1/10 .* got 0.05"):
         make_splits(target, cross_validate_below=1000, **{**OPTIONS, "test_share": 0.05})
+
+
+def grouped(seed=4, cross_validate_below=1000, groups=60):
+    keys = np.random.default_rng(1).integers(0, groups, 300).astype(np.float64)
+    options = {**OPTIONS, "seed": seed, "cross_validate_below": cross_validate_below}
+    return keys, make_splits(TARGET, how="grouped", keys=keys, **options)
+
+
+@pytest.mark.parametrize("cross_validate_below", [0, 1000])
+def test_a_group_lies_in_one_part_only(cross_validate_below):
+    keys, splits = grouped(cross_validate_below=cross_validate_below)
+    assert not set(keys[splits.test]) & set(keys[splits.development])
+    for held_out in splits.held_out.T:
+        judged, learnt = splits.development[held_out], splits.development[~held_out]
+        assert len(judged)
+        assert not set(keys[judged]) & set(keys[learnt])
+    assert len(splits.test) + len(splits.development) == 300
+    assert 30 <= len(splits.test) <= 90
+
+
+def test_each_row_of_a_group_is_held_out_once_in_every_repeat():
+    _, splits = grouped()
+    assert (splits.held_out[:, :5].sum(axis=1) == 1).all()
+    assert (splits.held_out[:, 5:].sum(axis=1) == 1).all()
+
+
+def test_fewer_groups_than_parts_are_refused():
+    with pytest.raises(ConfigInvalid, match="5 parts need as many groups, found 4"):
+        grouped(groups=4)
+
+
+def by_time(times, target=TARGET, **options):
+    return make_splits(
+        target, how="time", keys=times, cross_validate_below=1000, **{**OPTIONS, **options}
+    )
+
+
+def test_what_judges_is_newer_than_all_that_is_learnt_from():
+    times = np.random.default_rng(2).permutation(300).astype(np.float64)
+    splits = by_time(times)
+    validation = splits.development[splits.judging]
+    assert times[splits.training].max() < times[validation].min()
+    assert times[validation].max() < times[splits.test].min()
+    assert splits.counts == {"train": 180, "validation": 60, "test": 60}
+    assert (splits.held_out == splits.held_out[:, :1]).all()
+
+
+def test_rows_of_the_same_time_stay_together():
+    times = np.repeat(np.arange(10.0), 30)
+    splits = by_time(times, test_share=0.15)
+    assert set(times[splits.test]) == {8.0, 9.0}
+    assert not set(times[splits.training]) & set(times[splits.development[splits.judging]])
+
+
+def test_times_that_are_all_the_same_are_refused():
+    with pytest.raises(ConfigInvalid, match="newest 20% of the rows have the same time as all"):
+        by_time(np.zeros(300))
+
+
+def test_a_part_without_a_class_is_refused_and_every_such_part_is_named():
+    times = np.arange(300.0)
+    with pytest.raises(ConfigInvalid) as caught:
+        by_time(times, target=(times < 150).astype(np.int64))
+    assert caught.value.faults == (
+        "split: the test would hold no row of class 1 (0 is the first)",
+        "split: the validation would hold no row of class 1 (0 is the first)",
+    )
+
+
+def test_the_hash_is_of_the_assignment():
+    _, one = grouped()
+    _, same = grouped()
+    _, other = grouped(seed=5)
+    large = make_splits(TARGET, cross_validate_below=0, **OPTIONS)
+    small = make_splits(TARGET, cross_validate_below=1000, **OPTIONS)
+    assert one.sha256 == same.sha256
+    assert len({one.sha256, other.sha256, large.sha256, small.sha256}) == 4
+
+
+def test_the_protocol_says_what_a_split_goes_by():
+    _, splits = grouped()
+    said = protocol(splits, 5, 2, 4, "grouped", "patient")
+    assert said.startswith("Splits of whole groups of column 'patient', drawn with seed 4; ")
+    said = protocol(by_time(np.arange(300.0)), 5, 2, 4, "time", "year")
+    assert said.startswith("Split by the time in column 'year': the newest rows test, those before")

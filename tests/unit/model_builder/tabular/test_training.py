@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_builder.errors import StrategyDoesNotApply
 from model_builder.evaluation.metrics import auc
 from model_builder.progress import SilentProgress
 from model_builder.tabular.training import TabularConfig, train_members
@@ -90,3 +91,30 @@ def test_sizes_follow_the_rows_unless_they_are_set():
     assert TabularConfig(epochs=3).epochs_for(30_000) == 3
     assert TabularConfig(width=7, batch_size=9).width_for(30_000) == 7
     assert TabularConfig(width=7, batch_size=9).batch_size_for(30_000) == 9
+
+
+def test_the_settings_of_training_arrive(data):
+    inputs, target = data
+    with pytest.raises(StrategyDoesNotApply, match="'muon' does not apply here"):
+        train(inputs, target, held_out_of(target), training={"optimizer": "muon"})
+    with pytest.raises(StrategyDoesNotApply, match="'lora' does not apply here"):
+        train(inputs, target, held_out_of(target), training={"strategy": "lora"})
+
+
+def test_dropout_is_as_it_was_asked_for(data):
+    inputs, target = data
+    trained = train(inputs, target, held_out_of(target), dropout=0.25, epochs=1)
+    drops = [m.p for m in trained.network.modules() if isinstance(m, torch.nn.Dropout)]
+    assert drops == [0.25]
+
+
+def test_a_batch_in_parts_teaches_every_member_the_same(data):
+    """The parts differ in how many rows each member may learn from."""
+    inputs, target = data
+    whole, parts = (
+        train(
+            inputs, target, held_out_of(target), dropout=0.0, epochs=3, training={"accumulation": n}
+        )
+        for n in (1, 3)
+    )
+    np.testing.assert_allclose(parts.held_out_logits, whole.held_out_logits, atol=1e-4)

@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from model_builder.errors import TrainingDiverged
-from model_builder.training.loop import FitSettings, _parameter_groups, fit
+from model_builder.training.config import TrainingConfig
+from model_builder.training.loop import FitSettings, fit
 from model_builder.training.seeding import seed_everything
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
@@ -91,7 +92,9 @@ def test_warms_up_and_then_falls_to_nothing(points, progress) -> None:
         places.append(model.bias.item())
         return 0.0
 
-    settings = FitSettings(20, 1, learning_rate=0.1, patience=20, warmup_share=0.25)
+    settings = FitSettings(
+        20, 1, learning_rate=0.1, patience=20, training=TrainingConfig(warmup_share=0.25)
+    )
     train(model, points, progress, settings, validate, loss)
     moves = [before - after for before, after in pairwise(places)]
     assert moves[0] == pytest.approx(0.01 + 0.02, rel=0.01)
@@ -110,22 +113,13 @@ def test_clips_the_gradient(points, progress) -> None:
     def steep(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return 1000 * squared(model, batch)
 
+    settings = FitSettings(2, 32, 0.01, training=TrainingConfig(clip_norm=0.5))
     hook = register_optimizer_step_pre_hook(record)
     try:
-        train(model, points, progress, FitSettings(2, 32, 0.01, clip_norm=0.5), loss=steep)
+        train(model, points, progress, settings, loss=steep)
     finally:
         hook.remove()
     assert norms == pytest.approx([0.5] * 4, rel=1e-3)
-
-
-def test_decays_matrices_but_no_norm_bias_or_embedding() -> None:
-    model = nn.ModuleDict({"e": nn.Embedding(4, 2), "n": nn.LayerNorm(2), "l": nn.Linear(2, 3)})
-    model["l"].frozen = nn.Parameter(torch.zeros(2, 2), requires_grad=False)
-    decayed, kept = _parameter_groups(model, SETTINGS)
-    assert [w.shape for w in decayed["params"]] == [(3, 2)]
-    assert decayed["weight_decay"] == SETTINGS.weight_decay
-    assert sorted(tuple(w.shape) for w in kept["params"]) == [(2,), (2,), (3,), (4, 2)]
-    assert kept["weight_decay"] == 0
 
 
 def test_shows_every_step_with_the_loss(points, progress) -> None:

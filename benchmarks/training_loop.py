@@ -1,0 +1,171 @@
+"""What the training loop costs over the bare forward, backward and step.
+
+    .venv/bin/python benchmarks/training_loop.py
+
+The loop is that of ``model_builder/training/loop.py`` as ``build`` runs it: it follows a schedule,
+looks out for checkpoints and writes ``metrics.csv``. The bare one does none of it. Both take the
+same batches through the same network, in turns. By default the loop also clips gradients, which is
+work that the bare one has not; it is measured apart.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn import functional
+
+from model_builder.progress import SilentProgress
+from model_builder.recsys.fitting import surprise
+from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.tabular.network import TabularNetwork
+from model_builder.tabular.training import Batch, member_loss
+from model_builder.tracking.journals import open_journals
+from model_builder.tracking.runs import Run
+from model_builder.training.config import TrainingConfig
+from model_builder.training.loop import FitSettings, fit
+from model_builder.training.seeding import seed_everything
+from model_builder.training.session import Session
+
+Case = tuple[Callable[[], nn.Module], list, Callable]
+
+
+def table() -> Case:
+    """The networks of ``risk`` on the German credits: the smallest that there are."""
+    batches = [
+        Batch(torch.randn(64, 61), torch.randint(0, 2, (64,)), torch.ones(64, 10))
+        for _ in range(12)
+    ]
+    return (
+        lambda: TabularNetwork(members=10, columns=61, logits=1, width=32, depth=1, dropout=0.5),
+        batches,
+        member_loss,
+    )
+
+
+def recommender() -> Case:
+    """The network of ``recsys``, with the catalogue of MovieLens' small set."""
+    items = [torch.randint(1, 9000, (32, 51)) for _ in range(12)]
+    batches = [{"history": some[:, :-1], "labels": some[:, 1:]} for some in items]
+    return (
+        lambda: NextItemNetwork(
+            torch.ones(9001), width=64, layers=1, heads=1, history_length=50, dropout=0.4,
+            negatives=4096,
+        ),
+        batches,
+        surprise,
+    )  # fmt: skip
+
+
+def encoder() -> Case:
+    """A small transformer that classifies."""
+
+    def make() -> nn.Module:
+        layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, norm_first=True)
+        return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    batches = [(torch.randn(16, 32, 128), torch.randint(0, 128, (16,))) for _ in range(12)]
+    return (
+        make,
+        batches,
+        lambda model, batch: functional.cross_entropy(model(batch[0]).mean(1), batch[1]),
+    )
+
+
+CASES = {"table": table, "recommender": recommender, "encoder": encoder}
+
+
+def bare(model: nn.Module, batches: list, loss: Callable, steps: int) -> float:
+    """Return the seconds of ``steps`` steps with nothing around them."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    model.train()
+    began = time.perf_counter()
+    for step in range(steps):
+        loss(model, batches[step % len(batches)]).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return time.perf_counter() - began
+
+
+def looped(
+    model: nn.Module, batches: list, loss: Callable, steps: int, folder: Path, clip_norm: float
+) -> float:
+    """Return the seconds of the same steps by our loop, from the first one's beginning."""
+    times: list[float] = []
+
+    def timed(model: nn.Module, batch: object) -> torch.Tensor:
+        if not times:
+            times.append(time.perf_counter())
+        return loss(model, batch)
+
+    def validate(_: nn.Module) -> float:
+        times.append(time.perf_counter())
+        return 0.0
+
+    run = Run(id="b", task="b", data="", data_sha256="", config={}, started=datetime.now(UTC))
+    journals = open_journals(folder, run, [])
+    with Session(run_id="b", folder=folder, journal=journals):
+        fit(
+            model,
+            batches=lambda _: [batches[step % len(batches)] for step in range(steps)],
+            steps=steps,
+            loss=timed,
+            validate=validate,
+            settings=FitSettings(1, 0, 1e-4, training=TrainingConfig(clip_norm=clip_norm)),
+            progress=SilentProgress(),
+        )
+    journals.finish(run)
+    return times[1] - times[0]
+
+
+@click.command()
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=1.0, show_default=True, help="About, of each measurement.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+def main(rounds: int, seconds: float, as_json: bool) -> None:
+    """Compare the loop with the bare steps."""
+    console = Console(stderr=as_json)
+    found: dict[str, dict[str, float]] = {}
+    for name, make_case in CASES.items():
+        seed_everything(0)
+        make, batches, loss = make_case()
+        steps = max(12, round(seconds * 12 / bare(make(), batches, loss, 12)))
+        rounds_of = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                case = (batches, loss, steps)
+                times = [bare(make(), *case)]
+                times += [looped(make(), *case, Path(folder), clip) for clip in (0.0, 1.0)]
+                rounds_of.append(times)
+        columns = list(zip(*rounds_of, strict=True))
+        found[name] = {
+            "bare_ms": 1e3 * statistics.median(columns[0]) / steps,
+            "loop_ms": 1e3 * statistics.median(columns[1]) / steps,
+            "ratio": statistics.median(times[1] / times[0] for times in rounds_of),
+            "ratio_clipping": statistics.median(times[2] / times[0] for times in rounds_of),
+        }
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    table = Table("network", box=box.SIMPLE_HEAD, title="A step, medians")
+    for column in ("bare, ms", "our loop, ms", "ratio", "ratio, clipping too"):
+        table.add_column(column, justify="right")
+    for name, of in found.items():
+        ratios = (f"{of[key]:.3f}" for key in ("ratio", "ratio_clipping"))
+        table.add_row(name, f"{of['bare_ms']:.2f}", f"{of['loop_ms']:.2f}", *ratios)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""How ``recsys`` is tuned: by NDCG@10 of the validation split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from model_builder.evaluation.metrics import ndcg_at
+from model_builder.progress import Progress, SilentProgress
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.data import Questions, leave_one_out, load_interactions
+from model_builder.recsys.evaluation import network_ranks
+from model_builder.recsys.fitting import fit_network
+from model_builder.task import ResolvedData
+from model_builder.tuning.tunable import Objective, Watch
+
+
+class RecsysTuning:
+    """Measures the item that each user had before the last."""
+
+    metric = "ndcg@10"
+    measured = frozenset({"seed"})
+
+    def prepare(self, data: ResolvedData, config: RecsysConfig, progress: Progress) -> Objective:
+        """Read the log once, and leave each user's last item behind.
+
+        Raises:
+            DataFault: If the data cannot be used.
+        """
+        with progress.stage("read"):
+            interactions = load_interactions(data.path)
+            splits = leave_one_out(interactions.sequences, data.path.name)
+        splits = replace(splits, test=Questions((), np.empty(0, np.int64)))
+        items = len(interactions.item_ids)
+
+        def objective(config: RecsysConfig, watch: Watch) -> float:
+            network = fit_network(splits, items, config, SilentProgress(), watch)
+            return ndcg_at(network_ranks(network, splits.validation), 10)
+
+        return objective
+
+
+TUNING = RecsysTuning()

@@ -1,0 +1,1 @@
+"""Searches for better hyperparameters, by what the validation says of them."""

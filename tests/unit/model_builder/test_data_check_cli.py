@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from model_builder.cli import cli
+
+
+@pytest.fixture(scope="module")
+def invoke(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(*arguments):
+        environment = {"TRIDENT_CACHE_DIR": str(cache), "TRIDENT_DATA_DIR": "",
+                       "COLUMNS": "160"}  # fmt: skip
+        return CliRunner().invoke(cli, ["data", *arguments], env=environment)
+
+    return run
+
+
+def test_people_see_what_is_in_a_table(invoke):
+    result = invoke("check", "generated-credit")
+    assert result.exit_code == 0, result.output
+    for part in ("generated-credit: table of 2000 rows (1600 train, 400 test)", "income",
+                 "split sha256", "most different", "of an earlier row"):  # fmt: skip
+        assert part in result.stdout, part
+
+
+def test_people_see_what_is_in_a_log(invoke):
+    text = invoke("check", "generated-interactions").stdout
+    assert "generated-interactions: log of" in text
+    assert "test targets never learnt from" in text
+
+
+def test_json_is_one_object(invoke):
+    found = json.loads(invoke("check", "generated-credit", "--json").stdout)
+    assert found["usable"] is True
+    assert found["duplicates"] == {"rows": 0, "conflicting": 0, "across_splits": 0}
+    assert len(found["drift"]) == 7
+    again = json.loads(invoke("check", "generated-credit", "--json", "--seed", "1").stdout)
+    assert found["sha256"] == again["sha256"]
+    assert found["split_sha256"] != again["split_sha256"]
+
+
+def test_data_that_cannot_be_used_ends_with_1_and_every_reason(invoke, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,bad\n" + "".join(f"{i},{i % 2}\n" for i in range(30)) + "wide,0\n")
+    result = invoke("check", str(path))
+    assert result.exit_code == 1
+    assert "expected a number, found 'wide'" in " ".join(result.stdout.split())
+
+
+def test_a_warning_ends_with_1_only_if_it_shall(invoke, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("same,x,bad\n" + "".join(f"1,{i},{i % 2}\n" for i in range(40)))
+    assert invoke("check", str(path)).exit_code == 0
+    assert invoke("check", str(path), "--strict").exit_code == 1
+
+
+def test_the_task_decides_what_a_label_must_be(invoke, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,kind\n" + "".join(f"{i},{'abc'[i % 3]}\n" for i in range(60)))
+    assert invoke("check", str(path)).exit_code == 0
+    assert invoke("check", str(path), "--task", "risk").exit_code == 1
+
+
+def test_the_schema_is_what_a_build_would_publish(invoke):
+    found = json.loads(invoke("schema", "generated-credit", "--json").stdout)
+    assert [feature["name"] for feature in found["features"]][:2] == ["income", "amount"]
+    assert found["labels"] == ["0", "1"]
+    text = invoke("schema", "generated-credit").stdout
+    assert "business, car, education, furniture" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "nowhere"], "there is no file and no data set 'nowhere'"),
+        (["check", "generated-credit", "--split", "time"], "needs a split_column"),
+        (["schema", "generated-interactions"], "a log of interactions has no features"),
+    ],
+)
+def test_what_is_asked_wrongly_exits_with_2(invoke, arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
