@@ -7,17 +7,23 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_releases as tiny
 from fake_runner import RecordingTrace
+from fake_triton import Changes
 from tritonclient.grpc import service_pb2
 
 from gateway.errors import DeadlineExceeded, GatewayError, ModelUnavailable
+from gateway.triton.client import TritonClient
+from gateway.triton.lifecycle import Lifecycle
 from model_builder.export.ensemble import run_steps
-from triton_models.release import step_name
+from triton_models.embedded.instances import config_with_instances
+from triton_models.release import fused_name, step_name
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
 
@@ -122,6 +128,29 @@ async def test_a_slow_call_ends_at_its_deadline_and_not_when_triton_is_done(serv
         # Triton goes on with the step; it may or may not drop the ones that follow.
         await ask(served, DIAGNOSE, numbers((0, 1)))
         assert await inferences(served, "work") == before + 2
+
+
+@pytest.mark.parametrize("variant", ["fused", "ensemble"])
+async def test_each_model_has_as_many_instances_as_are_asked_for(
+    variant: str, store: ReleaseStore
+) -> None:
+    tiny.route(store, "diagnose-measurements/r1")
+    models = Path(store.models_path)
+    with EmbeddedTriton(models) as triton:
+        await asyncio.to_thread(triton.wait_ready)
+        client, changes = TritonClient(triton.target), Changes()
+        lifecycle = Lifecycle(
+            store, [client], variant=variant, poll_s=0.05, on_change=changes,
+            config_of=partial(config_with_instances, models, count=2),
+        )  # fmt: skip
+        await lifecycle.start()
+        async with asyncio.timeout(30):
+            await changes.until(lambda: lifecycle.states[0].clients)
+        names = [step_name(DIAGNOSE, "r1", one) for one in ("work", "answer")]
+        for name in [fused_name(DIAGNOSE, "r1")] if variant == "fused" else names:
+            (group,) = (await client.config(name)).instance_group
+            assert group.count == 2, name
+        await lifecycle.stop()
 
 
 async def test_a_route_file_that_is_added_is_picked_up(serve: Serve, store: ReleaseStore) -> None:
