@@ -58,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._calls = Calls(self._loop, self._write, self.close, limits.message_bytes)
         self._unreported = 0
         self._ended = False
+        self._unread_bytes = 0
+        """Of the acknowledgements since the server had read all."""
         self._keepalive: Keepalive | None = None
         self._receiver = Receiver(
             {
@@ -264,8 +266,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _acknowledge(self, frame: bytes) -> None:
+        if self._ended:
+            return
+        if not self._transport.get_write_buffer_size():
+            self._unread_bytes = 0
         self._write(frame)
-        if not self._ended and self._transport.get_write_buffer_size() > _MOST_BUFFERED_BYTES:
+        self._unread_bytes += len(frame)  # not the whole buffer: a large request may be in it
+        if self._unread_bytes > _MOST_BUFFERED_BYTES:
             raise BrokenProtocol(frames.ENHANCE_YOUR_CALM, "more questions than it reads answers")
 
     def _end(self, failure: str, error_code: int | None = None) -> None:

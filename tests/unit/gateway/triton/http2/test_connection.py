@@ -242,6 +242,24 @@ async def test_a_server_that_asks_and_does_not_read_is_left(open_channel: Any) -
         assert "more questions than it reads answers" in (await failure(call))[1]
 
 
+async def test_a_large_request_on_its_way_is_not_taken_for_unread_answers(
+    open_channel: Any,
+) -> None:
+    async with serving(silent, settings={4: 2**30, 5: 2**24 - 1}) as server:
+        channel = open_channel(server)
+        await in_flight(channel, server, 1)
+        peer = server.peer
+        peer.write(frames.number_frame(frames.WINDOW_UPDATE, 0, 2**30))
+        await asyncio.sleep(0.01)
+        peer.transport.pause_reading()
+        large = ask(channel, bytes(16_000_000))
+        for _ in range(3):
+            peer.write(frame(frames.PING, 0, b"12345678"))
+            await asyncio.sleep(0.01)
+        assert not large.done()
+        large.cancel()
+
+
 async def test_a_connection_that_is_lost_fails_its_calls_and_the_next_call_makes_one(
     open_channel: Any,
 ) -> None:
