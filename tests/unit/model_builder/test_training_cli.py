@@ -134,8 +134,8 @@ def test_profiling_shows_where_the_time_went(run, folder) -> None:
 
 
 def test_runs_are_listed_and_compared(run) -> None:
-    run("build", "toy", "--run-name", "one")
-    run("build", "toy", "--run-name", "two", "--set", "learning_rate=0.01")
+    run("build", "toy", "--run-name", "one", "--release", "r1")
+    run("build", "toy", "--run-name", "two", "--release", "r2", "--set", "learning_rate=0.01")
     listed = run("runs").stdout
     assert "one" in listed
     assert "two" in listed
