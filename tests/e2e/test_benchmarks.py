@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ def test_latency_compares_every_rpc_with_the_same_inference_at_triton(built: Any
         assert one["ratio_p50"] == pytest.approx(one["gateway_p50_ms"] / one["triton_p50_ms"])
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 def test_serving_measures_triton_an_echo_and_the_gateway_in_one_run(
-    built: Any, tmp_path: Path
+    built: Any, tmp_path: Path, missing_tool: Callable[[str], None]
 ) -> None:
+    if shutil.which("h2load") is None:
+        missing_tool("h2load is not installed (Debian: apt-get install nghttp2-client)")
     # A burst with an error, or with answers of another size than right ones, has faults.
     results = tmp_path / "run.jsonl"
     command = [sys.executable, "-m", "benchmarks.serving"]
