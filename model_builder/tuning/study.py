@@ -15,7 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from model_builder.tuning.errors import StudyBusy, StudyDiffers
 
@@ -56,6 +56,7 @@ def open_study(
         f"sqlite:///{folder / FILE}", engine_kwargs={"connect_args": {"timeout": _LOCKED_S}}
     )
     event.listen(storage.engine, "connect", _write_ahead)
+    event.listen(storage.engine, "begin", _begin_alone)
     storage.engine.dispose()  # connections from before know nothing of it
     study = optuna.create_study(
         storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True
@@ -136,8 +137,18 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _write_ahead(connection: sqlite3.Connection, _: object) -> None:
     """Let no writer wait for the disk and no reader for a writer; a kill loses nothing."""
+    connection.isolation_level = None  # sqlite3 begins nothing by itself: see _begin_alone
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_alone(connection: Connection) -> None:
+    """Let nobody else look and then write between our look and our write.
+
+    Otherwise two workers can take the same trial out of the queue: SQLite knows no lock on a row,
+    which is what optuna asks for.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _pruner(name: PrunerName) -> BasePruner:

@@ -14,6 +14,10 @@ from served import Gateway, run
 pytestmark = pytest.mark.e2e
 
 
+SPANS = 9
+"""Of a call: the client's, the gateway's with its four stages and its call, Triton's first two."""
+
+
 def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:
     """A span of `trace show --json` and all below it."""
     return [span, *(inner for child in span.get("children", ()) for inner in flatten(child))]
@@ -62,7 +66,7 @@ def test_a_trace_runs_from_the_client_to_every_step(
     json.loads(done.stdout)
     steps = built.manifest(line).steps
     (trace,) = re.findall(r"trace ([0-9a-f]{32})", done.stderr)
-    text, spans = whole_trace(ensembles, trace, 6 + 2 * len(steps))
+    text, spans = whole_trace(ensembles, trace, SPANS + 2 * len(steps))
     names = [span["name"] for span in spans]
     assert {"decode", "queue", "encode"} <= set(names)
     for step in steps:
