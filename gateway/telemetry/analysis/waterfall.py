@@ -76,11 +76,12 @@ def _head(roots: Sequence[Node], count: int, duration_ns: int) -> Iterator[Text]
         (roots[0].trace_id, "bold"),
         f"  {duration_ns / 1e6:.2f} ms, {count} lines",
     )
-    servers = (node for root in roots for node in root.walk() if "trident.line" in node.attributes)
-    for node in servers:
+    for node in (node for root in roots for node in root.walk()):
         said = node.attributes
-        release = f"{said['trident.line']}/{said.get('trident.release', '')}"
-        yield Text(f"{node.name} by {release} ({said.get('trident.variant', '')})")
+        # Triton's spans name their release too, but only the gateway's says what was chosen.
+        if "trident.line" in said and "trident.variant" in said:
+            release = f"{said['trident.line']}/{said.get('trident.release', '')}"
+            yield Text(f"{node.name} by {release} ({said['trident.variant']})")
 
 
 def _together(attributes: Mapping[str, Any], others: Collection[str]) -> str:

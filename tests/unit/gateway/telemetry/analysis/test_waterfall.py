@@ -102,5 +102,15 @@ def test_the_head_says_which_release_answered(recorded: list[Node]) -> None:
     assert "by letters/a1 (ensemble)" in rendered(recorded, 80).splitlines()[1]
 
 
+def test_the_head_does_not_repeat_the_release_for_every_step() -> None:
+    release = {"trident.line": "letters", "trident.release": "a1"}
+    spans = [
+        span("call", 1, attributes={**release, "trident.variant": "fused"}),
+        span("prepare", 2, 1, service="triton", attributes=release),
+    ]
+    said = [line for line in rendered(build_tree(spans), 80).splitlines() if " by " in line]
+    assert said == ["call by letters/a1 (fused)"]
+
+
 def test_nothing_is_printed_for_nothing() -> None:
     assert rendered([], 80) == ""
