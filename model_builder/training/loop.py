@@ -266,7 +266,9 @@ def _average(model: nn.Module, decay: float, device: torch.device) -> AveragedMo
     """Return an average that is not yet wrapped by whatever is wrapped around the network."""
     if not decay:
         return None
-    return AveragedModel(model, device, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average = AveragedModel(model, device, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average.n_averaged = average.n_averaged.cpu()  # it is read at every step, which would wait
+    return average
 
 
 @contextmanager

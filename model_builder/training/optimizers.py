@@ -30,13 +30,14 @@ def make_optimizer(
         StrategyDoesNotApply: If the network has not what the setting needs.
     """
     groups = parameter_groups(model, config, learning_rate, weight_decay)
+    # Fused: one call for all weights, which torch takes by itself on no device.
     match config.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=learning_rate)
+            return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
         case "sgd":
             momentum = config.momentum
             return torch.optim.SGD(
-                groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0
+                groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
             )
         case "lion":
             return Lion(groups, lr=learning_rate)
@@ -112,6 +113,8 @@ def _muon(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     ]
     if any(group["params"] for group in others):
         parts.append(
-            torch.optim.AdamW([group for group in others if group["params"]], lr=learning_rate)
+            torch.optim.AdamW(
+                [group for group in others if group["params"]], lr=learning_rate, fused=True
+            )
         )
     return JoinedOptimizer(parts)
