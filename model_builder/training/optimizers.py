@@ -58,6 +58,8 @@ def parameter_groups(
         if isinstance(module, nn.Embedding | nn.EmbeddingBag)
         for weight in module.parameters(recurse=False)
     }
+    if config.strategy in ("lora", "dora"):
+        learning_rate *= config.lora_rate
     groups: Groups = []
     for weights, factor in _with_factors(model, config):
         decayed = [w for w in weights if w.ndim >= 2 and id(w) not in embeddings]
