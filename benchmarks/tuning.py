@@ -4,7 +4,7 @@
 
 One run of ``model-builder tune risk`` in a folder of its own. Small tables are cross-validated, so
 the metric is the AUC of the held-out answers of the training rows; the test rows are never looked
-at. The best of many trials is a little flattered by having been chosen: see docs/tuning.md.
+at. The best of many trials is a little flattered by having been chosen (docs/data-and-tuning.md).
 """
 
 from __future__ import annotations

@@ -23,9 +23,11 @@ class TrainingConfig(BaseModel):
     """Which weights learn: all, low-rank additions, the head, or more with each epoch."""
     head: tuple[str, ...] = ()
     """Names of the modules that are the head; empty finds it in a transformers network."""
-    lora_rank: int = Field(8, ge=1)
-    lora_alpha: float = Field(16, gt=0)
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: float = Field(32, gt=0)
     """The additions are scaled by ``lora_alpha / lora_rank``."""
+    lora_rate: float = Field(10, gt=0)
+    """What learns by lora and dora does so at this times the learning rate of full fine-tuning."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     unfreeze_every: int = Field(1, ge=1)
     """Epochs after which gradual unfreezing lets the next layer learn."""

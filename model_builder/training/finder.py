@@ -50,7 +50,10 @@ class LearningRateFound(Exception):
 
 
 def search(
-    optimizer: torch.optim.Optimizer, step: Callable[[], float], steps: int
+    optimizer: torch.optim.Optimizer,
+    step: Callable[[], float],
+    steps: int,
+    learning_rate: float,
 ) -> LearningRateCurve:
     """Try learning rates from low to high.
 
@@ -58,12 +61,14 @@ def search(
         optimizer: Its groups' learning rates are set; they keep their ratios.
         step: Takes one step with the next batch, and returns its loss.
         steps: How many learning rates to try at most.
+        learning_rate: The one that the groups' were made from; what is tried takes its place.
 
     Raises:
         LearningRateNotFound: If the loss never falls.
     """
-    highest = max(group["lr"] for group in optimizer.param_groups)
-    ratios = [group["lr"] / highest for group in optimizer.param_groups]
+    # A schedule has begun already, and has kept what was before it.
+    whole = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    ratios = [rate / learning_rate for rate in whole]
     rates: list[float] = []
     losses: list[float] = []
     for number in range(steps):

@@ -31,15 +31,18 @@ class Lion(torch.optim.Optimizer):
         loss = closure() if closure is not None else None
         for group in self.param_groups:
             ahead, behind = group["betas"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"]
-                direction = momentum.lerp(weight.grad, 1 - ahead).sign_()
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(direction, alpha=-group["lr"])
-                momentum.lerp_(weight.grad, 1 - behind)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight]["momentum"] = torch.zeros_like(weight)
+            momenta = [self.state[weight]["momentum"] for weight in weights]
+            gradients = [weight.grad for weight in weights]
+            # Each for all weights at once: on small networks, single calls would take the time.
+            directions = torch._foreach_lerp(momenta, gradients, 1 - ahead)
+            torch._foreach_sign_(directions)
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(weights, directions, alpha=-group["lr"])
+            torch._foreach_lerp_(momenta, gradients, 1 - behind)
         return loss

@@ -99,7 +99,7 @@ def fit(
         stepper = Stepper(accelerator, prepared, optimizer, loss, weigh, config, timer)
         prepared.train()
         if session.find_learning_rate:
-            _find_learning_rate(stepper, optimizer, batches, session.find_learning_rate)
+            _find_learning_rate(stepper, optimizer, batches, session, settings)
         training = _Training(
             prepared=prepared,
             judged=average.module if average is not None else trained,
@@ -251,14 +251,20 @@ def _find_learning_rate(
     stepper: Stepper[Batch],
     optimizer: torch.optim.Optimizer,
     batches: Callable[[int], Batches[Batch]],
-    steps: int,
+    session: Session,
+    settings: FitSettings,
 ) -> None:
     def without_end() -> Iterator[Batch]:
         for epoch in itertools.count():
             yield from made_ahead(batches(epoch))
 
     source = without_end()
-    curve = search(optimizer, lambda: stepper.step(next(source))[0].item(), steps)
+    curve = search(
+        optimizer,
+        lambda: stepper.step(next(source))[0].item(),
+        session.find_learning_rate,
+        settings.learning_rate,
+    )
     raise LearningRateFound(curve)
 
 
@@ -266,7 +272,9 @@ def _average(model: nn.Module, decay: float, device: torch.device) -> AveragedMo
     """Return an average that is not yet wrapped by whatever is wrapped around the network."""
     if not decay:
         return None
-    return AveragedModel(model, device, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average = AveragedModel(model, device, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average.n_averaged = average.n_averaged.cpu()  # it is read at every step, which would wait
+    return average
 
 
 @contextmanager

@@ -30,13 +30,14 @@ def make_optimizer(
         StrategyDoesNotApply: If the network has not what the setting needs.
     """
     groups = parameter_groups(model, config, learning_rate, weight_decay)
+    # Fused: one call for all weights, which torch takes by itself on no device.
     match config.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=learning_rate)
+            return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
         case "sgd":
             momentum = config.momentum
             return torch.optim.SGD(
-                groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0
+                groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
             )
         case "lion":
             return Lion(groups, lr=learning_rate)
@@ -57,6 +58,8 @@ def parameter_groups(
         if isinstance(module, nn.Embedding | nn.EmbeddingBag)
         for weight in module.parameters(recurse=False)
     }
+    if config.strategy in ("lora", "dora"):
+        learning_rate *= config.lora_rate
     groups: Groups = []
     for weights, factor in _with_factors(model, config):
         decayed = [w for w in weights if w.ndim >= 2 and id(w) not in embeddings]
@@ -112,6 +115,8 @@ def _muon(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     ]
     if any(group["params"] for group in others):
         parts.append(
-            torch.optim.AdamW([group for group in others if group["params"]], lr=learning_rate)
+            torch.optim.AdamW(
+                [group for group in others if group["params"]], lr=learning_rate, fused=True
+            )
         )
     return JoinedOptimizer(parts)

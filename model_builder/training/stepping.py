@@ -31,6 +31,7 @@ class Stepper(Generic[Batch]):
         timer: Timer,
     ) -> None:
         self._accelerator = accelerator
+        self._elsewhere = accelerator.device.type != "cpu"
         self._model = model
         self._weights = list(model.parameters())
         self._optimizer = optimizer
@@ -60,15 +61,31 @@ class Stepper(Generic[Batch]):
             last = number == self._config.accumulation
             with nullcontext() if last else accelerator.no_sync(self._model):
                 with timer.phase("forward"):
-                    value = self._loss(self._model, send_to_device(part, accelerator.device))
+                    value = self._loss(self._model, self._sent(part))
                     value = value if factor == 1.0 else value * factor
                 with timer.phase("backward"):
-                    accelerator.backward(value)
+                    self._backward(value)
             total = value.detach() if total is None else total + value.detach()
         with timer.phase("optimizer"):
             if self._config.clip_norm > 0:
-                norm = accelerator.clip_grad_norm_(self._weights, self._config.clip_norm)
+                norm = self._clip()
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         assert total is not None
         return total, norm if norm is None else whole(norm)
+
+    def _sent(self, part: Batch) -> Batch:
+        return send_to_device(part, self._accelerator.device) if self._elsewhere else part
+
+    def _backward(self, value: torch.Tensor) -> None:
+        # Not accelerate's, which divides by a number of parts that is always 1: two operations.
+        scaler = self._accelerator.scaler
+        (value if scaler is None else scaler.scale(value)).backward()
+
+    def _clip(self) -> torch.Tensor:
+        """Shorten the gradient; return how long it was."""
+        if self._accelerator.scaler is not None:
+            self._accelerator.unscale_gradients(self._optimizer)
+        # All weights at once, which torch by itself does on GPUs only.
+        at_once = None if self._config.shard else True
+        return nn.utils.clip_grad_norm_(self._weights, self._config.clip_norm, foreach=at_once)

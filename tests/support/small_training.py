@@ -1,16 +1,9 @@
-"""A small training to be tried out, also as a program that can be killed.
-
-    python small_training.py FOLDER JSON
-
-trains as JSON says, with its run in FOLDER, and writes ``FOLDER/result.pt``.
-"""
+"""A small training to be tried out, also one that can be killed."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +105,7 @@ class _Killing:
 
 
 def main(folder: Path, options: dict[str, Any]) -> None:
+    """Train as ``options`` say, with the run in ``folder``, and write ``folder/result.pt``."""
     torch.set_num_threads(1)
     kill_after = options.pop("kill_after", None)
     resume = options.pop("resume", False)
@@ -131,7 +125,3 @@ def main(folder: Path, options: dict[str, Any]) -> None:
             },
             folder / "result.pt",
         )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import sys
@@ -143,19 +142,3 @@ def test_serve_says_in_one_line_that_the_routes_are_damaged(tmp_path: Path) -> N
     assert result.exit_code == 1
     assert "000001.yaml cannot be read: no YAML" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_serve_ends_with_zero_when_it_is_told_to_stop(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gateway", "serve", "--triton", "127.0.0.1:1"]
-    with subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", "--store", tmp_path],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if line.startswith("Nothing is routed"):
-                process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, "".join(said)
-    assert said[-1] == "Stopped; everything in flight was answered.\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import small_training
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from model_builder.training.finder import (
     HIGHEST,
@@ -36,7 +37,7 @@ def test_tries_rates_evenly_by_their_logarithm_and_keeps_their_ratios(optimizer)
         rates.append(tuple(group["lr"] for group in optimizer.param_groups))
         return next(losses)
 
-    curve = search(optimizer, step, 13)
+    curve = search(optimizer, step, 13, learning_rate=1.0)
     assert curve.rates == tuple(last for _, last in rates)
     assert (rates[0][1], rates[-1][1]) == pytest.approx((LOWEST, HIGHEST))
     assert rates[6][1] == pytest.approx(1e-3)
@@ -44,20 +45,33 @@ def test_tries_rates_evenly_by_their_logarithm_and_keeps_their_ratios(optimizer)
     assert curve.suggestion == pytest.approx(HIGHEST / 10)
 
 
+def test_what_is_tried_is_the_setting_and_not_what_a_schedule_has_made_of_it(optimizer) -> None:
+    LambdaLR(optimizer, lambda step: 0.01)
+    tried: list[float] = []
+
+    def step() -> float:
+        tried.append(optimizer.param_groups[1]["lr"])
+        return 10.0 - len(tried)
+
+    # A group that learns ten times as fast as the setting says, as with low-rank additions.
+    curve = search(optimizer, step, 3, learning_rate=0.1)
+    assert tried == pytest.approx([10 * rate for rate in curve.rates])
+
+
 def test_stops_where_the_loss_jumps(optimizer) -> None:
-    curve = search(optimizer, iter([4.0, 3.0, 2.0, 1.0, 500.0, 1.0]).__next__, 7)
+    curve = search(optimizer, iter([4.0, 3.0, 2.0, 1.0, 500.0, 1.0]).__next__, 7, 1.0)
     assert len(curve.rates) == 5
     assert curve.suggestion == pytest.approx(curve.rates[3] / 10)
 
 
 def test_a_loss_that_is_no_number_ends_the_search(optimizer) -> None:
-    curve = search(optimizer, iter([4.0, 3.0, float("nan")]).__next__, 7)
+    curve = search(optimizer, iter([4.0, 3.0, float("nan")]).__next__, 7, 1.0)
     assert len(curve.rates) == 2
 
 
 def test_a_loss_that_never_falls_is_an_error(optimizer) -> None:
     with pytest.raises(LearningRateNotFound, match="within 5 steps; look longer with --steps"):
-        search(optimizer, iter([1.0, 2.0, 3.0, 4.0, 5.0]).__next__, 5)
+        search(optimizer, iter([1.0, 2.0, 3.0, 4.0, 5.0]).__next__, 5, 1.0)
 
 
 def test_the_suggestion_learns_better_than_far_lower_ones() -> None:

@@ -13,6 +13,7 @@ from model_builder.training.config import TrainingConfig
 from model_builder.training.lion import Lion
 from model_builder.training.optimizers import make_optimizer, parameter_groups
 from model_builder.training.seeding import seed_everything
+from model_builder.training.strategies import adapt
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
@@ -36,6 +37,15 @@ def test_layers_get_rates_of_their_own() -> None:
     assert rates[id(model[1][0].inner.bias)] == 0.2
     assert rates[id(model[0].weight)] == 0.1
     assert len(rates) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(("strategy", "times"), [("full", 1), ("lora", 3), ("dora", 3)])
+def test_low_rank_additions_learn_faster(strategy: str, times: float) -> None:
+    config = TrainingConfig(strategy=strategy, lora_rate=3, head=("2",))
+    model = small_training.network()
+    adapt(model, config)
+    groups = parameter_groups(model, config, 0.1, 0.0)
+    assert [group["lr"] for group in groups] == pytest.approx([0.1 * times] * len(groups))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +14,6 @@ from model_builder.training.seeding import seed_everything
 from model_builder.training.session import Session
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
-
-STEPS = 24  # four epochs of six
-# Everything that a checkpoint has to hold: two moments, a schedule with a memory, an average,
-# and dropout, which draws from torch's source of chance.
-HARD = {"schedule": "plateau", "plateau_patience": 0, "ema_decay": 0.8, "dropout": 0.3}
-
-
-def run(folder: Path, **options: Any) -> int:
-    """Train in a process of its own; return how it ended."""
-    command = [sys.executable, small_training.__file__, str(folder), json.dumps(options)]
-    return subprocess.run(command, capture_output=True, timeout=120).returncode
-
-
-def result(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "result.pt", weights_only=True)
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert one["history"] == other["history"]
-    assert one["best_epoch"] == other["best_epoch"]
-    for name, weights in one["weights"].items():
-        assert torch.equal(weights, other["weights"][name]), name
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    assert run(folder, **HARD) == 0
-    return result(folder)
-
-
-@pytest.mark.parametrize(
-    ("every", "killed_after"),
-    [(6, 12), (4, 15)],
-    ids=["at-a-checkpoint", "between-two-in-an-epoch"],
-)
-def test_killed_it_goes_on_to_the_same_weights(
-    tmp_path: Path, uninterrupted: dict[str, Any], every: int, killed_after: int
-) -> None:
-    options = {**HARD, "checkpoint_steps": every}
-    assert run(tmp_path, **options, kill_after=killed_after) == -signal.SIGKILL
-    assert not (tmp_path / "result.pt").exists()
-    assert run(tmp_path, **options, resume=True) == 0
-    same(result(tmp_path), uninterrupted)
 
 
 def train(folder: Path, resume: bool = True, **options: Any) -> dict[str, torch.Tensor]:

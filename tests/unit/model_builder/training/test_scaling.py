@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,71 +162,3 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
     together = ["training.shard=true", "training.ema_decay=0.9"]
     with pytest.raises(ConfigInvalid, match=r"training: .*shard works neither with ema_decay"):
         read_config(TaskConfig, settings=together)
-
-
-# Several processes --------------------------------------------------------------------------
-
-
-def together(folder: Path, count: int, **options: Any) -> dict[str, Any]:
-    """Train in ``count`` processes of one machine, as torchrun would start them."""
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, small_training.__file__, str(folder), json.dumps(options)]
-    processes = []
-    for rank in range(count):
-        environment = {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "PATH": "",
-        }
-        if count == 1:
-            environment = {"PATH": ""}
-        processes.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
-    try:
-        for process in processes:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    return torch.load(folder / "result.pt", weights_only=True)
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return together(tmp_path_factory.mktemp("alone"), 1)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"accumulation": 2}, {"shard": True, "checkpoint_steps": 7}],
-    ids=["ddp-in-parts", "fsdp"],
-)
-def test_two_processes_learn_like_one(tmp_path: Path, alone: dict[str, Any], options) -> None:
-    found = together(tmp_path, 2, **options)
-    for one, two in zip(alone["history"], found["history"], strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        assert two["validation"] == pytest.approx(one["validation"], abs=0.011)  # one row
-    assert len(found["history"]) == 4
-    for name, weights in alone["weights"].items():
-        torch.testing.assert_close(found["weights"][name], weights, rtol=1e-3, atol=1e-4)
-
-
-def test_two_processes_go_on_where_they_stood(tmp_path: Path) -> None:
-    options = {"dropout": 0.3, "checkpoint_steps": 4, "epochs": 2}
-    whole = together(tmp_path / "whole", 2, **options)
-    with pytest.raises(AssertionError, match=r"SIGKILL|-9|closed by peer"):
-        together(tmp_path / "cut", 2, **options, kill_after=10)
-    resumed = together(tmp_path / "cut", 2, **options, resume=True)
-    assert resumed["history"] == whole["history"]
-    for name, weights in whole["weights"].items():
-        assert torch.equal(resumed["weights"][name], weights)

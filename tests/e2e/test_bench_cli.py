@@ -1,3 +1,5 @@
+"""`gateway bench` loads a server for a while, and reports what that caused."""
+
 from __future__ import annotations
 
 import json
@@ -12,6 +14,8 @@ from span_makers import spans_in
 
 from gateway.bench_cli import bench
 from gateway.telemetry.building import build_tracing
+
+pytestmark = pytest.mark.e2e
 
 Bench = Callable[..., Result]
 

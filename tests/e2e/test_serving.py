@@ -1,3 +1,5 @@
+"""The supervisor starts real workers, and ends as it is told."""
+
 from __future__ import annotations
 
 import asyncio
@@ -24,6 +26,8 @@ from gateway.supervising.signals import StopSignals
 from gateway.transport.health import MODEL_SERVICE
 from triton_models.release import Routes, RouteTarget
 from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.e2e
 
 NO_TRITON = "127.0.0.1:1"
 
@@ -228,3 +232,19 @@ def test_a_worker_that_does_not_end_as_asked_is_told_and_the_exit_code_is_one(
     said = Said()
     assert run(settings(), said) == 1
     assert said.lines[-1] == "Stopped; a worker did not end as it was asked to."
+
+
+def test_serve_ends_with_zero_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway", "serve", "--triton", "127.0.0.1:1"]
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0", "--store", tmp_path],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("Nothing is routed"):
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, "".join(said)
+    assert said[-1] == "Stopped; everything in flight was answered.\n"
