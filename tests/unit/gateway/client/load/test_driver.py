@@ -78,7 +78,7 @@ def test_an_open_loop_sends_what_was_due_and_measures_after_the_warm_up(target: 
 
 
 def test_a_closed_loop_asks_until_its_time_is_over(target: str) -> None:
-    driver = Driver(target, load(rate=None, concurrency=3, sample_ratio=0.0))
+    driver = Driver(target, load(rate=None, concurrency=3, warmup_s=0.0, sample_ratio=0.0))
     driver.run()
     assert driver.outcome.sent >= 3
     assert driver.traced == []
