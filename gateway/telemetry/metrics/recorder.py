@@ -1,0 +1,67 @@
+"""Takes the records of calls where they end, and counts them elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from itertools import repeat
+
+from gateway.telemetry.metrics.folding import fold
+from gateway.telemetry.metrics.instruments import DROPPED_RECORDS
+from gateway.telemetry.metrics.tally import Tally
+from gateway.telemetry.record import CallRecord
+
+MAX_PENDING = 65_536
+"""Records that wait to be counted: several seconds of calls."""
+
+_AT_A_TIME = 512
+"""Records that are counted in one go. What counts holds the interpreter for about a millisecond:
+the event loop waits no longer for it."""
+
+
+class Recorder:
+    """Keeps the records of calls until they are counted.
+
+    Args:
+        max_pending: Records that are kept; one more is dropped, and counted as that.
+    """
+
+    def __init__(self, max_pending: int = MAX_PENDING) -> None:
+        self._pending: deque[CallRecord] = deque()
+        self._append = self._pending.append
+        self._max_pending = max_pending
+        self._dropped = 0
+        self._dropped_before = 0
+        self._lock = threading.Lock()  # guards the tally
+        self._tally = Tally()
+
+    def sink(self, record: CallRecord) -> None:
+        """Take the record of a call that has ended; nobody changes it from now on."""
+        if len(self._pending) < self._max_pending:
+            self._append(record)
+        else:
+            self._dropped += 1
+
+    def fold(self) -> None:
+        """Count what has come so far."""
+        pending = self._pending
+        left = len(pending)  # and not what comes meanwhile
+        while left > 0:
+            size = min(left, _AT_A_TIME)
+            left -= size
+            # One by one: records are appended by another thread.
+            records = [pending.popleft() for _ in repeat(None, size)]
+            with self._lock:
+                fold(records, self._tally)
+            time.sleep(0)  # lets the event loop go on
+
+    def take(self) -> Tally:
+        """Return what was counted since the last time."""
+        dropped = self._dropped
+        with self._lock:
+            tally, self._tally = self._tally, Tally()
+        if dropped > self._dropped_before:
+            tally.count(DROPPED_RECORDS, (), dropped - self._dropped_before)
+            self._dropped_before = dropped
+        return tally
