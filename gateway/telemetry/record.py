@@ -6,24 +6,36 @@ from collections.abc import Callable
 
 
 class CallRecord:
-    """A call and its stages, as they happened. Times in ns since 1970."""
+    """A call and its stages, as they happened. Times in ns since 1970.
 
-    __slots__ = (
-        "batch_calls", "batch_rows", "code", "end_ns", "line", "method", "release", "stages",
-        "start_ns", "step", "trace_id", "variant",
-    )  # fmt: skip
+    Most of it has a default in the class: what is not set costs no call anything.
+
+    Attributes:
+        method: ``package.Service/Method``.
+        end_ns: 0 in a part of a stream that goes on: only its stages count.
+        code: A ``google.rpc.Code``.
+        line: Which release answered, with ``release`` and ``variant``; empty until one was chosen.
+        stages: Name, start and end of each.
+        batch_calls: Calls in its inference; 0: there was none.
+        batch_rows: Rows in it.
+        step: Of the ensemble, where it failed.
+        trace_id: 0: no trace of it is kept.
+    """
+
+    end_ns: int = 0
+    code: int = 0
+    line: str = ""
+    release: str = ""
+    variant: str = ""
+    batch_calls: int = 0
+    batch_rows: int = 0
+    step: str = ""
+    trace_id: int = 0
 
     def __init__(self, method: str, start_ns: int) -> None:
-        self.method = method  # package.Service/Method
+        self.method = method
         self.start_ns = start_ns
-        self.end_ns = 0
-        self.code = 0  # a google.rpc.Code
-        self.line = self.release = self.variant = ""  # empty until a release was chosen
-        self.stages: list[tuple[str, int, int]] = []  # name, start, end
-        self.batch_calls = 0  # calls in its inference; 0: there was none
-        self.batch_rows = 0
-        self.step = ""  # of the ensemble, where it failed
-        self.trace_id = 0  # 0: no trace of it is kept
+        self.stages: list[tuple[str, int, int]] = []
 
 
 RecordSink = Callable[[CallRecord], None]

@@ -45,6 +45,9 @@ _OUTCOMES: dict[int, tuple[str, str]] = {
 _Key = tuple[str, int, str, str, str]
 """Method, code, line, release, variant."""
 
+Places = npt.NDArray[np.int64]
+"""``(N,)``, indices."""
+
 _KEY = attrgetter("method", "code", "line", "release", "variant")
 _STAGES, _TRACE_ID, _STEP = attrgetter("stages"), attrgetter("trace_id"), attrgetter("step")
 _START, _END = attrgetter("start_ns"), attrgetter("end_ns")
@@ -54,18 +57,19 @@ T = TypeVar("T", bound=Hashable)
 
 
 def fold(records: Sequence[CallRecord], tally: Tally) -> None:
-    """Count calls that have ended."""
+    """Count calls that have ended, and parts of those that go on."""
     if not records:
         return
     # Loops over all calls are in C here: this runs beside the event loop, in the same interpreter.
     owner, keys = _numbered(map(_KEY, records))
     traced = _Traced(records)
-    _fold_durations(records, owner, keys, traced, tally)
     _fold_stages(records, owner, keys, traced, tally)
-    _fold_batches(records, owner, keys, tally)
+    ended = np.flatnonzero(_integers(map(_END, records), len(records)))
+    _fold_durations(records, owner, keys, traced, ended, tally)
+    _fold_batches(records, owner, keys, ended, tally)
     if any(map(_STEP, records)):
         for one in records:
-            if one.step:
+            if one.step and one.end_ns:
                 tally.count(FAILED_STEPS, (one.line, one.release, one.step), 1)
 
 
@@ -84,9 +88,10 @@ class _Traced:
 
 def _fold_durations(
     records: Sequence[CallRecord],
-    owner: npt.NDArray[np.int64],
+    owner: Places,
     keys: Sequence[_Key],
     traced: _Traced,
+    ended: Places,
     tally: Tally,
 ) -> None:
     seconds = _seconds(map(_START, records), map(_END, records), len(records))
@@ -94,12 +99,12 @@ def _fold_durations(
     for method, code, *release in keys:
         name, error_type = _OUTCOMES.get(code, (str(code), str(code)))
         labels.append(("grpc", method, name, error_type, *release))
-    _observe(CALL_DURATION, labels, owner, seconds, tally, np.arange(len(records)), traced)
+    _observe(CALL_DURATION, labels, owner[ended], seconds[ended], tally, ended, traced)
 
 
 def _fold_stages(
     records: Sequence[CallRecord],
-    owner: npt.NDArray[np.int64],
+    owner: Places,
     keys: Sequence[_Key],
     traced: _Traced,
     tally: Tally,
@@ -122,12 +127,13 @@ def _fold_stages(
 
 def _fold_batches(
     records: Sequence[CallRecord],
-    owner: npt.NDArray[np.int64],
+    owner: Places,
     keys: Sequence[_Key],
+    ended: Places,
     tally: Tally,
 ) -> None:
     calls = _integers(map(_CALLS, records), len(records))
-    asked = np.flatnonzero(calls)
+    asked = ended[calls[ended] > 0]
     if not len(asked):
         return
     series: dict[Labels, int] = {}
@@ -141,14 +147,14 @@ def _fold_batches(
         tally.count(INFERENCES, labels[place], float(inferences[place]))
 
 
-def _numbered(values: Iterable[T]) -> tuple[npt.NDArray[np.int64], list[T]]:
+def _numbered(values: Iterable[T]) -> tuple[Places, list[T]]:
     """Return the number of each value, and the different values in the order of their numbers."""
     values = list(values)
     numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return _integers(map(numbers.__getitem__, values), len(values)), list(numbers)
 
 
-def _integers(values: Iterable[int], count: int) -> npt.NDArray[np.int64]:
+def _integers(values: Iterable[int], count: int) -> Places:
     return np.fromiter(values, np.int64, count)
 
 
@@ -162,10 +168,10 @@ def _seconds(starts: Iterable[int], ends: Iterable[int], count: int) -> npt.NDAr
 def _observe(
     instrument: Instrument,
     labels: Sequence[Labels],
-    places: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float64] | npt.NDArray[np.int64],
+    places: Places,
+    values: npt.NDArray[np.float64] | Places,
     tally: Tally,
-    call: npt.NDArray[np.int64] | None = None,
+    call: Places | None = None,
     traced: _Traced | None = None,
 ) -> None:
     """Count values into their series.
@@ -196,10 +202,10 @@ def _observe(
 
 def _exemplars(
     grid: Grid,
-    places: npt.NDArray[np.int64],
+    places: Places,
     bins: Counts,
-    values: npt.NDArray[np.float64] | npt.NDArray[np.int64],
-    call: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64] | Places,
+    call: Places,
     traced: _Traced,
 ) -> dict[int, dict[int, Exemplar]]:
     """Return the last traced value of each explicit bucket, by series."""
