@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +22,9 @@ from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_provider
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.metrics.building import GatewayMetrics, metrics_wanted
+from gateway.telemetry.metrics.instruments import RESTARTS
+from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
@@ -81,6 +84,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
         triton, receiver = _embedded_triton(settings, stack)
+        metrics = _metrics(settings, folder, stack)  # asks Triton until the workers have ended
         targets = (triton.target,) if triton else settings.triton
         workers = Workers(
             settings.worker_count,
@@ -93,6 +97,8 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
             clean = await workers.stop(settings.grace_s + _WORKER_END_S, signals.forced)
 
         stack.push_async_callback(stop_workers)
+        if metrics:
+            _gather(metrics, workers, targets, embedded=triton is not None)
         workers.start()
         await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:
@@ -104,6 +110,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
             store=_place(settings.store),
             triton=", ".join(targets) + (" (embedded)" if triton else ""),
             traces=_traces(settings),
+            metrics=metrics.where if metrics else "off",
         )
         await first(_started(news, triton, settings.ready_timeout_s), signals.asked.wait())
         await signals.asked.wait()
@@ -171,6 +178,42 @@ def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver 
     receiver = OtlpReceiver(spans)
     stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends
     return receiver
+
+
+def _metrics(settings: Settings, folder: Path, stack: AsyncExitStack) -> GatewayMetrics | None:
+    """Return what shows and sends metrics, if anybody wants any; it listens, and shows nothing."""
+    if not metrics_wanted(settings.metrics_listen):
+        return None
+    try:
+        metrics = GatewayMetrics(folder, settings.metrics_listen)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartFailed(f"cannot show metrics at {settings.metrics_listen}: {reason}") from error
+    stack.push_async_callback(asyncio.to_thread, metrics.stop)
+    return metrics
+
+
+def _gather(
+    metrics: GatewayMetrics,
+    workers: Workers,
+    targets: Sequence[str],
+    *,
+    embedded: bool,
+) -> None:
+    """Gather from the workers and from Triton."""
+    from gateway.triton.statistics import TritonStatistics  # has grpc, which takes memory
+
+    for target in targets:
+        name = "embedded" if embedded else target
+        statistics = TritonStatistics(name, target, fresh=embedded)
+        metrics.hub.add_source(statistics.take)
+    metrics.hub.gauges(
+        lambda: [
+            Reading(RESTARTS, (str(number),), count)
+            for number, count in list(workers.restarts.items())
+        ]
+    )
+    metrics.start()
 
 
 def _how_many(workers: int) -> str:

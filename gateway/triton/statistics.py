@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import grpc
@@ -38,7 +38,7 @@ _Key = tuple[Instrument, Labels, float]
 class Total(NamedTuple):
     """What Triton has counted since it began."""
 
-    count: int
+    number: int
     sum: float
 
 
@@ -87,9 +87,9 @@ class TritonStatistics:
         self._known[key] = total
         if not self._begun:
             return
-        if total.count < before.count:  # it was started again, or the model was loaded again
+        if total.number < before.number:  # it was started again, or the model was loaded again
             before = Total(0, 0.0)
-        count, added = total.count - before.count, max(0.0, total.sum - before.sum)
+        count, added = total.number - before.number, max(0.0, total.sum - before.sum)
         instrument, labels, value = key
         if instrument.kind == "counter":
             tally.count(instrument, labels, count)
@@ -124,13 +124,3 @@ def _totals(model: Any, labels: Labels) -> Iterator[tuple[_Key, Total]]:
     for batch in model.batch_stats:
         rows, executions = int(batch.batch_size), int(batch.compute_infer.count)
         yield (STEP_BATCH, labels, float(rows)), Total(executions, float(rows * executions))
-
-
-def statistics_of(targets: Mapping[str, str], *, embedded: bool) -> list[TritonStatistics]:
-    """Return what asks each Triton.
-
-    Args:
-        targets: By their names in the metrics, where they listen.
-        embedded: Whether they are this gateway's own.
-    """
-    return [TritonStatistics(name, target, fresh=embedded) for name, target in targets.items()]

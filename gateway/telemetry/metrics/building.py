@@ -86,6 +86,7 @@ class GatewayMetrics:
 
     def stop(self) -> None:
         """Send what the workers said last, and no more."""
+        self.hub.wait_workers()
         if self._sender is not None:
             self._sender.stop()
         if self._endpoint is not None:

@@ -41,7 +41,7 @@ class MetricsEndpoint:
         self._server = _Server(family, address, gather, resource)
         self._host = host
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics-http", daemon=True
+            target=self._server.serve_forever, args=(0.1,), name="metrics-http", daemon=True
         )
 
     @property

@@ -7,8 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from gateway.telemetry.metrics.instruments import WORKERS
@@ -27,12 +25,8 @@ _ANSWER_S = 1.0
 """A worker that takes longer is shown as it was."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Something in this process that has metrics, such as Triton's statistics."""
-
-    take: Callable[[], tuple[Tally, Gauges]]
-    """Gives what happened since the last time, and how it is; called on a thread."""
+Take = Callable[[], tuple[Tally, Gauges]]
+"""Gives what happened since the last time, and how it is now; called on a thread."""
 
 
 class _Worker:
@@ -73,34 +67,41 @@ class MetricsHub:
         self._workers: list[_Worker] = []
         self._gathering = threading.Lock()
         self._own = Readings()
-        self._sources: list[Source] = []
+        self._sources: list[Take] = []
         self._source_gauges: Gauges = {}
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = [
+            threading.Thread(target=self._accept, name="metrics-workers", daemon=True),
+            threading.Thread(target=self._keep_gathering, name="metrics-gather", daemon=True),
+        ]
+        self._readers: list[threading.Thread] = []
 
     def gauges(self, read: Read) -> None:
         """Read these numbers of the supervisor, too."""
         self._own.add(read)
 
-    def add_source(self, source: Source) -> None:
+    def add_source(self, take: Take) -> None:
         """Take what this has, too."""
-        self._sources.append(source)
+        self._sources.append(take)
 
     def start(self) -> None:
         """Take reports from now on."""
-        self._spawn(self._accept, "metrics-workers")
-        self._spawn(self._keep_gathering, "metrics-gather")
+        for thread in self._threads:
+            thread.start()
+
+    def wait_workers(self) -> None:
+        """Take what the workers, which have ended, said last."""
+        deadline = time.monotonic() + _ANSWER_S
+        for thread in list(self._readers):
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """Take what workers that have ended still said, and no more."""
+        """Take no more."""
         self._stopping.set()
         self._listener.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            workers = list(self._workers)
-        for worker in workers:
-            worker.answered.wait(_ANSWER_S)
         for thread in self._threads:
-            thread.join(_ANSWER_S)
+            if thread.is_alive():
+                thread.join(_ANSWER_S)
         self._listener.close()
 
     def gather(self) -> Snapshot:
@@ -126,9 +127,9 @@ class MetricsHub:
 
     def _take_sources(self) -> None:
         gauges: Gauges = {}
-        for source in self._sources:
+        for take in self._sources:
             try:
-                tally, now = source.take()
+                tally, now = take()
             except Exception:  # what cannot be had harms no other
                 _log.exception("Metrics could not be taken from their source")
                 continue
@@ -150,7 +151,9 @@ class MetricsHub:
             worker = _Worker(connection)
             with self._lock:
                 self._workers.append(worker)
-            self._spawn(partial(self._listen, worker), "metrics-worker")
+            reader = threading.Thread(target=self._listen, args=(worker,), daemon=True)
+            self._readers = [one for one in self._readers if one.is_alive()] + [reader]
+            reader.start()
 
     def _listen(self, worker: _Worker) -> None:
         """Take the reports of a worker until it ends."""
@@ -169,9 +172,3 @@ class MetricsHub:
         with self._lock:
             self._tally.add(report.tally)
             worker.gauges = report.gauges
-
-    def _spawn(self, run: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads = [one for one in self._threads if one.is_alive()]
-        self._threads.append(thread)
-        thread.start()
