@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.announcing import Announcer
@@ -22,9 +23,7 @@ from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_provider
 from gateway.telemetry.collector import UnknownCollector
-from gateway.telemetry.metrics.building import GatewayMetrics, metrics_wanted
-from gateway.telemetry.metrics.instruments import RESTARTS
-from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
@@ -33,6 +32,9 @@ from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.following import FollowingProcess
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
+
+if TYPE_CHECKING:  # numpy and grpc are for a supervisor only that shows metrics
+    from gateway.telemetry.metrics.building import GatewayMetrics
 
 _TRITON_GRACE_S = 10.0
 """For a Triton that nobody asks any more."""
@@ -98,7 +100,9 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
 
         stack.push_async_callback(stop_workers)
         if metrics:
-            _gather(metrics, workers, targets, embedded=triton is not None)
+            from gateway.metering import gather
+
+            gather(metrics, workers, targets, embedded=triton is not None)
         workers.start()
         await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:
@@ -184,36 +188,11 @@ def _metrics(settings: Settings, folder: Path, stack: AsyncExitStack) -> Gateway
     """Return what shows and sends metrics, if anybody wants any; it listens, and shows nothing."""
     if not metrics_wanted(settings.metrics_listen):
         return None
-    try:
-        metrics = GatewayMetrics(folder, settings.metrics_listen)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StartFailed(f"cannot show metrics at {settings.metrics_listen}: {reason}") from error
+    from gateway.metering import listen_for_metrics
+
+    metrics = listen_for_metrics(folder, settings.metrics_listen)
     stack.push_async_callback(asyncio.to_thread, metrics.stop)
     return metrics
-
-
-def _gather(
-    metrics: GatewayMetrics,
-    workers: Workers,
-    targets: Sequence[str],
-    *,
-    embedded: bool,
-) -> None:
-    """Gather from the workers and from Triton."""
-    from gateway.triton.statistics import TritonStatistics  # has grpc, which takes memory
-
-    for target in targets:
-        name = "embedded" if embedded else target
-        statistics = TritonStatistics(name, target, fresh=embedded)
-        metrics.hub.add_source(statistics.take)
-    metrics.hub.gauges(
-        lambda: [
-            Reading(RESTARTS, (str(number),), count)
-            for number, count in list(workers.restarts.items())
-        ]
-    )
-    metrics.start()
 
 
 def _how_many(workers: int) -> str:

@@ -78,7 +78,7 @@ class Worker:
                 one that is raised while the core runs.
         """
         from gateway.core import running_core
-        from gateway.telemetry.metrics.building import build_metrics
+        from gateway.telemetry.metrics.reporter import build_metrics
 
         metrics = build_metrics(self.settings.metrics_listen, self.number)
         try:

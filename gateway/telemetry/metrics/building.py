@@ -1,4 +1,4 @@
-"""Builds what the settings ask for: the metrics of a worker, and what gathers and shows them."""
+"""Builds what gathers, shows and sends the metrics of a gateway, as the settings ask for."""
 
 from __future__ import annotations
 
@@ -10,29 +10,11 @@ from uuid import uuid4
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-from gateway.telemetry.metrics.collector import metrics_endpoint, metrics_exporter
+from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint
 from gateway.telemetry.metrics.hub import MetricsHub
-from gateway.telemetry.metrics.reporter import Metrics
 from gateway.telemetry.metrics.sending import MetricsSender, export_interval_s
-
-
-def metrics_wanted(listen: str | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether anybody shows or takes metrics; if not, nothing is counted."""
-    return listen is not None or metrics_endpoint(environment) is not None
-
-
-def build_metrics(
-    listen: str | None, worker: int = 0, environment: Mapping[str, str] = os.environ
-) -> Metrics | None:
-    """Return the metrics of a worker, or ``None`` where nobody wants any.
-
-    Args:
-        listen: Where they are shown, if anywhere.
-        worker: Its number.
-        environment: Of the process; says whether there is a collector.
-    """
-    return Metrics(worker) if metrics_wanted(listen, environment) else None
+from gateway.telemetry.metrics.wanted import metrics_endpoint
 
 
 class GatewayMetrics:

@@ -12,20 +12,14 @@ from urllib.parse import urlsplit
 from opentelemetry.sdk.metrics.export import MetricExporter
 
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.metrics.wanted import ENDPOINTS, metrics_endpoint
 
 _GRPC_PORT = 4317
 _PATH = "/v1/metrics"
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_AT_A_TIME = 2000
+"""Series in one request: far below the 4 MB that a gRPC server takes."""
+
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_EXPORTER = "OTEL_METRICS_EXPORTER"
-
-
-def metrics_endpoint(environment: Mapping[str, str]) -> str | None:
-    """Return where metrics are to be sent, or ``None`` if nowhere."""
-    exporter = environment.get(_EXPORTER) or "otlp"
-    if "otlp" not in exporter.lower().split(","):
-        return None
-    return _first(environment, _ENDPOINTS)
 
 
 def metrics_exporter(environment: Mapping[str, str]) -> MetricExporter | None:
@@ -49,7 +43,7 @@ def metrics_exporter(environment: Mapping[str, str]) -> MetricExporter | None:
         raise UnknownCollector(
             f"'{endpoint}' is no collector's address: host:4317 or http://host:4318 is"
         )
-    protocol = _first(environment, _PROTOCOLS)
+    protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), None)
     if protocol is None:
         protocol = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
     if protocol == "grpc":
@@ -58,12 +52,8 @@ def metrics_exporter(environment: Mapping[str, str]) -> MetricExporter | None:
         raise UnknownCollector(f"'{protocol}' is no protocol here: grpc and http/protobuf are")
     base = endpoint if parts.scheme else f"http://{endpoint}"
     # The variable for metrics is the whole URL; the other one names the collector.
-    whole = bool(environment.get(_ENDPOINTS[0]))
+    whole = bool(environment.get(ENDPOINTS[0]))
     return _http(base if whole else base.rstrip("/") + _PATH)
-
-
-def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((environment[name] for name in names if environment.get(name)), None)
 
 
 def _grpc(target: str, *, insecure: bool) -> MetricExporter:
@@ -76,7 +66,3 @@ def _http(url: str) -> MetricExporter:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
     return OTLPMetricExporter(endpoint=url, max_export_batch_size=_AT_A_TIME)
-
-
-_AT_A_TIME = 2000
-"""Series in one request: far below the 4 MB that a gRPC server takes."""

@@ -152,8 +152,8 @@ class MetricsHub:
             with self._lock:
                 self._workers.append(worker)
             reader = threading.Thread(target=self._listen, args=(worker,), daemon=True)
-            self._readers = [one for one in self._readers if one.is_alive()] + [reader]
             reader.start()
+            self._readers = [one for one in self._readers if one.is_alive()] + [reader]
 
     def _listen(self, worker: _Worker) -> None:
         """Take the reports of a worker until it ends."""

@@ -36,6 +36,11 @@ class Recorder:
         self._lock = threading.Lock()  # guards the tally
         self._tally = Tally()
 
+    @property
+    def pending(self) -> int:
+        """Records that wait to be counted."""
+        return len(self._pending)
+
     def sink(self, record: CallRecord) -> None:
         """Take the record of a call that has ended; nobody changes it from now on."""
         if len(self._pending) < self._max_pending:

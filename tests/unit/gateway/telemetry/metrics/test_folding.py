@@ -43,10 +43,12 @@ class Naive:
             *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "17"),
         }
         labels = ("grpc", call.method, name, name if name in faults else "", *of_release)
-        self.values[CALL_DURATION, labels].append((call.end_ns - call.start_ns) / 1e9)
         for stage, start, end in call.stages:
             key = (stage, call.method, *of_release)
             self.values[STAGE_DURATION, key].append((end - start) / 1e9)
+        if not call.end_ns:
+            return
+        self.values[CALL_DURATION, labels].append((call.end_ns - call.start_ns) / 1e9)
         if call.batch_calls:
             self.values[BATCH_CALLS, of_release].append(call.batch_calls)
             self.values[BATCH_ROWS, of_release].append(call.batch_rows)
@@ -89,7 +91,9 @@ def test_counts_what_one_after_the_other_would(calls: list[CallRecord], at_a_tim
 def test_an_exemplar_is_a_traced_call_of_its_bucket(calls: list[CallRecord]) -> None:
     traced = {call.trace_id for call in calls if call.trace_id}
     durations = {
-        (call.trace_id, (call.end_ns - call.start_ns) / 1e9) for call in calls if call.trace_id
+        (call.trace_id, (call.end_ns - call.start_ns) / 1e9)
+        for call in calls
+        if call.trace_id and call.end_ns
     }
     tally = folded(*calls)
 
@@ -103,7 +107,7 @@ def test_an_exemplar_is_a_traced_call_of_its_bucket(calls: list[CallRecord]) -> 
                 if instrument is CALL_DURATION:
                     assert (exemplar.trace_id, exemplar.value) in durations
                     seen.add(exemplar.trace_id)
-    assert bool(seen) == bool(traced)
+    assert bool(seen) == bool(durations)
 
 
 def test_the_last_traced_call_of_a_bucket_is_its_exemplar() -> None:
@@ -147,6 +151,13 @@ def test_the_inferences_of_whole_batches_are_counted_once() -> None:
     assert list(tally.counters[INFERENCES].values()) == [pytest.approx(3)]
     (rows,) = tally.histograms[BATCH_ROWS].values()
     assert (rows.count, rows.sum) == (7, 518)
+
+
+def test_of_a_part_of_a_stream_only_the_stages_count() -> None:
+    tally = folded(record(("decode", 1), end_ns=0, batch_calls=3, batch_rows=3, step="score"))
+
+    assert list(tally.histograms) == [STAGE_DURATION]
+    assert not tally.counters
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
