@@ -57,8 +57,7 @@ class MetricsSender:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             _log.warning("The last metrics could not be sent within %g s", timeout_s)
-        else:
-            self._exporter.shutdown()
+        self._exporter.shutdown()
 
     def _run(self) -> None:
         failing = False
@@ -66,7 +65,7 @@ class MetricsSender:
         while not stopping:
             stopping = self._stopping.wait(self._every_s)
             failed = not self._send()
-            if failed != failing:
+            if failed != failing and not stopping:
                 _log.warning("Metrics %s", "cannot be sent" if failed else "are sent again")
             failing = failed
 

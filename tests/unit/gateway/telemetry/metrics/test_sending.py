@@ -112,6 +112,7 @@ def test_a_collector_that_hangs_holds_up_no_end(caplog: pytest.LogCaptureFixture
         connection, _ = deaf.accept()
         with connection:
             sender.stop(timeout_s=0.2)
+    sender._thread.join(20)
 
     assert "could not be sent within 0.2 s" in caplog.text
 
