@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from call_records import family, folded, record, records, shown
 from google.protobuf.proto import parse_length_prefixed
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -55,6 +55,7 @@ def by_name(metrics: list[Metric]) -> dict[str, Metric]:
     [(plain_text, parse_plain), (openmetrics_text, parse_openmetrics)],
     ids=["text", "openmetrics"],
 )
+@settings(deadline=None)
 @given(calls=st.lists(records(), max_size=15))
 def test_a_parser_reads_back_what_was_counted(
     write: Callable[..., bytes], parse: Callable[[str], list[Metric]], calls: list[CallRecord]
@@ -121,6 +122,7 @@ def read_protobuf(data: bytes) -> dict[str, Any]:
     return messages
 
 
+@settings(deadline=None)
 @given(st.lists(records(), max_size=15))
 def test_native_histograms_hold_what_the_exponential_ones_do(calls: list[CallRecord]) -> None:
     snapshot = shown(folded(*calls))

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from call_records import DIAGNOSE, MS, SCORE, START_NS, family, folded, record, records, shown
 from google.rpc import code_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry.metrics.folding import fold
@@ -63,6 +63,7 @@ class Naive:
         ]
 
 
+@settings(deadline=None)
 @given(st.lists(records(), max_size=30), st.integers(1, 30))
 def test_counts_what_one_after_the_other_would(calls: list[CallRecord], at_a_time: int) -> None:
     tally = Tally()
@@ -87,6 +88,7 @@ def test_counts_what_one_after_the_other_would(calls: list[CallRecord], at_a_tim
     assert counters == pytest.approx({key: float(one) for key, one in naive.counters.items()})
 
 
+@settings(deadline=None)
 @given(st.lists(records(), max_size=30))
 def test_an_exemplar_is_a_traced_call_of_its_bucket(calls: list[CallRecord]) -> None:
     traced = {call.trace_id for call in calls if call.trace_id}

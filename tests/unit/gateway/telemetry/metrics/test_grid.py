@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry.metrics.grid import SCALE, SECONDS, SIZES, TOTALS, Grid
@@ -31,6 +31,7 @@ def slow_index(value: float) -> int:
     return index
 
 
+@settings(deadline=None)
 @given(st.lists(seconds, max_size=50))
 def test_explicit_buckets_hold_what_is_up_to_their_bound(values: list[float]) -> None:
     expected = [0] * (len(SECONDS.explicit) + 1)
@@ -40,6 +41,7 @@ def test_explicit_buckets_hold_what_is_up_to_their_bound(values: list[float]) ->
     assert SECONDS.explicit_counts(counted(SECONDS, values)).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.lists(seconds, max_size=20))
 def test_exponential_buckets_are_those_of_a_slow_reference(values: list[float]) -> None:
     found = SECONDS.exponential(counted(SECONDS, values))

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pytest
 from call_records import START_NS, folded, record, records, shown
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
@@ -43,6 +43,7 @@ def some() -> Snapshot:
     return shown(tally, {(ACTIVE_CALLS, ()): 3.0})
 
 
+@settings(deadline=None)
 @given(st.lists(records(), max_size=15))
 def test_exponential_histograms_hold_every_call(calls: list[CallRecord]) -> None:
     snapshot = shown(folded(*calls))

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from call_records import folded, records
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry.metrics.instruments import ACTIVE_CALLS, RELEASE_SERVING
@@ -18,6 +18,7 @@ from gateway.telemetry.metrics.wire import (
 from gateway.telemetry.record import CallRecord
 
 
+@settings(deadline=None)
 @given(st.lists(records(), max_size=20))
 def test_a_report_arrives_as_it_was_sent(calls: list[CallRecord]) -> None:
     gauges = {(ACTIVE_CALLS, ()): 2.0, (RELEASE_SERVING, ("ü", "r1", "fused")): 1.0}
