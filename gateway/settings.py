@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:50051"
     """Where clients call: ``host:port``; port 0 for a free one."""
 
+    metrics_listen: str | None = None
+    """Where Prometheus finds the metrics of all workers, ``host:port`` (docs/metrics.md); none by
+    default. A collector in ``OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT`` gets them in any case."""
+
     store: str = "triton_models/store"
     """Where the releases lie: a folder, or any URL that fsspec knows."""
 
@@ -78,10 +82,6 @@ class Settings(BaseSettings):
 
     trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The share of calls that are traced, in [0, 1], where the client does not decide."""
-
-    metrics_listen: str | None = None
-    """Where Prometheus finds the metrics of all workers, ``host:port`` (docs/metrics.md); none by
-    default. A collector in ``OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT`` gets them in any case."""
 
     triton_log_file: Path | None = None
     """Where the embedded Triton's log is kept; by default it goes when the gateway does."""
@@ -132,6 +132,11 @@ class Settings(BaseSettings):
     def _check_listen(cls, value: str) -> str:
         return _address(value, lowest_port=0)
 
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_metrics_listen(cls, value: str | None) -> str | None:
+        return _address(value, lowest_port=0) if value else None
+
     @field_validator("store")
     @classmethod
     def _check_store(cls, value: str) -> str:
@@ -174,11 +179,6 @@ class Settings(BaseSettings):
         if value is None:
             return DEFAULT_TRACES_FILE if info.data.get("embedded") else None
         return value or None
-
-    @field_validator("metrics_listen")
-    @classmethod
-    def _check_metrics_listen(cls, value: str | None) -> str | None:
-        return _address(value, lowest_port=0) if value else None
 
     @field_validator("otlp_endpoint", "triton_log_file", mode="before")
     @classmethod
