@@ -43,13 +43,18 @@ class GatewayMetrics:
         resource = _resource(instance_id)
         exporter = metrics_exporter(environment)
         self.hub = MetricsHub(folder)
-        self._endpoint = self._sender = None
-        if listen is not None:
-            texts = {key: str(value) for key, value in resource.attributes.items()}
-            self._endpoint = MetricsEndpoint(listen, self.hub.gather, texts)
+        self._endpoint: MetricsEndpoint | None = None
+        self._sender: MetricsSender | None = None
         if exporter is not None:
             every_s = export_interval_s(environment)
             self._sender = MetricsSender(exporter, self.hub.gather, resource, every_s)
+        if listen is not None:
+            texts = {key: str(value) for key, value in resource.attributes.items()}
+            try:
+                self._endpoint = MetricsEndpoint(listen, self.hub.gather, texts)
+            except OSError:
+                self.stop()
+                raise
         self._collector = metrics_endpoint(environment)
 
     @property

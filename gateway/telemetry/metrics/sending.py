@@ -52,9 +52,10 @@ class MetricsSender:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Send once more, within ``timeout_s``, and no more."""
+        """Send once more if it had started, within ``timeout_s``, and no more."""
         self._stopping.set()
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
         if self._thread.is_alive():
             _log.warning("The last metrics could not be sent within %g s", timeout_s)
         self._exporter.shutdown()
