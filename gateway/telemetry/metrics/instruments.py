@@ -199,6 +199,14 @@ STEP_DURATION = Instrument(
     "Time of the requests in a step, as Triton counts it: queue, compute_input, compute_infer, "
     "compute_output. Sum and count only.",
 )
+TRACED_STEP_DURATION = Instrument(
+    "trident.step.traced.duration",
+    "histogram",
+    "s",
+    (LINE, RELEASE, STEP, STAGE),
+    "Time of the requests in a step, of those that the embedded Triton traced.",
+    grid=SECONDS,
+)
 STEP_BATCH = Instrument(
     "trident.step.batch.rows",
     "histogram",
