@@ -85,8 +85,10 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         held = stack.enter_context(HeldAddress(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
+        metrics = _metrics(settings, folder, stack)
         triton, receiver = _embedded_triton(settings, stack)
-        metrics = _metrics(settings, folder, stack)  # asks Triton until the workers have ended
+        if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
+            stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
         workers = Workers(
             settings.worker_count,

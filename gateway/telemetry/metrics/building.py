@@ -14,6 +14,7 @@ from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint
 from gateway.telemetry.metrics.hub import MetricsHub
 from gateway.telemetry.metrics.sending import MetricsSender, export_interval_s
+from gateway.telemetry.metrics.traced_steps import TracedSteps
 from gateway.telemetry.metrics.wanted import metrics_endpoint
 
 
@@ -27,6 +28,10 @@ class GatewayMetrics:
         listen: Where to show them, ``host:port``; ``None``: nowhere.
         instance_id: ``service.instance.id``; by default one that nobody else has.
         environment: Of the process; says whether there is a collector.
+
+    Attributes:
+        hub: Gathers.
+        steps: Takes the spans of an embedded Triton.
 
     Raises:
         OSError: If the address is in use or not of this machine.
@@ -43,6 +48,9 @@ class GatewayMetrics:
         resource = _resource(instance_id)
         exporter = metrics_exporter(environment)
         self.hub = MetricsHub(folder)
+        self.steps = TracedSteps()
+        self.hub.add_source(self.steps.take)
+        self._stopped = False
         self._endpoint: MetricsEndpoint | None = None
         self._sender: MetricsSender | None = None
         if exporter is not None:
@@ -72,7 +80,10 @@ class GatewayMetrics:
             self._sender.start()
 
     def stop(self) -> None:
-        """Send what the workers said last, and no more."""
+        """Send what the workers said last, and no more. Can be repeated."""
+        if self._stopped:
+            return
+        self._stopped = True
         self.hub.wait_workers()
         if self._sender is not None:
             self._sender.stop()

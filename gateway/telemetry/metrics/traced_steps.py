@@ -18,7 +18,7 @@ from gateway.telemetry.metrics.instruments import LINE, RELEASE, STEP, TRACED_ST
 from gateway.telemetry.metrics.readings import Gauges
 from gateway.telemetry.metrics.tally import Exemplar, Labels, Tally
 
-_QUEUE = ("queue", "trident.queue_us")
+_QUEUE = (("queue", "trident.queue_us"),)
 _COMPUTE = (
     ("compute_input", "trident.compute_input_us"),
     ("compute_infer", "trident.compute_infer_us"),
@@ -78,7 +78,8 @@ class TracedSteps:
 
 def _times(span: TracedSpan, steps: Mapping[int, TracedSpan]) -> Iterator[tuple[Labels, _Taken]]:
     """Yield what a span says: a step of its queue, its computing of the rest."""
-    step, stages = steps.get(span.span_id), (_QUEUE,)
+    step = steps.get(span.span_id)
+    stages: Sequence[tuple[str, str]] = _QUEUE
     if step is None:
         step, stages = steps.get(span.parent_id), _COMPUTE
     if step is None or STEP not in step.attributes:

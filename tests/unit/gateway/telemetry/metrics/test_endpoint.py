@@ -141,6 +141,7 @@ def test_a_gateway_that_never_started_can_be_stopped(tmp_path: Path) -> None:
     gateway = GatewayMetrics(tmp_path, "127.0.0.1:0", environment={})
 
     gateway.stop()
+    gateway.stop()
 
     with pytest.raises(urllib.error.URLError):
         get(gateway.where)
