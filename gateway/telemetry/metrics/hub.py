@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.telemetry.metrics.instruments import WORKERS
@@ -25,8 +26,19 @@ _ANSWER_S = 1.0
 """A worker that takes longer is shown as it was."""
 
 
+_TAKERS = 8
+"""Sources that are asked at a time."""
+
 Take = Callable[[], tuple[Tally, Gauges]]
 """Gives what happened since the last time, and how it is now; called on a thread."""
+
+
+def _taken(take: Take) -> tuple[Tally, Gauges]:
+    try:
+        return take()
+    except Exception:  # what cannot be had harms no other
+        _log.exception("Metrics could not be taken from their source")
+        return Tally(), {}
 
 
 class _Worker:
@@ -54,13 +66,17 @@ class MetricsHub:
     Args:
         folder: Where workers find the socket.
         every_s: How often they are asked, if nobody wants to know.
+        answer_s: How long they are waited for.
     """
 
-    def __init__(self, folder: Path, every_s: float = _EVERY_S) -> None:
+    def __init__(
+        self, folder: Path, every_s: float = _EVERY_S, answer_s: float = _ANSWER_S
+    ) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(folder / SOCKET))
         self._listener.listen()
         self._every_s = every_s
+        self._answer_s = answer_s
         self._since_ns = time.time_ns()
         self._lock = threading.Lock()  # guards the two below
         self._tally = Tally()
@@ -68,6 +84,7 @@ class MetricsHub:
         self._gathering = threading.Lock()
         self._own = Readings()
         self._sources: list[Take] = []
+        self._takers = ThreadPoolExecutor(_TAKERS, "metrics-take")
         self._source_gauges: Gauges = {}
         self._stopping = threading.Event()
         self._threads = [
@@ -103,6 +120,7 @@ class MetricsHub:
             if thread.is_alive():
                 thread.join(_ANSWER_S)
         self._listener.close()
+        self._takers.shutdown(wait=False)
 
     def gather(self) -> Snapshot:
         """Ask everybody, and return all there is. At most about a second and a half."""
@@ -111,8 +129,8 @@ class MetricsHub:
                 workers = list(self._workers)
             for worker in workers:
                 worker.ask()
+            deadline = time.monotonic() + self._answer_s
             self._take_sources()
-            deadline = time.monotonic() + _ANSWER_S
             for worker in workers:
                 worker.answered.wait(max(0.0, deadline - time.monotonic()))
             return self._snapshot()
@@ -127,12 +145,8 @@ class MetricsHub:
 
     def _take_sources(self) -> None:
         gauges: Gauges = {}
-        for take in self._sources:
-            try:
-                tally, now = take()
-            except Exception:  # what cannot be had harms no other
-                _log.exception("Metrics could not be taken from their source")
-                continue
+        # Side by side: one that hangs costs the others no time.
+        for tally, now in self._takers.map(_taken, self._sources):
             gauges |= now
             with self._lock:
                 self._tally.add(tally)

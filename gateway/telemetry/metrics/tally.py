@@ -128,11 +128,11 @@ class Tally:
         """Return the labels to count under; make room for them if need be."""
         now = self._clock()
         touched = self._touched.setdefault(instrument, {})
-        if labels not in touched and len(touched) >= self._max_series:
+        if labels not in touched and labels != OVERFLOW and len(touched) >= self._max_series:
             self._forget(series, touched, now - _IDLE_S)
             if len(touched) >= self._max_series:
                 labels = OVERFLOW
-        if labels is not OVERFLOW:
+        if labels != OVERFLOW:
             touched[labels] = now
         return labels
 

@@ -55,7 +55,7 @@ def by_name(metrics: list[Metric]) -> dict[str, Metric]:
     [(plain_text, parse_plain), (openmetrics_text, parse_openmetrics)],
     ids=["text", "openmetrics"],
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(calls=st.lists(records(), max_size=15))
 def test_a_parser_reads_back_what_was_counted(
     write: Callable[..., bytes], parse: Callable[[str], list[Metric]], calls: list[CallRecord]
@@ -122,7 +122,7 @@ def read_protobuf(data: bytes) -> dict[str, Any]:
     return messages
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(records(), max_size=15))
 def test_native_histograms_hold_what_the_exponential_ones_do(calls: list[CallRecord]) -> None:
     snapshot = shown(folded(*calls))
