@@ -33,9 +33,13 @@ def endpoint() -> Iterator[MetricsEndpoint]:
     endpoint.stop()
 
 
-def get(url: str, method: str = "GET", **headers: str) -> tuple[str, bytes, str]:
+def port_of(endpoint: MetricsEndpoint) -> int:
+    return int(endpoint.url.split(":")[2].split("/")[0])
+
+
+def get(url: str, **headers: str) -> tuple[str, bytes, str]:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(url, headers=names, method=method)
+    request = urllib.request.Request(url, headers=names)
     with urllib.request.urlopen(request, timeout=20) as answer:
         encoding = answer.headers.get("Content-Encoding", "")
         return answer.headers["Content-Type"], answer.read(), encoding
@@ -61,7 +65,13 @@ def test_a_scraper_gets_what_it_asks_for_packed(endpoint: MetricsEndpoint) -> No
 
 
 def test_a_head_has_no_body(endpoint: MetricsEndpoint) -> None:
-    assert get(endpoint.url, method="HEAD")[1] == b""
+    with socket.create_connection(("127.0.0.1", port_of(endpoint))) as client:
+        client.sendall(b"HEAD /metrics HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+
+    assert b"200 OK" in head
+    assert body == b""
 
 
 def test_there_is_nothing_else(endpoint: MetricsEndpoint) -> None:
@@ -92,8 +102,7 @@ def test_what_cannot_be_shown_is_an_error_and_not_the_end() -> None:
 
 
 def test_one_who_says_nothing_holds_nobody_up(endpoint: MetricsEndpoint) -> None:
-    port = int(endpoint.url.split(":")[2].split("/")[0])
-    with socket.create_connection(("127.0.0.1", port)):
+    with socket.create_connection(("127.0.0.1", port_of(endpoint))):
         assert get(endpoint.url)[1]
 
 
