@@ -17,6 +17,8 @@ from gateway.telemetry.metrics.otlp import metrics_data
 from gateway.telemetry.metrics.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
+_EXPORTERS = logging.getLogger("opentelemetry.exporter")
+"""Of those that the exporters have; they say why, each time that they fail."""
 
 _EVERY_MS = 60_000
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
@@ -67,8 +69,11 @@ class MetricsSender:
             stopping = self._stopping.wait(self._every_s)
             failed = not self._send()
             if failed != failing and not stopping:
-                _log.warning("Metrics %s", "cannot be sent" if failed else "are sent again")
+                text = "cannot be sent; tried again in silence" if failed else "are sent again"
+                _log.warning("Metrics %s", text)
+                _EXPORTERS.setLevel(logging.CRITICAL if failed else logging.NOTSET)
             failing = failed
+        _EXPORTERS.setLevel(logging.NOTSET)
 
     def _send(self) -> bool:
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -142,8 +143,33 @@ def test_what_fails_is_said_once_and_again_when_it_works(
         sender.stop()
 
     said = [one.message for one in caplog.records if one.message.startswith("Metrics ")]
-    assert said.count("Metrics cannot be sent") == 1
+    assert said.count("Metrics cannot be sent; tried again in silence") == 1
     assert said[-1] == "Metrics are sent again"
+
+
+def test_a_collector_that_takes_no_metrics_is_complained_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gathered = threading.Semaphore(0)
+
+    def gather() -> Snapshot:
+        gathered.release()
+        return some()
+
+    with http_collector() as collected:
+        exporter = metrics_exporter({METRICS: f"{collected.target}/traces-only"})
+        assert exporter is not None
+        sender = MetricsSender(exporter, gather, RESOURCE, every_s=0.001)
+        sender.start()
+        for _ in range(5):
+            assert gathered.acquire(timeout=20)
+        sender.stop()
+
+    assert logging.getLogger("opentelemetry.exporter").level == logging.NOTSET
+    by_exporter = [one for one in caplog.records if one.name.startswith("opentelemetry")]
+    assert len(by_exporter) == 1
+    assert "404" in by_exporter[0].getMessage()
+    assert not collected.requests
 
 
 @pytest.mark.parametrize(
