@@ -49,7 +49,7 @@ Places = npt.NDArray[np.int64]
 """``(N,)``, indices."""
 
 _KEY = attrgetter("method", "code", "line", "release", "variant")
-_STAGES, _TRACE_ID, _STEP = attrgetter("stages"), attrgetter("trace_id"), attrgetter("step")
+_STAGES, _STEP = attrgetter("stages"), attrgetter("step")
 _START, _END = attrgetter("start_ns"), attrgetter("end_ns")
 _CALLS, _ROWS = attrgetter("batch_calls"), attrgetter("batch_rows")
 
@@ -74,11 +74,11 @@ def fold(records: Sequence[CallRecord], tally: Tally) -> None:
 
 
 class _Traced:
-    """Which calls have a trace, to be shown as exemplars."""
+    """Which calls have ended and have a trace, to be shown as exemplars."""
 
     def __init__(self, records: Sequence[CallRecord]) -> None:
         self._records = records
-        self.mask = np.fromiter(map(bool, map(_TRACE_ID, records)), bool, len(records))
+        self.mask = np.array([one.trace_id != 0 and one.end_ns != 0 for one in records])
         self.any = bool(self.mask.any())
 
     def exemplar(self, call: int, value: float) -> Exemplar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -11,6 +12,8 @@ from gateway.telemetry.metrics.folding import fold
 from gateway.telemetry.metrics.instruments import DROPPED_RECORDS
 from gateway.telemetry.metrics.tally import Tally
 from gateway.telemetry.record import CallRecord
+
+_log = logging.getLogger(__name__)
 
 MAX_PENDING = 65_536
 """Records that wait to be counted: several seconds of calls."""
@@ -34,7 +37,7 @@ class Recorder:
         self._pending: deque[CallRecord] = deque()
         self._append = self._pending.append
         self._max_pending = max_pending
-        self._dropped = 0
+        self._dropped = self._broken = 0  # each is written by one thread only
         self._dropped_before = 0
         self._lock = threading.Lock()  # guards the tally
         self._tally = Tally()
@@ -60,14 +63,18 @@ class Recorder:
             left -= size
             # One by one: records are appended by another thread.
             records = [pending.popleft() for _ in repeat(None, size)]
-            with self._lock:
-                fold(records, self._tally)
+            try:
+                with self._lock:
+                    fold(records, self._tally)
+            except Exception:  # a record that makes no sense ends no thread
+                _log.exception("Calls could not be counted")
+                self._broken += size
             if left:
                 time.sleep(_NAP_S)
 
     def take(self) -> Tally:
         """Return what was counted since the last time."""
-        dropped = self._dropped
+        dropped = self._dropped + self._broken
         with self._lock:
             tally, self._tally = self._tally, Tally()
         if dropped > self._dropped_before:

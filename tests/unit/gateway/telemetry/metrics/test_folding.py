@@ -106,6 +106,7 @@ def test_an_exemplar_is_a_traced_call_of_its_bucket(calls: list[CallRecord]) -> 
                 bounds = (float("-inf"), *instrument.grid.explicit, float("inf"))
                 assert bounds[bucket] < exemplar.value <= bounds[bucket + 1]
                 assert exemplar.trace_id in traced
+                assert exemplar.time_s >= START_NS / 1e9
                 if instrument is CALL_DURATION:
                     assert (exemplar.trace_id, exemplar.value) in durations
                     seen.add(exemplar.trace_id)

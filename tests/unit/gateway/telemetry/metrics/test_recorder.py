@@ -40,6 +40,19 @@ def test_what_is_too_much_is_dropped_and_counted() -> None:
     assert DROPPED_RECORDS not in recorder.take().counters
 
 
+def test_a_record_that_makes_no_sense_ends_nothing() -> None:
+    recorder = Recorder()
+    recorder.sink(record(total_ms=1, stages=[("decode", None, 3)]))
+    recorder.fold()
+    recorder.sink(record(total_ms=1))
+    recorder.fold()
+
+    tally = recorder.take()
+
+    assert calls_in(tally) == 1
+    assert tally.counters[DROPPED_RECORDS] == {(): 1}
+
+
 def test_no_call_is_lost_or_counted_twice_while_two_threads_count() -> None:
     recorder = Recorder()
     made = [record(total_ms=1) for _ in range(20_000)]
