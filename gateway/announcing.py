@@ -21,13 +21,16 @@ class Announcer:
         self._known: dict[tuple[str, str], str] = {}
         self._ready = False
 
-    def introduce(self, *, address: str, store: str, triton: str, traces: str) -> None:
+    def introduce(
+        self, *, address: str, store: str, triton: str, traces: str, metrics: str = "off"
+    ) -> None:
         """Say where everything is."""
         for name, where in (
             ("Gateway", address),
             ("Releases", store),
             ("Triton", triton),
             ("Traces", traces),
+            ("Metrics", metrics),
         ):
             self._say(f"{name:<10}{where}")
 

@@ -20,6 +20,7 @@ from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.metrics.reporter import Metrics
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
@@ -38,6 +39,8 @@ class Core:
     tracing: Tracing
     cache: AnswerCache[bytes] | None = None
     """For answers as they go out; ``None`` if none are to be kept."""
+    metrics: Metrics | None = None
+    """Counts what is served; ``None`` if nobody wants to know."""
 
 
 @asynccontextmanager
@@ -46,6 +49,7 @@ async def running_core(
     *,
     instance_id: str | None = None,
     on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Core]:
     """Give what answers; on leaving, look after Triton no more and send the last spans.
 
@@ -55,6 +59,7 @@ async def running_core(
         settings: ``triton`` says where to ask; that one of them is embedded is not known here.
         instance_id: ``service.instance.id`` of the spans; by default one of its own.
         on_change: Called whenever the state of a release has changed, in this event loop.
+        metrics: Reads what is kept here, if there are to be metrics.
 
     Raises:
         StartFailed: If the routes, the collector or the variant cannot be had.
@@ -89,7 +94,12 @@ async def running_core(
         except (OSError, StoreError, UnknownCollector) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
-        yield Core(_runner(settings, lifecycle), tracing, cache)
+        runner = _runner(settings, lifecycle)
+        if metrics is not None:
+            metrics.gauges(runner.readings)
+            if cache is not None:
+                metrics.gauges(cache.readings)
+        yield Core(runner, tracing, cache, metrics)
 
 
 def _cache(settings: Settings) -> AnswerCache[bytes] | None:

@@ -39,6 +39,11 @@ from gateway.process_logging import log_to_stderr
     "installed.",
 )
 @click.option(
+    "--metrics-listen",
+    metavar="HOST:PORT",
+    help="Where Prometheus finds the metrics of all workers; by default nowhere.",
+)
+@click.option(
     "--triton-instances",
     metavar="N|auto",
     help="Processes of the embedded Triton that run each model; by default auto.",

@@ -15,10 +15,13 @@ def services_of(core: Core, settings: Settings) -> Services:
         core: Answers.
         settings: Of the worker.
     """
-    return build_services(
+    services = build_services(
         core.runner,
         core.tracing,
         max_outstanding=settings.max_stream_outstanding,
         batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
         cache=core.cache,
     )
+    if core.metrics is not None:
+        core.metrics.gauges(services.readings)
+    return services

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.announcing import Announcer
@@ -22,6 +23,7 @@ from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_provider
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
@@ -30,6 +32,9 @@ from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.following import FollowingProcess
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
+
+if TYPE_CHECKING:  # numpy and grpc are for a supervisor only that shows metrics
+    from gateway.telemetry.metrics.building import GatewayMetrics
 
 _TRITON_GRACE_S = 10.0
 """For a Triton that nobody asks any more."""
@@ -80,7 +85,10 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         held = stack.enter_context(HeldAddress(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
+        metrics = _metrics(settings, folder, stack)
         triton, receiver = _embedded_triton(settings, stack)
+        if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
+            stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
         workers = Workers(
             settings.worker_count,
@@ -93,6 +101,10 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
             clean = await workers.stop(settings.grace_s + _WORKER_END_S, signals.forced)
 
         stack.push_async_callback(stop_workers)
+        if metrics:
+            from gateway.metering import gather
+
+            gather(metrics, workers, targets, embedded=triton is not None)
         workers.start()
         await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:
@@ -104,6 +116,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
             store=_place(settings.store),
             triton=", ".join(targets) + (" (embedded)" if triton else ""),
             traces=_traces(settings),
+            metrics=metrics.where if metrics else "off",
         )
         await first(_started(news, triton, settings.ready_timeout_s), signals.asked.wait())
         await signals.asked.wait()
@@ -171,6 +184,17 @@ def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver 
     receiver = OtlpReceiver(spans)
     stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends
     return receiver
+
+
+def _metrics(settings: Settings, folder: Path, stack: AsyncExitStack) -> GatewayMetrics | None:
+    """Return what shows and sends metrics, if anybody wants any; it listens, and shows nothing."""
+    if not metrics_wanted(settings.metrics_listen):
+        return None
+    from gateway.metering import listen_for_metrics
+
+    metrics = listen_for_metrics(folder, settings.metrics_listen)
+    stack.push_async_callback(asyncio.to_thread, metrics.stop)
+    return metrics
 
 
 def _how_many(workers: int) -> str:

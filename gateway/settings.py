@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:50051"
     """Where clients call: ``host:port``; port 0 for a free one."""
 
+    metrics_listen: str | None = None
+    """Where Prometheus finds the metrics of all workers, ``host:port`` (docs/metrics.md); none by
+    default. A collector in ``OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT`` gets them in any case."""
+
     store: str = "triton_models/store"
     """Where the releases lie: a folder, or any URL that fsspec knows."""
 
@@ -127,6 +131,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_listen(cls, value: str) -> str:
         return _address(value, lowest_port=0)
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_metrics_listen(cls, value: str | None) -> str | None:
+        return _address(value, lowest_port=0) if value else None
 
     @field_validator("store")
     @classmethod

@@ -11,6 +11,7 @@ The supervisor gives a worker everything in its environment. A transport does no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,15 +78,25 @@ class Worker:
                 one that is raised while the core runs.
         """
         from gateway.core import running_core
+        from gateway.telemetry.metrics.reporter import build_metrics
 
+        metrics = build_metrics(self.settings.metrics_listen, self.number)
         try:
+            if metrics is not None:
+                metrics.start(self.folder)
             async with running_core(
-                self.settings, instance_id=self.instance_id, on_change=self._show
+                self.settings,
+                instance_id=self.instance_id,
+                on_change=self._show,
+                metrics=metrics,
             ) as core:
                 yield core
         except StartFailed as error:  # also one of the transport's
             self.say_failed(str(error))
             raise
+        finally:
+            if metrics is not None:  # all calls have ended
+                await asyncio.to_thread(metrics.stop)
 
     def say_ready(self) -> None:
         """Tell the supervisor that calls are taken."""

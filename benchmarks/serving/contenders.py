@@ -24,6 +24,8 @@ class Server:
     workers: int = 1
     sampling: float = 0
     """The share of calls that are traced; 0: tracing is off."""
+    metered: bool = False
+    """Whether it counts its calls for Prometheus."""
     peer: str = ""
 
 
@@ -150,6 +152,10 @@ def _gateways() -> list[Contender]:
             )
             for share in (0.1, 1.0)
         ]  # fmt: skip
+        metered = Server("gateway", transport=transport, metered=True)
+        made.append(
+            Contender(f"{name}-metered", f"{label}, fused, metrics", metered, {"diagnose": (64,)})
+        )
     return made
 
 

@@ -109,6 +109,7 @@ class Servers:
         environment = {
             "TRIDENT_TRACES_FILE": str(traces),
             "TRIDENT_TRACE_SAMPLE_RATIO": str(server.sampling),
+            "TRIDENT_METRICS_LISTEN": "127.0.0.1:0" if server.metered else "",
         }
         return self._wait_address(self._spawn(command, environment))
 

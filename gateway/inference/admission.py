@@ -15,13 +15,30 @@ class Admission:
         line: Whose calls; each line has its own, so that a slow one holds up no other.
         in_flight: Calls at Triton at a time.
         waiting: Calls that wait; one more is refused.
+
+    Attributes:
+        refused: Calls that were.
+        in_flight: As given.
+        max_waiting: ``waiting``, as given.
     """
 
     def __init__(self, line: str, in_flight: int, waiting: int) -> None:
+        self.refused = 0
+        self.in_flight = in_flight
+        self.max_waiting = waiting
         self._line = line
         self._free = in_flight
-        self._max_waiting = waiting
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def active(self) -> int:
+        """Calls that are at Triton."""
+        return self.in_flight - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return len(self._waiting)
 
     async def enter(self, timeout_s: float | None) -> None:
         """Take a place, waiting for one if need be; give it back with :meth:`leave`.
@@ -33,8 +50,9 @@ class Admission:
         if self._free > 0:
             self._free -= 1
             return
-        if len(self._waiting) >= self._max_waiting:
-            raise Overloaded(self._line, self._max_waiting)
+        if len(self._waiting) >= self.max_waiting:
+            self.refused += 1
+            raise Overloaded(self._line, self.max_waiting)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

@@ -37,12 +37,16 @@ class WaitingRoom:
     Args:
         line: Whose calls.
         limit: How many may wait; one more is refused.
+
+    Attributes:
+        taken: How many wait.
+        refused: How many were.
     """
 
     def __init__(self, line: str, limit: int) -> None:
         self.line = line
         self.limit = limit
-        self.taken = 0
+        self.taken = self.refused = 0
 
 
 class Entry(Generic[ItemT, AnswerT]):
@@ -126,6 +130,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         """
         room = self._room
         if room.taken >= room.limit:
+            room.refused += 1
             raise Overloaded(room.line, room.limit)
         now = self._loop.time()
         entry: Entry[ItemT, AnswerT] = Entry(

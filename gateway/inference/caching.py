@@ -9,6 +9,13 @@ from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
+from gateway.telemetry.metrics.instruments import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    CACHE_MISSES,
+    CACHE_SIZE,
+)
+from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import NO_TRACE, CallTrace
 
 V = TypeVar("V")
@@ -63,6 +70,15 @@ class AnswerCache(Generic[V]):
     def kept_bytes(self) -> int:
         """The bytes of all that is kept."""
         return int(self._entries.currsize)
+
+    def readings(self) -> tuple[Reading, ...]:
+        """Return its metrics."""
+        return (
+            Reading(CACHE_HITS, (), self.hits),
+            Reading(CACHE_MISSES, (), self.misses),
+            Reading(CACHE_ENTRIES, (), len(self)),
+            Reading(CACHE_SIZE, (), self.kept_bytes),
+        )
 
     async def get(
         self,

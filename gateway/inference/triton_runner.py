@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +15,16 @@ from gateway.errors import DeadlineExceeded, ModelContractBroken, ModelUnavailab
 from gateway.inference import router
 from gateway.inference.admission import Admission
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from gateway.telemetry.metrics.instruments import (
+    ADMISSION_LIMIT,
+    ADMITTED,
+    REFUSED_CALLS,
+    RELEASE_SERVING,
+    RELEASE_WEIGHT,
+    WAITING_CALLS,
+    WAITING_LIMIT,
+)
+from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import CallTrace
 from gateway.triton.client import TritonClient
 from gateway.triton.errors import translating_triton_errors
@@ -66,6 +76,20 @@ class TritonRunner:
             self._clients = {(state.line, state.release): state.clients for state in states}
             self._seen = states
         return self._routes
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is routed, and how busy the way to Triton is."""
+        for state in self._lifecycle.states:
+            labels = (state.line, state.release, state.variant)
+            yield Reading(RELEASE_SERVING, labels, float(bool(state.clients)))
+            yield Reading(RELEASE_WEIGHT, labels, state.weight)
+        for line, admission in list(self._admissions.items()):
+            yield Reading(ADMITTED, (line,), admission.active)
+            yield Reading(ADMISSION_LIMIT, (line,), admission.in_flight)
+            place = ("admission", line)
+            yield Reading(WAITING_CALLS, place, admission.waiting)
+            yield Reading(WAITING_LIMIT, place, admission.max_waiting)
+            yield Reading(REFUSED_CALLS, place, admission.refused)
 
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return the release that answers for a key, if one does."""

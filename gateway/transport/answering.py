@@ -14,6 +14,7 @@ from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner, ServedRelease
+from gateway.telemetry.metrics.readings import Reading
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
 from gateway.transport.companies import Batching, Companies, served
@@ -49,6 +50,10 @@ class Answering:
         self._cache = cache
         self._max_outstanding = max_outstanding
         self._companies = Companies(runner, batching or Batching())
+
+    def readings(self) -> Iterable[Reading]:
+        """Return the metrics of the calls that wait."""
+        return self._companies.readings()
 
     async def one(self, domain: Domain[Any, Any], request: Any, call: Call) -> Any:
         """Answer one request."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,8 @@ from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher, WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.batch_trace import batch_trace
+from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
+from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import CallTrace
 from gateway.transport.call import Call
 from trident.common.v1.served_by_pb2 import ServedBy
@@ -65,6 +67,14 @@ class Companies:
         self._batching = batching
         self._batchers: dict[tuple[str, tuple[str, ...], int], Batcher[_Asked, Any]] = {}
         self._rooms: dict[str, WaitingRoom] = {}
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how full the rooms are where calls wait for company."""
+        for line, room in list(self._rooms.items()):
+            labels = ("queue", line)
+            yield Reading(WAITING_CALLS, labels, room.taken)
+            yield Reading(WAITING_LIMIT, labels, room.limit)
+            yield Reading(REFUSED_CALLS, labels, room.refused)
 
     async def ask(
         self, domain: Domain[Any, Any], release: ServedRelease, request: Any, row: Any, call: Call

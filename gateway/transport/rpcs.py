@@ -94,6 +94,11 @@ class Rpcs:
             handler = getattr(servicer, method.name)
             self.table[path] = self._rpc(path[1:], method, handler, infrastructure)
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that are being answered."""
+        return self._in_flight
+
     def drain(self) -> None:
         """Refuse new calls from now on."""
         self._draining = True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
+from gateway.telemetry.metrics.instruments import ACTIVE_CALLS
+from gateway.telemetry.metrics.readings import Read, Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING, Answering
 from gateway.transport.companies import Batching
@@ -29,11 +32,18 @@ class Services:
     Args:
         rpcs: All RPCs.
         health: Follows what they can answer.
+        read: Reads the metrics of what answers.
     """
 
-    def __init__(self, rpcs: Rpcs, health: HealthFollower) -> None:
+    def __init__(self, rpcs: Rpcs, health: HealthFollower, read: Read = tuple) -> None:
         self.rpcs = rpcs
         self._health = health
+        self._read = read
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the metrics of what is going on."""
+        yield Reading(ACTIVE_CALLS, (), self.rpcs.in_flight)
+        yield from self._read()
 
     async def start(self) -> None:
         """Tell the health as it is, and follow it."""
@@ -85,7 +95,7 @@ def build_services(
     if reflection_enabled:
         described = [descriptor for descriptor, _ in services]
         add_reflection(rpcs, [*described, HEALTH])
-    return Services(rpcs, health)
+    return Services(rpcs, health, answering.readings)
 
 
 def add_reflection(rpcs: Rpcs, described: list[ServiceDescriptor]) -> None:

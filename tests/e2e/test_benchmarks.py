@@ -72,6 +72,22 @@ def test_serving_measures_triton_an_echo_and_the_gateway_in_one_run(
     assert by_name["gateway-grpc-batch"]["rows"] == 256
 
 
+def test_metrics_cost_compares_ways_to_count_the_same_calls() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "metrics_cost.py", "--calls", "2000",
+         "--rounds", "1", "--json"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = {one["way"]: one for one in json.loads(done.stdout)}
+    ours = results["gateway: sink and thread"]
+    assert ours["ratio"] == 1
+    assert len(results) == 5
+    for one in results.values():
+        assert one["calls"] == 2000
+        assert one["ratio"] == pytest.approx(one["us"] / ours["us"])
+
+
 def test_trace_report_measures_a_report_of_as_many_spans_as_it_is_told() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "trace_report.py", "--spans", "2000", "--json"],

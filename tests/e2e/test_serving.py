@@ -135,7 +135,7 @@ async def test_people_are_told_where_everything_is() -> None:
     signals, said = StopSignals(), Said()
     signals.receive()
     await serve(settings(otlp_endpoint="127.0.0.1:4317", traces_file="t.jsonl"), said, signals)
-    introduced = [line.split(maxsplit=1) for line in said.lines[:4]]
+    introduced = [line.split(maxsplit=1) for line in said.lines[:5]]
     (gateway, address), *others = introduced
     assert gateway == "Gateway"
     assert int(address.removeprefix("127.0.0.1:")) > 0
@@ -143,6 +143,7 @@ async def test_people_are_told_where_everything_is() -> None:
         ["Releases", str(Path("store").resolve())],
         ["Triton", NO_TRITON],
         ["Traces", "t.jsonl, 127.0.0.1:4317"],
+        ["Metrics", "off"],
     ]
 
 

@@ -46,9 +46,12 @@ def told(lines: list[str], *words: str) -> bool:
 
 
 def test_everything_is_introduced_with_where_it_is(heard: Heard) -> None:
-    heard.announcer.introduce(address="here:1", store="a/store", triton="there:2", traces="off")
+    heard.announcer.introduce(
+        address="here:1", store="a/store", triton="there:2", traces="off", metrics="http://m:3"
+    )
     for name, where in {
-        "Gateway": "here:1", "Releases": "a/store", "Triton": "there:2", "Traces": "off"
+        "Gateway": "here:1", "Releases": "a/store", "Triton": "there:2", "Traces": "off",
+        "Metrics": "http://m:3",
     }.items():  # fmt: skip
         assert told(heard.lines, name, where)
 

@@ -71,6 +71,18 @@ async def test_one_more_than_may_wait_is_refused_at_once() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_it_says_how_full_it_is() -> None:
+    admission = Admission(LINE, in_flight=2, waiting=1)
+    assert (admission.in_flight, admission.max_waiting) == (2, 1)
+    entered = [enter(admission) for _ in range(4)]
+    await settle()
+    assert (admission.active, admission.waiting, admission.refused) == (2, 1, 1)
+    for _ in range(3):
+        admission.leave()
+    await asyncio.gather(*entered, return_exceptions=True)
+    assert (admission.active, admission.waiting, admission.refused) == (0, 0, 1)
+
+
 async def test_nobody_may_wait_where_the_queue_has_no_length() -> None:
     admission = Admission(LINE, in_flight=1, waiting=0)
     await admission.enter(None)

@@ -179,6 +179,30 @@ async def test_one_call_too_many_is_refused_and_another_line_is_not(triton: Fake
     await asyncio.gather(first, other)
 
 
+async def test_it_says_what_is_routed_and_how_busy_the_way_to_triton_is(
+    triton: FakeTriton,
+) -> None:
+    runner = build_runner(state(triton), in_flight=1, waiting=1)
+    triton.may_answer.clear()
+    asked = [asyncio.create_task(ask(runner)) for _ in range(3)]
+    await triton.was_asked.acquire()
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    readings = {(one.instrument.name, one.labels): one.value for one in runner.readings()}
+    triton.may_answer.set()
+    await asyncio.gather(*asked, return_exceptions=True)
+    (line,) = {one.line for one in runner.routes()}
+    release = (line, "r1", "ensemble")
+    assert readings == {
+        ("trident.release.serving", release): 1,
+        ("trident.release.weight", release): 1,
+        ("trident.admission.active", (line,)): 1,
+        ("trident.admission.limit", (line,)): 1,
+        ("trident.calls.waiting", ("admission", line)): 1,
+        ("trident.calls.waiting.limit", ("admission", line)): 1,
+        ("trident.calls.refused", ("admission", line)): 1,
+    }
+
+
 def fail(error: Exception) -> Callable[[service_pb2.ModelInferRequest], Any]:
     def answer(request: service_pb2.ModelInferRequest) -> Any:
         raise error

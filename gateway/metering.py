@@ -1,0 +1,54 @@
+"""The metrics of a gateway, in its supervisor: of its workers, of Triton, of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gateway.starting import StartFailed
+from gateway.supervising.workers import Workers
+from gateway.telemetry.metrics.building import GatewayMetrics
+from gateway.telemetry.metrics.instruments import RESTARTS
+from gateway.telemetry.metrics.readings import Reading
+from gateway.triton.statistics import TritonStatistics
+
+
+def listen_for_metrics(folder: Path, listen: str | None) -> GatewayMetrics:
+    """Return what will gather, show and send metrics.
+
+    Args:
+        folder: Where workers find it.
+        listen: Where to show them, if anywhere.
+
+    Raises:
+        StartFailed: If the address cannot be had.
+        UnknownCollector: If the collector's cannot be understood.
+    """
+    try:
+        return GatewayMetrics(folder, listen)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartFailed(f"cannot show metrics at {listen}: {reason}") from error
+
+
+def gather(
+    metrics: GatewayMetrics, workers: Workers, targets: Sequence[str], *, embedded: bool
+) -> None:
+    """Gather from the workers, which are yet to start, and from each Triton.
+
+    Args:
+        metrics: Shows and sends them.
+        workers: Says how often each was started again.
+        targets: The Tritons.
+        embedded: Whether there is one, and it is this gateway's own.
+    """
+    for target in targets:
+        name = "embedded" if embedded else target
+        metrics.hub.add_source(TritonStatistics(name, target, fresh=embedded).take)
+
+    def restarts() -> Iterator[Reading]:
+        for number, count in list(workers.restarts.items()):
+            yield Reading(RESTARTS, (str(number),), count)
+
+    metrics.hub.gauges(restarts)
+    metrics.start()
