@@ -14,3 +14,5 @@ def log_to_stderr(name: str = "") -> None:
         level=logging.WARNING,
         stream=sys.stderr,
     )
+    # What a shadow disagrees on is what an operator waits to hear.
+    logging.getLogger("gateway.inference.shadowing").setLevel(logging.INFO)

@@ -185,6 +185,7 @@ class Manifest(_Frozen):
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
     signature: str | None = None
+    """The file beside this one that signs it; ``None`` if nothing does."""
 
     @property
     def ensemble(self) -> str:
@@ -226,3 +227,8 @@ class Routes(_Frozen):
     lines: dict[str, tuple[RouteTarget, ...]] = Field(default_factory=dict)
     shadows: dict[str, ReleaseName] = Field(default_factory=dict)
     """By line: a release that is asked too and whose answers are only compared."""
+    create_time: datetime | None = None
+    note: str = ""
+    """What was asked for, such as ``promote score-risk/r2 --weight 5%``."""
+    restores: dict[str, int] = Field(default_factory=dict)
+    """By line that a rollback brought back: the number of the file that it is as in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
@@ -38,6 +39,17 @@ class Storage(Protocol):
         """Return the names in a folder, sorted; none if there is no such folder."""
         ...
 
+    def hashes(self, path: str) -> dict[str, str]:
+        """Return the sha256 of every file below a folder, by its path there.
+
+        Reads every byte, a block at a time.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing if there is none."""
+        ...
+
     def replace_folder(self, path: str, source: Path) -> None:
         """Copy a local folder so that readers see all of it or nothing."""
         ...
@@ -53,6 +65,17 @@ def open_storage(url: str | Path) -> Storage:
     if isinstance(filesystem, LocalFileSystem):
         return LocalStorage(Path(root))
     return RemoteStorage(filesystem, root)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file below ``folder``, by its path there, with ``/``."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path.relative_to(folder).as_posix()] = digest
+    return hashes
 
 
 class LocalStorage:
@@ -85,6 +108,15 @@ class LocalStorage:
         """Return the names in a folder, sorted."""
         folder = self._root / path
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+    def hashes(self, path: str) -> dict[str, str]:
+        """Return the sha256 of every file below a folder."""
+        return file_hashes(self._root / path)
+
+    def remove(self, path: str) -> None:
+        """Take it out of sight in one step, then remove it."""
+        with self._staging() as staging, contextlib.suppress(FileNotFoundError):
+            (self._root / path).rename(staging / "old")
 
     def replace_folder(self, path: str, source: Path) -> None:
         """Copy beside the target's folder, then rename; what a crash left there goes first."""
@@ -164,6 +196,23 @@ class RemoteStorage:
         except FileNotFoundError:
             return []
         return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+
+    def hashes(self, path: str) -> dict[str, str]:
+        """Return the sha256 of every file below a folder, reading all of it."""
+        self._filesystem.invalidate_cache()
+        folder = self._path(path)
+        hashes = {}
+        for file in sorted(self._filesystem.find(folder)):
+            with self._filesystem.open(file, "rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+            hashes[file.removeprefix(f"{folder}/")] = digest
+        return hashes
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or all that is below a folder."""
+        self._filesystem.invalidate_cache()
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem.rm(self._path(path), recursive=True)
 
     def replace_folder(self, path: str, source: Path) -> None:
         """Upload file by file: half a folder can be seen, but no manifest names it yet."""

@@ -45,6 +45,12 @@ class States:
     """Stands for the lifecycle."""
 
     states: tuple[ReleaseState, ...]
+    shadows: Mapping[str, ReleaseState] = field(default_factory=dict)
+    left: tuple[FakeTriton, ...] = ()
+    """Where a release can be asked that is routed no longer."""
+
+    def clients(self, line: str, release: str) -> tuple[FakeTriton, ...]:
+        return self.left
 
 
 @dataclass

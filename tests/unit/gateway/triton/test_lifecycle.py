@@ -275,8 +275,9 @@ async def test_service_returns_after_triton_was_gone(world: World) -> None:
     (triton,) = world.tritons
     triton.up = False
     triton.restart()
-    await world.until_serving()
-    assert world.details() == {"score-risk/r1": "Triton at triton:8001 does not answer"}
+    gone = {"score-risk/r1": "Triton at triton:8001 does not answer"}
+    await world.until(lambda: world.details() == gone)
+    assert world.serving() == set()
     triton.up = True
     await world.until_serving("score-risk/r1")
 
