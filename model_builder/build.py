@@ -20,6 +20,7 @@ from model_builder.errors import ExportBroken
 from model_builder.export.ensemble import write_models
 from model_builder.progress import Progress
 from model_builder.provenance import git_commit, versions
+from model_builder.releasing import Releasing
 from model_builder.report import model_card
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 from model_builder.training.devices import leave_the_rest_to_the_first
@@ -65,6 +66,7 @@ def build_release(
     store: ReleaseStore,
     progress: Progress,
     release: str | None = None,
+    how: Releasing | None = None,
 ) -> Built:
     """Train, measure, export and publish; route the release if it is its line's first.
 
@@ -75,12 +77,14 @@ def build_release(
         store: Where the release goes.
         progress: Shows the stages.
         release: Its name; by default the time.
+        how: What else is done on the way to the store.
 
     Raises:
         BuilderError: If the data, the training or the export is at fault.
         StoreError: If the store refuses it, such as a name that is taken.
     """
     started = time.monotonic()
+    how = how or Releasing()
     release = check_release_name(release) if release else default_release_name()
     seed_everything(config.seed)
     candidate = task.build(data, config, progress)
@@ -93,7 +97,7 @@ def build_release(
                 step.name: (models / step.model / "1" / "model.onnx").stat().st_size
                 for step in manifest.steps
             }
-            manifest_path = store.publish(manifest, models, _reports(candidate, manifest))
+            manifest_path = store.publish(manifest, models, _reports(candidate, manifest), how.sign)
             routed = route_first(store, manifest.line, release)
     return Built(
         manifest=manifest,

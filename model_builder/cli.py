@@ -17,6 +17,8 @@ from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
+from model_builder.releasing_cli import how_to_release, releasing_options
+from model_builder.routing_cli import promote, rollback, shadow
 from model_builder.runs_cli import runs_command
 from model_builder.threads import let_waiting_threads_sleep
 from model_builder.training_cli import (
@@ -122,6 +124,7 @@ def cli() -> None:
     "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
 )
 @training_options
+@releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def build(
@@ -137,6 +140,7 @@ def build(
     release: str | None,
     as_json: bool,
     training: dict[str, Any],
+    releasing: dict[str, Any],
 ) -> None:
     """Build a release of TASK from data, and publish it to the store.
 
@@ -146,6 +150,7 @@ def build(
     _check_evidence(task_name, evidence)
     check_release(release)
     options = checked(training)
+    how = how_to_release(releasing)
     let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
     console = console_of()
@@ -162,7 +167,7 @@ def build(
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     with tracked(options, task_name, found, config) as outcome:
-        built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+        built = build_release(task, found, config, ReleaseStore(store_url), progress, release, how)
         outcome.release = f"{built.manifest.line}/{built.manifest.release}"
         outcome.metrics = metric_values(built.manifest)
     show(console, built, store_url)
@@ -178,6 +183,9 @@ cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)
 cli.add_command(runs_command)
+cli.add_command(promote)
+cli.add_command(shadow)
+cli.add_command(rollback)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
@@ -243,11 +251,11 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
             f"  gateway call {_CALLS.get(manifest.line, 'models')} --help",
         ]
     else:
-        lines.append(
-            f"Another release answers the calls of '{manifest.line}': the route file with the "
-            f"highest number in {store_url}/routes decides, and was left as it is "
-            "(docs/architecture.md shows one)."
-        )
+        lines += [
+            f"Another release answers the calls of '{manifest.line}'. To have this one do so:",
+            f"  model-builder promote {name} --weight 5%{store}   # a share of them",
+            f"  model-builder promote {name}{store}",
+        ]
     return lines
 
 

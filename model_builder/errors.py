@@ -12,7 +12,9 @@
     ├── DeviceLacks          the machine cannot do what a setting asks for
     ├── RunUnusable          a run cannot be gone on with
     ├── ExportBroken         a network or a chain of steps cannot become a release
-    └── ParityBroken         an exported model does not answer like the trained one
+    ├── ParityBroken         an exported model does not answer like the trained one
+    ├── NotPromotable        a release must not answer calls
+    └── NothingToRollBack    there is no earlier release to go back to
 """
 
 from __future__ import annotations
@@ -148,3 +150,22 @@ class ConfigInvalid(BuilderError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(faults))
+
+
+class NotPromotable(BuilderError):
+    """A release must not answer calls, or not so."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name} is not promoted: {cause}")
+        self.name = name
+        self.cause = cause
+
+
+class NothingToRollBack(BuilderError):
+    """No other releases have answered before."""
+
+    def __init__(self, domain: str) -> None:
+        super().__init__(
+            f"there is nothing to roll back to: '{domain}' had no other release before"
+        )
+        self.domain = domain
