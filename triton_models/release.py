@@ -126,7 +126,16 @@ class DataSource(_Frozen):
     """How the splits were made and the metrics taken, in one or two sentences."""
 
 
-Compared = Literal["torch-onnx", "torch-served", "keras-onnx", "tensorflow-onnx", "original-onnx"]
+Compared = Literal[
+    "torch-onnx",
+    "keras-onnx",
+    "tensorflow-onnx",
+    "original-onnx",
+    "torch-served",
+    "keras-served",
+    "tensorflow-served",
+    "original-served",
+]
 """What answered first, and what answered the same; ``original`` is an ONNX file as it came."""
 
 
@@ -137,6 +146,24 @@ class Parity(_Frozen):
     rows: int
     tolerance: float
     max_difference: float
+
+
+class Latency(_Frozen):
+    """How long one inference took, asked again and again on the machine of the build."""
+
+    rows: int
+    samples: int
+    median_ms: float
+    p95_ms: float
+
+
+class Check(_Frozen):
+    """One thing that the gate looked at."""
+
+    name: str
+    wanted: str
+    found: str
+    passed: bool
 
 
 class ScoreBand(_Frozen):
@@ -165,10 +192,20 @@ class Manifest(_Frozen):
     baselines: dict[str, dict[str, dict[str, Metric]]] = Field(default_factory=dict)
     """Name of the baseline, split, metric name."""
     verdict: Literal["accepted", "refused"] = "accepted"
+    """What the gate said; a refused release is kept to be looked at, and never promoted."""
+    checks: tuple[Check, ...] = ()
+    """What the gate looked at."""
     parity: dict[str, Parity]
     """By output of the ensemble."""
     fused_parity: dict[str, Parity] = Field(default_factory=dict)
     """The same of the variant ``fused``; empty in a release that has none."""
+    served_parity: dict[str, dict[str, Parity]] = Field(default_factory=dict)
+    """By who was asked (a variant on a real Triton, or the gateway in front of it), then output;
+    empty in a release that was not proven there."""
+    latency: dict[str, Latency] = Field(default_factory=dict)
+    """By variant."""
+    recorded: dict[str, str] = Field(default_factory=dict)
+    """sha256 of what a proof compares with, by its path below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -59,6 +59,11 @@ class ReleaseStore:
         """Where Triton reads the models: an absolute path, or a URL."""
         return self._storage.location("models")
 
+    @property
+    def remote(self) -> bool:
+        """Whether it lies behind a network, where an upload may have to be gone on with."""
+        return "://" in self.models_path
+
     def publish(
         self,
         manifest: Manifest,
@@ -101,6 +106,8 @@ class ReleaseStore:
                 self._storage.create(path, written)
             except FileExistsError:
                 raise ReleaseExists(line, release) from None
+            for folder in models.iterdir():
+                self._storage.finish(f"models/{folder.name}")
         return self._storage.location(path)
 
     def manifest(self, line: str, release: str) -> Manifest:
@@ -164,6 +171,20 @@ class ReleaseStore:
         ]
         if missing or unexpected or changed:
             raise FilesAltered(manifest.line, manifest.release, missing, unexpected, changed)
+
+    def fetch_models(self, manifest: Manifest, target: Path) -> None:
+        """Give the models of a release, and nothing else, in a local folder; do not write there."""
+        target.mkdir(parents=True)
+        for folder in self._model_folders(manifest.line, manifest.release):
+            self._storage.fetch_folder(f"models/{folder}", target / folder)
+
+    def report(self, line: str, release: str, name: str) -> bytes | None:
+        """Return a file of a release's reports, if there is one."""
+        line, release = _checked(line, release)
+        try:
+            return self._storage.read(f"reports/{line}/{release}/{name}")
+        except FileNotFoundError:
+            return None
 
     def _model_folders(self, line: str, release: str) -> list[str]:
         own = ensemble_name(line, release)
