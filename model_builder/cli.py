@@ -17,7 +17,7 @@ from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
-from model_builder.releasing_cli import how_to_release, releasing_options
+from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 from model_builder.routing_cli import promote, rollback, shadow
 from model_builder.runs_cli import runs_command
 from model_builder.threads import let_waiting_threads_sleep
@@ -31,6 +31,7 @@ from model_builder.training_cli import (
     training_options,
 )
 from model_builder.tune_cli import tune
+from model_builder.verify_cli import verify
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +146,7 @@ def build(
     """Build a release of TASK from data, and publish it to the store.
 
     The first release of a line answers its calls at once; later ones wait in the store.
-    Exits 0 when done, 1 when it failed, 2 when it was asked wrongly.
+    Exits 0 when done, 1 when it failed, 2 when it was asked wrongly, 3 when the gate refused it.
     """
     _check_evidence(task_name, evidence)
     check_release(release)
@@ -167,7 +168,10 @@ def build(
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     with tracked(options, task_name, found, config) as outcome:
-        built = build_release(task, found, config, ReleaseStore(store_url), progress, release, how)
+        with showing_refusals(console, as_json):
+            built = build_release(
+                task, found, config, ReleaseStore(store_url), progress, release, how
+            )
         outcome.release = f"{built.manifest.line}/{built.manifest.release}"
         outcome.metrics = metric_values(built.manifest)
     show(console, built, store_url)
@@ -183,6 +187,7 @@ cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)
 cli.add_command(runs_command)
+cli.add_command(verify)
 cli.add_command(promote)
 cli.add_command(shadow)
 cli.add_command(rollback)
@@ -230,6 +235,9 @@ def show(console: Console, built: Built, store_url: str) -> None:
     console.print()
     console.print(terminal.parity_table(manifest))
     console.print()
+    if manifest.checks:
+        console.print(terminal.checks_table(manifest.checks))
+        console.print()
     for line in _closing_lines(built, store_url):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -244,7 +252,9 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
     ]
-    if built.routed:
+    if manifest.verdict == "refused":
+        lines.append("The gate refused it. It is kept, marked, and cannot be promoted.")
+    elif built.routed:
         lines += [
             f"It is the first release of '{manifest.line}' and answers its calls. Next:",
             f"  gateway serve --embedded{store}",

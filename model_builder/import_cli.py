@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model_builder.releases_cli import STORE_OPTION
-from model_builder.releasing_cli import how_to_release, releasing_options
+from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 
 if TYPE_CHECKING:
     from model_builder.importing.foreign import Framework
@@ -140,7 +140,10 @@ def import_model(
             names=names,
             config=config,
         )
-        built = build_release(task, data, facts, ReleaseStore(store_url), progress, release, how)
+        with showing_refusals(console, as_json):
+            built = build_release(
+                task, data, facts, ReleaseStore(store_url), progress, release, how
+            )
     show(console, built, store_url)
     if as_json:
         click.echo(json.dumps(summary_of(built), allow_nan=False))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from triton_models.release import Manifest
+import numpy as np
+import onnxruntime as ort
+
+from model_builder.proof.recorded import FILE, from_parquet
+from triton_models.release import FUSED, Manifest
+from triton_models.store import ReleaseStore
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ def compare_releases(one: Manifest, other: Manifest, *, everything: bool = False
         *_plain("code", _code(one), _code(other)),
         *_plain("settings", _flat(one.hyperparameters), _flat(other.hyperparameters)),
         *_plain("schema", _schema(one), _schema(other)),
+        *_plain("latency", _latency(one), _latency(other)),
     ]
     return [row for row in rows if everything or row.one != row.other]
 
@@ -110,3 +118,82 @@ def _schema(manifest: Manifest) -> dict[str, str]:
         for one in tensors:
             found[f"{kind} {one.name}"] = f"{one.data_type} {list(one.dims)}"
     return found
+
+
+def _latency(manifest: Manifest) -> dict[str, str]:
+    return {
+        f"{variant}, one row": f"{one.median_ms:.3g} ms (p95 {one.p95_ms:.3g})"
+        for variant, one in manifest.latency.items()
+    }
+
+
+def compare_files(store: ReleaseStore, one: Manifest, other: Manifest) -> list[Row]:
+    """Return what is different in the files of two releases: their size, and their answers.
+
+    Both are asked the golden inputs of the first, by ONNX Runtime on this machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="model-builder-diff-") as folder:
+        releases = {release.release: release for release in (one, other)}
+        places = {name: Path(folder, name) for name in releases}
+        for name, release in releases.items():
+            store.fetch_models(release, places[name])
+        rows = list(_plain("size", *(_sizes(m, places[m.release]) for m in (one, other))))
+        rows = [row for row in rows if row.one != row.other]
+        content = store.report(one.line, one.release, FILE) if one.recorded else None
+        if content is not None:
+            recorded = from_parquet(content)
+            inputs, _ = recorded.batch(recorded.golden())
+            rows += _answers(one, other, places, inputs)
+    return rows
+
+
+def _sizes(manifest: Manifest, folder: Path) -> dict[str, str]:
+    sizes = {
+        name: (folder / manifest.model_of(name) / "1" / "model.onnx").stat().st_size
+        for name in manifest.variants
+        if name == FUSED
+    }
+    for step in manifest.steps:
+        sizes[step.name] = (folder / step.model / "1" / "model.onnx").stat().st_size
+    return {name: f"{size / 1000:.1f} kB" for name, size in sizes.items()}
+
+
+def _answers(
+    one: Manifest, other: Manifest, places: Mapping[str, Path], inputs: Mapping[str, Any]
+) -> list[Row]:
+    """Return for each output how many of the golden rows are answered otherwise."""
+    if FUSED not in one.variants or FUSED not in other.variants:
+        return [Row("answers", "", "–", "–", "one of them has no fused variant to ask")]
+    if one.inputs != other.inputs:
+        return [Row("answers", "", "–", "–", "they take other inputs")]
+    mine, theirs = (_run(manifest, places[manifest.release], inputs) for manifest in (one, other))
+    found = []
+    for name, expected in mine.items():
+        actual = theirs.get(name)
+        rows = len(expected)
+        if actual is None or actual.shape != expected.shape:
+            found.append(Row("answers", name, "", f"{rows} of {rows} differ", "another shape"))
+            continue
+        flat, beside = expected.reshape(rows, -1), actual.reshape(rows, -1)
+        if expected.dtype.kind == "f":
+            parity = one.parity.get(name)
+            gaps = np.abs(flat - beside).max(axis=1, initial=0)
+            differ = int((gaps > (parity.tolerance if parity else 0)).sum())
+            remark = f"by {gaps.max():.3g} at most"
+        else:
+            differ, remark = int((flat != beside).any(axis=1).sum()), ""
+        if differ:
+            found.append(Row("answers", name, "", f"{differ} of {rows} differ", remark))
+    return found
+
+
+def _run(manifest: Manifest, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        str(folder / manifest.model_of(FUSED) / "1" / "model.onnx"),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))

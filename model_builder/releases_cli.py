@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from model_builder.releasing_cli import sign_option, signer
 
 if TYPE_CHECKING:
     from triton_models.release import Manifest
@@ -132,7 +135,7 @@ def diff_releases(one: str, other: str, everything: bool, store_url: str, as_jso
     """Compare two releases: metrics, data, code, schema, size, latency, answers."""
     from dataclasses import asdict
 
-    from model_builder.release_diff import compare_releases
+    from model_builder.release_diff import compare_files, compare_releases
     from triton_models.store import ReleaseStore
 
     store = ReleaseStore(store_url)
@@ -140,6 +143,7 @@ def diff_releases(one: str, other: str, everything: bool, store_url: str, as_jso
     if first.line != second.line:
         raise click.UsageError(f"{one} and {other} are of different lines")
     rows = compare_releases(first, second, everything=everything)
+    rows += compare_files(store, first, second)
     if as_json:
         click.echo(json.dumps({"rows": [asdict(row) for row in rows]}))
         return
@@ -182,6 +186,19 @@ def prune_releases(
         click.echo(f"{name} {verb}", err=True)
     if not names:
         click.echo("There is nothing to prune.", err=True)
+
+
+@releases.command("upload")
+@click.argument("place", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@sign_option
+@STORE_OPTION
+def upload_release(place: Path, sign_key: Path | None, store_url: str) -> None:
+    """Go on with the upload of a release that a build has kept in PLACE."""
+    from model_builder.outgoing import upload
+    from triton_models.store import ReleaseStore
+
+    _, path = upload(place, ReleaseStore(store_url), signer(sign_key))
+    click.echo(f"Published {path}", err=True)
 
 
 def _print(manifest: Manifest) -> None:

@@ -31,7 +31,13 @@ class Change:
 
 
 def promote(
-    store: ReleaseStore, line: str, release: str, weight: float = 1.0, after: int | None = None
+    store: ReleaseStore,
+    line: str,
+    release: str,
+    weight: float = 1.0,
+    after: int | None = None,
+    *,
+    unproven: bool = False,
 ) -> Change:
     """Give a release a share of its line's calls, and the others what is left.
 
@@ -41,15 +47,22 @@ def promote(
         release: Its name.
         weight: Its share, in (0, 1]; those that are routed share the rest as they do now.
         after: Only if this is still the number in force.
+        unproven: Whether one may be promoted that no real Triton has answered for.
 
     Raises:
         ReleaseNotFound: If there is no such release.
-        NotPromotable: If it was refused or not proven, or nothing else could take the rest.
+        NotPromotable: If it was refused or is not proven, or nothing else could take the rest.
         RoutesChanged: If somebody else changed the routes meanwhile.
     """
     number, routes = _in_force(store, after)
     manifest = store.manifest(line, release)
     _check(manifest)
+    if not manifest.served_parity and not unproven:
+        raise NotPromotable(
+            f"{line}/{release}",
+            "it was built without the proof that it is served as it was trained; "
+            "--unproven promotes it all the same",
+        )
     others = [one for one in routes.lines.get(line, ()) if one.release != release]
     total = sum(one.weight for one in others)
     if weight < 1 and not total:

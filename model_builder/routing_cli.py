@@ -52,10 +52,13 @@ class Share(click.ParamType):
     help="Its share of the line's calls, such as 5%; those that answer now keep the rest. By "
     "default all.",
 )
+@click.option("--unproven", is_flag=True, help="Also if it was built without the proof.")
 @STORE_OPTION
 @_AFTER
 @JSON_OPTION
-def promote(name: str, weight: float, store_url: str, after: int | None, as_json: bool) -> None:
+def promote(
+    name: str, weight: float, unproven: bool, store_url: str, after: int | None, as_json: bool
+) -> None:
     """Have a release answer the calls of its line, or a share of them.
 
     Gateways load it first, and move calls when it is ready everywhere. Exits 1 if somebody else
@@ -65,7 +68,9 @@ def promote(name: str, weight: float, store_url: str, after: int | None, as_json
     from triton_models.store import ReleaseStore
 
     line, release = line_and_release(name)
-    _show(routing.promote(ReleaseStore(store_url), line, release, weight, after), as_json)
+    store = ReleaseStore(store_url)
+    change = routing.promote(store, line, release, weight, after, unproven=unproven)
+    _show(change, as_json)
 
 
 @click.command()

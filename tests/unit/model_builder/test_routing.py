@@ -8,7 +8,7 @@ import pytest
 from staged_release import LINE, stage
 
 from model_builder import routing
-from model_builder.errors import NotPromotable, NothingToRollBack
+from model_builder.errors import NothingToRollBack, NotPromotable
 from triton_models.release import Routes
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import ReleaseNotFound, RoutesChanged
@@ -26,8 +26,12 @@ def store(tmp_path: Path) -> ReleaseStore:
     return store
 
 
+SERVED = {"fused": {"score": {"compared": "torch-served", "rows": 9, "tolerance": 1e-4,
+                              "max_difference": 0.0}}}  # fmt: skip
+
+
 def put(store: ReleaseStore, folder: Path, release: str, **changes: object) -> None:
-    manifest, models = stage(folder, release, **changes)
+    manifest, models = stage(folder, release, **{"served_parity": SERVED, **changes})
     store.publish(manifest, models, {})
 
 
@@ -67,6 +71,15 @@ def test_what_the_gate_refused_or_nobody_released_is_not_promoted(store: Release
     with pytest.raises(ReleaseNotFound):
         routing.promote(store, LINE, "r9")
     assert store.routes()[0] == 0
+
+
+def test_what_was_not_proven_is_promoted_only_if_it_is_said_again(
+    store: ReleaseStore, tmp_path: Path
+) -> None:
+    put(store, tmp_path, "hope", served_parity={})
+    with pytest.raises(NotPromotable, match="built without the proof"):
+        routing.promote(store, LINE, "hope")
+    assert routing.promote(store, LINE, "hope", unproven=True).number == 1
 
 
 def test_other_lines_are_left_as_they_are(store: ReleaseStore, tmp_path: Path) -> None:
