@@ -90,6 +90,7 @@ def build_release(
     started = time.monotonic()
     how = how or Releasing()
     release = check_release_name(release) if release else default_release_name()
+    store.routes()  # a store that cannot be read is found out before the training
     seed_everything(config.seed)
     candidate = task.build(data, config, progress)
     leave_the_rest_to_the_first()

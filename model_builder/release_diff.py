@@ -155,7 +155,7 @@ def _sizes(manifest: Manifest, folder: Path) -> dict[str, str]:
     }
     for step in manifest.steps:
         sizes[step.name] = (folder / step.model / "1" / "model.onnx").stat().st_size
-    return {name: f"{size / 1000:.1f} kB" for name, size in sizes.items()}
+    return {name: f"{size} bytes" for name, size in sizes.items()}
 
 
 def _answers(

@@ -16,6 +16,7 @@ from model_builder.proof.verifying import check_onnx, triton_on
 from model_builder.task import Candidate
 from triton_models.release import Manifest
 from triton_models.store import ReleaseStore, Sign
+from triton_models.store_errors import ReleaseNotFound
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,15 @@ def judged(manifest: Manifest, how: Releasing, store: ReleaseStore, models: Path
 
 
 def promoted_release(store: ReleaseStore, line: str) -> Manifest | None:
-    """Return the release that answers most calls of a line, if any does."""
+    """Return the release that answers most calls of a line, if any does that is still there."""
     _, routes = store.routes()
     targets = routes.lines.get(line, ())
     if not targets:
         return None
-    return store.manifest(line, max(targets, key=lambda one: one.weight).release)
+    try:
+        return store.manifest(line, max(targets, key=lambda one: one.weight).release)
+    except ReleaseNotFound:
+        return None
 
 
 def published(

@@ -221,6 +221,7 @@ class Manifest(_Frozen):
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
+    """The release that answered most of the line's calls when this one was built."""
     signature: str | None = None
     """The file beside this one that signs it; ``None`` if nothing does."""
 
