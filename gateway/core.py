@@ -26,7 +26,7 @@ from gateway.triton.lifecycle import Lifecycle, ReleaseState
 from gateway.triton.loading import ConfigOf
 from gateway.triton.variants import lacks
 from triton_models.embedded.instances import config_with_instances
-from triton_models.signing import KeyUnusable, Verifier
+from triton_models.signing import SigningImpossible, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
 from triton_models.trust import Trust
@@ -90,7 +90,7 @@ async def running_core(
             )
             stack.push_async_callback(lifecycle.stop)
             await lifecycle.start()
-        except (OSError, StoreError, KeyUnusable, UnknownCollector) as error:
+        except (OSError, StoreError, SigningImpossible, UnknownCollector) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
         runner = _runner(settings, lifecycle)
@@ -113,7 +113,7 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
 
 
 def _trust(settings: Settings) -> Trust:
-    """Return what is asked of releases; raises KeyUnusable."""
+    """Return what is asked of releases; raises SigningImpossible."""
     if settings.public_key is None:
         return Trust()
     return Trust(Verifier(settings.public_key), settings.require_signed)

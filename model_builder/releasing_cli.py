@@ -105,13 +105,13 @@ def signer(key: Path | None) -> Signer | None:
     """
     import os
 
-    from triton_models.signing import KeyUnusable, Signer
+    from triton_models.signing import Signer, SigningImpossible
 
     if key is None:
         return None
     try:
         return Signer(key, os.environ.get(PASSWORD))
-    except KeyUnusable as error:
+    except SigningImpossible as error:
         raise click.BadParameter(str(error), param_hint="--sign-key") from error
 
 

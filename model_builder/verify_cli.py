@@ -43,12 +43,12 @@ def verify(
     with console.status("starting …"):
         from model_builder.proof.verifying import verify as prove
         from model_builder.terminal import TerminalProgress, plain_table
-        from triton_models.signing import KeyUnusable, Verifier
+        from triton_models.signing import SigningImpossible, Verifier
         from triton_models.store import ReleaseStore
         from triton_models.trust import Trust
     try:
         trust = Trust() if public_key is None else Trust(Verifier(public_key), required=True)
-    except KeyUnusable as error:
+    except SigningImpossible as error:
         raise click.BadParameter(str(error), param_hint="--public-key") from error
     progress = TerminalProgress(console)
     store = ReleaseStore(store_url)

@@ -15,7 +15,18 @@ class SignatureInvalid(Exception):
     """What is signed, by whom, or the signature itself is not as it must be."""
 
 
-class KeyUnusable(Exception):
+class SigningImpossible(Exception):
+    """Nothing can be signed or checked here; root of the two below."""
+
+
+class SigningMissing(SigningImpossible):
+    """The library is not installed."""
+
+    def __init__(self, cause: ImportError) -> None:
+        super().__init__(f"Signatures need model-signing ({cause}): pip install 'trident[signing]'")
+
+
+class KeyUnusable(SigningImpossible):
     """A file that holds no key that can be used."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -32,11 +43,14 @@ class Signer:
 
     Raises:
         KeyUnusable: If it is no such key.
+        SigningMissing: If the library is not installed.
     """
 
     def __init__(self, private_key: Path, password: str | None = None) -> None:
-        from model_signing import signing
-
+        try:
+            from model_signing import signing
+        except ImportError as error:
+            raise SigningMissing(error) from error
         # The library says that it takes a str, and hands it to one that takes bytes.
         secret: Any = None if password is None else password.encode()
         try:
@@ -63,11 +77,14 @@ class Verifier:
 
     Raises:
         KeyUnusable: If it holds no such key.
+        SigningMissing: If the library is not installed.
     """
 
     def __init__(self, public_key: Path) -> None:
-        from model_signing import verifying
-
+        try:
+            from model_signing import verifying
+        except ImportError as error:
+            raise SigningMissing(error) from error
         try:
             self._config = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
         except (OSError, ValueError, TypeError) as error:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from signing_keys import make_keys
 
-from triton_models.signing import KeyUnusable, SignatureInvalid, Signer, Verifier
+from triton_models.signing import (
+    KeyUnusable,
+    SignatureInvalid,
+    Signer,
+    SigningMissing,
+    Verifier,
+)
 
 CONTENT = b'{"line": "score-risk"}'
 
@@ -62,3 +69,12 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
         Verifier(nothing)
     with pytest.raises(KeyUnusable, match=r"missing\.pem"):
         Signer(tmp_path / "missing.pem")
+
+
+@pytest.mark.parametrize("kind", [Signer, Verifier])
+def test_where_the_library_is_missing_it_is_named(
+    kind: type[Signer] | type[Verifier], keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    with pytest.raises(SigningMissing, match=r"pip install 'trident\[signing\]'"):
+        kind(keys[0])
