@@ -14,5 +14,6 @@ def log_to_stderr(name: str = "") -> None:
         level=logging.WARNING,
         stream=sys.stderr,
     )
-    # What a shadow disagrees on is what an operator waits to hear.
-    logging.getLogger("gateway.inference.shadowing").setLevel(logging.INFO)
+    # That a shadow is asked, and what it disagrees on, is what an operator waits to hear.
+    for told in ("gateway.inference.shadowing", "gateway.triton.lifecycle"):
+        logging.getLogger(told).setLevel(logging.INFO)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model_builder.build import Built
+    from triton_models.release import Manifest
 
 DEFAULT_STORE = "triton_models/store"
 
@@ -251,6 +252,7 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"  manifest  {built.manifest_path}",
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
+        f"  proven    {_proven(manifest)}",
     ]
     if manifest.verdict == "refused":
         lines.append("The gate refused it. It is kept, marked, and cannot be promoted.")
@@ -267,6 +269,13 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
             f"  model-builder promote {name}{store}",
         ]
     return lines
+
+
+def _proven(manifest: Manifest) -> str:
+    """Return whose answers were compared with the network's."""
+    asked = manifest.served_parity
+    rows = next((one.rows for found in asked.values() for one in found.values()), 0)
+    return f"{rows} rows, as served by {', '.join(asked)}" if asked else "no (--unproven)"
 
 
 _CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}

@@ -210,11 +210,23 @@ class Lifecycle:
         shadows = {
             line: self._state(line, release, 0.0) for line, release in self._routed.shadows.items()
         }
-        if states != self._states or shadows != self._shadows:
-            told = states != self._states
-            self._states, self._shadows = states, shadows
-            if told:
-                self._on_change(states)
+        if shadows != self._shadows:
+            self._tell_of(shadows)
+            self._shadows = shadows
+        if states != self._states:
+            self._states = states
+            self._on_change(states)
+
+    def _tell_of(self, shadows: Mapping[str, ReleaseState]) -> None:
+        """Log what became of a shadow: nobody else would notice that it is not asked."""
+        for line, shadow in shadows.items():
+            if shadow == self._shadows.get(line):
+                continue
+            if shadow.clients:
+                _log.info("%s/%s is asked in the shadow", line, shadow.release)
+            else:
+                text = "%s/%s is not asked in the shadow: %s"
+                _log.info(text, line, shadow.release, shadow.detail)
 
     def _may_move(self, line: str, routed: tuple[RouteTarget, ...]) -> bool:
         """Return whether calls may go where the routes say: all of it is ready, everywhere."""
