@@ -29,6 +29,7 @@ from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 from model_builder.training.devices import leave_the_rest_to_the_first
 from model_builder.training.seeding import seed_everything
 from model_builder.training.session import current_session
+from triton_models.hashing import file_hashes
 from triton_models.release import (
     ENSEMBLE,
     FUSED,
@@ -41,7 +42,7 @@ from triton_models.release import (
     step_name,
 )
 from triton_models.signatures import SIGNATURES
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import RoutesChanged
 
 _ROUTING_ATTEMPTS = 5

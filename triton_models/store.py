@@ -19,8 +19,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from triton_models.hashing import file_hashes
 from triton_models.release import Manifest, Routes, check_release_name, ensemble_name
-from triton_models.storage import Storage, file_hashes, open_storage
+from triton_models.storage import Storage, open_storage
 from triton_models.store_errors import (
     BadName,
     FilesAltered,
@@ -36,8 +37,6 @@ _ROUTE_FILE = re.compile(r"(\d{6,})\.yaml")
 
 Sign = Callable[[bytes], bytes]
 """Returns the signature of a content."""
-
-__all__ = ["ReleaseStore", "Sign", "file_hashes"]
 
 
 class ReleaseStore:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from triton_models.hashing import file_hashes
 from triton_models.release import DataSource, Manifest, Metric, Parity, Step, Tensor
-from triton_models.store import file_hashes
 
 LINE = "score-risk"
 

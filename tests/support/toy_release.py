@@ -16,8 +16,9 @@ from model_builder.datasets import Places, resolve
 from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import hashes_of
 from model_builder.task import Candidate
+from triton_models.hashing import file_hashes
 from triton_models.release import Manifest
-from triton_models.store import ReleaseStore, Sign, file_hashes
+from triton_models.store import ReleaseStore, Sign
 
 LINE = "score-risk"
 DATA = Path(__file__).parents[1] / "data"

@@ -19,10 +19,11 @@ from model_builder.errors import ReleaseUnusable
 from model_builder.outgoing import keep, upload
 from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import verify
+from triton_models.hashing import file_hashes
 from triton_models.release import Routes, RouteTarget
+from triton_models.remote_storage import RemoteStorage
 from triton_models.signing import Signer, Verifier
-from triton_models.storage import RemoteStorage
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import FilesAltered, ReleaseExists, ReleaseNotFound, RoutesChanged
 from triton_models.trust import Trust
 

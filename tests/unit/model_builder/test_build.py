@@ -23,9 +23,10 @@ from model_builder.evaluation.gate import Gate
 from model_builder.outgoing import upload
 from model_builder.releasing import Releasing
 from model_builder.task import Candidate, ResolvedData
+from triton_models.hashing import file_hashes
 from triton_models.release import Metric, Routes, RouteTarget
-from triton_models.storage import RemoteStorage
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.remote_storage import RemoteStorage
+from triton_models.store import ReleaseStore
 
 
 @pytest.fixture
