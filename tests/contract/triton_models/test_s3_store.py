@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Iterator
@@ -10,11 +11,16 @@ from typing import Any
 
 import fsspec
 import pytest
+import tiny_releases as tiny
 import toy_release
+from fake_triton import Changes
 from moto.server import ThreadedMotoServer
 from signing_keys import make_keys
 from staged_release import LINE, stage
 
+from gateway.triton.client import TritonClient
+from gateway.triton.lifecycle import Lifecycle
+from model_builder import routing
 from model_builder.errors import ReleaseUnusable
 from model_builder.outgoing import keep, upload
 from model_builder.progress import SilentProgress
@@ -22,6 +28,7 @@ from model_builder.proof.verifying import verify
 from triton_models.hashing import file_hashes
 from triton_models.release import Routes, RouteTarget
 from triton_models.remote_storage import RemoteStorage
+from triton_models.server import EmbeddedTriton
 from triton_models.signing import Signer, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import FilesAltered, ReleaseExists, ReleaseNotFound, RoutesChanged
@@ -196,3 +203,39 @@ def test_a_release_in_a_bucket_is_proven(
     toy_release.publish(store, "r1")
     found = verify(store, LINE, "r1", SilentProgress())
     assert set(found.proof.served_parity) == {"ensemble", "fused", "gateway"}
+
+
+async def test_a_gateway_follows_a_bucket_while_its_triton_reads_a_copy(
+    store: ReleaseStore, url: str, tmp_path: Path, embedded_triton_available: None
+) -> None:
+    line = "diagnose-measurements"
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("r1", "r2"):
+        tiny.publish(store, tiny.diagnoser(), name)
+        store.fetch_models(store.manifest(line, name), tmp_path / name)
+        for folder in (tmp_path / name).iterdir():
+            folder.rename(models / folder.name)
+    routing.promote(store, line, "r1", unproven=True)
+    changes = Changes()
+    with EmbeddedTriton(models) as triton:
+        triton.wait_ready()
+        lifecycle = Lifecycle(
+            ReleaseStore(url),
+            [TritonClient(triton.target)],
+            poll_s=0.05,
+            store_poll_s=0.05,
+            on_change=changes,
+        )
+        await lifecycle.start()
+        try:
+            for name in ("r1", "r2"):
+                await asyncio.to_thread(routing.promote, store, line, name, unproven=True)
+                async with asyncio.timeout(30):
+                    await changes.until(
+                        lambda name=name: [
+                            (one.release, one.weight) for one in lifecycle.states if one.clients
+                        ] == [(name, 1)]
+                    )  # fmt: skip
+        finally:
+            await lifecycle.stop()
