@@ -74,4 +74,6 @@ class Announcer:
 def _text(state: ReleaseNotice) -> str:
     if not state.serving:
         return f"not serving: {state.detail}"
+    if state.weight == 0:
+        return "ready, and gets no calls"
     return "serving" if state.weight == 1 else f"serving, weight {state.weight:g}"

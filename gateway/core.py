@@ -27,8 +27,10 @@ from gateway.triton.lifecycle import Lifecycle, ReleaseState
 from gateway.triton.loading import ConfigOf
 from gateway.triton.variants import lacks
 from triton_models.embedded.instances import config_with_instances
+from triton_models.signing import SigningImpossible, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
+from triton_models.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ async def running_core(
         metrics: Reads what is kept here, if there are to be metrics.
 
     Raises:
-        StartFailed: If the routes, the collector or the variant cannot be had.
+        StartFailed: If the routes, the key, the collector or the variant cannot be had.
     """
     cache = _cache(settings)
 
@@ -87,11 +89,13 @@ async def running_core(
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 config_of=_config_of(settings),
+                trust=_trust(settings),
+                unload_after_s=settings.unload_after_s,
                 on_change=change,
             )
             stack.push_async_callback(lifecycle.stop)
             await lifecycle.start()
-        except (OSError, StoreError, UnknownCollector) as error:
+        except (OSError, StoreError, SigningImpossible, UnknownCollector) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
         runner = _runner(settings, lifecycle)
@@ -99,6 +103,8 @@ async def running_core(
             metrics.gauges(runner.readings)
             if cache is not None:
                 metrics.gauges(cache.readings)
+        lifecycle.ask_before_unloading(runner.busy)
+        stack.push_async_callback(runner.shadowing.close)
         yield Core(runner, tracing, cache, metrics)
 
 
@@ -113,6 +119,13 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
         Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
     )
     return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+
+
+def _trust(settings: Settings) -> Trust:
+    """Return what is asked of releases; raises SigningImpossible."""
+    if settings.public_key is None:
+        return Trust()
+    return Trust(Verifier(settings.public_key), settings.require_signed)
 
 
 def _config_of(settings: Settings) -> ConfigOf | None:

@@ -14,3 +14,6 @@ def log_to_stderr(name: str = "") -> None:
         level=logging.WARNING,
         stream=sys.stderr,
     )
+    # That a shadow is asked, and what it disagrees on, is what an operator waits to hear.
+    for told in ("gateway.inference.shadowing", "gateway.triton.lifecycle"):
+        logging.getLogger(told).setLevel(logging.INFO)

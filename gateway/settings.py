@@ -55,6 +55,13 @@ class Settings(BaseSettings):
     store: str = "triton_models/store"
     """Where the releases lie: a folder, or any URL that fsspec knows."""
 
+    public_key: Path | None = None
+    """The key (PEM) that signatures of releases are checked with; see docs/releases.md."""
+
+    require_signed: bool = False
+    """Whether a release is loaded only if it is signed, with the key of ``public_key``. Altered
+    files are refused in any case."""
+
     embedded: bool = False
     """Whether to start the Triton that comes along; else ``triton`` names others."""
 
@@ -121,6 +128,10 @@ class Settings(BaseSettings):
     load_timeout_s: float = Field(default=120, gt=0)
     """Time that Triton has to load a release, in seconds."""
 
+    unload_after_s: float = Field(default=30, ge=0)
+    """Time that a release stays loaded when it is routed no longer, in seconds, and longer while
+    calls are in flight: every worker and gateway must have seen the new routes by then."""
+
     ready_timeout_s: float = Field(default=60, gt=0)
     """Time that the embedded Triton has to start, in seconds."""
 
@@ -142,6 +153,13 @@ class Settings(BaseSettings):
     def _check_store(cls, value: str) -> str:
         if not value:
             raise ValueError("must not be empty")
+        return value
+
+    @field_validator("require_signed")
+    @classmethod
+    def _check_require_signed(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("public_key") is None:
+            raise ValueError("needs public_key, to check the signatures with")
         return value
 
     @field_validator("workers", mode="before")
@@ -180,7 +198,7 @@ class Settings(BaseSettings):
             return DEFAULT_TRACES_FILE if info.data.get("embedded") else None
         return value or None
 
-    @field_validator("otlp_endpoint", "triton_log_file", mode="before")
+    @field_validator("otlp_endpoint", "triton_log_file", "public_key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return value or None

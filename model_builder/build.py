@@ -1,7 +1,8 @@
 """From a task and a data set to a release in the store: the same for every task.
 
 Everything is made in memory and in a temporary folder; the store is touched once, at the end,
-by ``ReleaseStore.publish``. So whatever fails before leaves no trace.
+by ``ReleaseStore.publish``. So whatever fails before, also the proof and the gate, leaves no
+trace.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import pyarrow.parquet as pq
 from model_builder.errors import ExportBroken
 from model_builder.export.ensemble import write_models
 from model_builder.progress import Progress
+from model_builder.proof.recorded import FILE, to_parquet
+from model_builder.proof.verifying import ANSWERS, hashes_of
 from model_builder.provenance import git_commit, versions
+from model_builder.releasing import Releasing, judged, promoted_release, proven, published
 from model_builder.report import model_card
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 from model_builder.training.devices import leave_the_rest_to_the_first
 from model_builder.training.seeding import seed_everything
 from model_builder.training.session import current_session
+from triton_models.hashing import file_hashes
 from triton_models.release import (
     ENSEMBLE,
     FUSED,
@@ -37,7 +42,7 @@ from triton_models.release import (
     step_name,
 )
 from triton_models.signatures import SIGNATURES
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import RoutesChanged
 
 _ROUTING_ATTEMPTS = 5
@@ -65,6 +70,7 @@ def build_release(
     store: ReleaseStore,
     progress: Progress,
     release: str | None = None,
+    how: Releasing | None = None,
 ) -> Built:
     """Train, measure, export and publish; route the release if it is its line's first.
 
@@ -75,26 +81,40 @@ def build_release(
         store: Where the release goes.
         progress: Shows the stages.
         release: Its name; by default the time.
+        how: What else is done on the way to the store.
 
     Raises:
-        BuilderError: If the data, the training or the export is at fault.
+        BuilderError: If the data, the training or the export is at fault, if it is not proven, or
+            not good enough.
         StoreError: If the store refuses it, such as a name that is taken.
     """
     started = time.monotonic()
+    how = how or Releasing()
     release = check_release_name(release) if release else default_release_name()
+    store.routes()  # a store that cannot be read is found out before the training
     seed_everything(config.seed)
     candidate = task.build(data, config, progress)
     leave_the_rest_to_the_first()
     with tempfile.TemporaryDirectory(prefix="model-builder-") as scratch:
         models = Path(scratch)
-        with progress.stage("publish"):
+        with progress.stage("stage"):
             manifest = stage_release(candidate, config, release, models)
+            parent = promoted_release(store, manifest.line)
+            if parent is not None:
+                manifest = manifest.model_copy(update={"parent": parent.release})
+        reports = reports_of(candidate)
+        manifest = manifest.model_copy(update={"recorded": hashes_of(reports)})
+        if how.proven:
+            manifest = proven(manifest, candidate, models, progress)
+        manifest = judged(manifest, how, store, models)
+        with progress.stage("publish"):
+            reports |= {"report.md": model_card(manifest, candidate.headline).encode()}
             sizes = {
                 step.name: (models / step.model / "1" / "model.onnx").stat().st_size
                 for step in manifest.steps
             }
-            manifest_path = store.publish(manifest, models, _reports(candidate, manifest))
-            routed = route_first(store, manifest.line, release)
+            manifest_path = published(manifest, models, reports, how, store)
+            routed = manifest.verdict == "accepted" and route_first(store, manifest.line, release)
     return Built(
         manifest=manifest,
         manifest_path=manifest_path,
@@ -170,12 +190,12 @@ def route_first(store: ReleaseStore, line: str, release: str) -> bool:
     return False
 
 
-def _reports(candidate: Candidate, manifest: Manifest) -> dict[str, bytes]:
-    return {
-        **candidate.extra_files,
-        "answers.parquet": _parquet(candidate.answers),
-        "report.md": model_card(manifest, candidate.headline).encode(),
-    }
+def reports_of(candidate: Candidate) -> dict[str, bytes]:
+    """Return what lies beside a release: for people, and to compare with."""
+    reports = {**candidate.extra_files, ANSWERS: _parquet(candidate.answers)}
+    if candidate.recorded is not None:
+        reports[FILE] = to_parquet(candidate.recorded)
+    return reports
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -17,6 +17,8 @@ from model_builder.discovery import Tasks
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
+from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
+from model_builder.routing_cli import promote, rollback, shadow
 from model_builder.runs_cli import runs_command
 from model_builder.threads import let_waiting_threads_sleep
 from model_builder.training_cli import (
@@ -29,11 +31,13 @@ from model_builder.training_cli import (
     training_options,
 )
 from model_builder.tune_cli import tune
+from model_builder.verify_cli import verify
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from model_builder.build import Built
+    from triton_models.release import Manifest
 
 DEFAULT_STORE = "triton_models/store"
 
@@ -122,6 +126,7 @@ def cli() -> None:
     "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
 )
 @training_options
+@releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def build(
@@ -137,15 +142,17 @@ def build(
     release: str | None,
     as_json: bool,
     training: dict[str, Any],
+    releasing: dict[str, Any],
 ) -> None:
     """Build a release of TASK from data, and publish it to the store.
 
     The first release of a line answers its calls at once; later ones wait in the store.
-    Exits 0 when done, 1 when it failed, 2 when it was asked wrongly.
+    Exits 0 when done, 1 when it failed, 2 when it was asked wrongly, 3 when the gate refused it.
     """
     _check_evidence(task_name, evidence)
     check_release(release)
     options = checked(training)
+    how = how_to_release(releasing)
     let_waiting_threads_sleep()
     # What follows imports torch: only now, when the command line is known to be right.
     console = console_of()
@@ -162,7 +169,10 @@ def build(
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     with tracked(options, task_name, found, config) as outcome:
-        built = build_release(task, found, config, ReleaseStore(store_url), progress, release)
+        with showing_refusals(console, as_json):
+            built = build_release(
+                task, found, config, ReleaseStore(store_url), progress, release, how
+            )
         outcome.release = f"{built.manifest.line}/{built.manifest.release}"
         outcome.metrics = metric_values(built.manifest)
     show(console, built, store_url)
@@ -178,6 +188,10 @@ cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)
 cli.add_command(runs_command)
+cli.add_command(verify)
+cli.add_command(promote)
+cli.add_command(shadow)
+cli.add_command(rollback)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
@@ -222,6 +236,9 @@ def show(console: Console, built: Built, store_url: str) -> None:
     console.print()
     console.print(terminal.parity_table(manifest))
     console.print()
+    if manifest.checks:
+        console.print(terminal.checks_table(manifest.checks))
+        console.print()
     for line in _closing_lines(built, store_url):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -235,20 +252,30 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"  manifest  {built.manifest_path}",
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
+        f"  proven    {_proven(manifest)}",
     ]
-    if built.routed:
+    if manifest.verdict == "refused":
+        lines.append("The gate refused it. It is kept, marked, and cannot be promoted.")
+    elif built.routed:
         lines += [
             f"It is the first release of '{manifest.line}' and answers its calls. Next:",
             f"  gateway serve --embedded{store}",
             f"  gateway call {_CALLS.get(manifest.line, 'models')} --help",
         ]
     else:
-        lines.append(
-            f"Another release answers the calls of '{manifest.line}': the route file with the "
-            f"highest number in {store_url}/routes decides, and was left as it is "
-            "(docs/architecture.md shows one)."
-        )
+        lines += [
+            f"Another release answers the calls of '{manifest.line}'. To have this one do so:",
+            f"  model-builder promote {name} --weight 5%{store}   # a share of them",
+            f"  model-builder promote {name}{store}",
+        ]
     return lines
+
+
+def _proven(manifest: Manifest) -> str:
+    """Return whose answers were compared with the network's."""
+    asked = manifest.served_parity
+    rows = next((one.rows for found in asked.values() for one in found.values()), 0)
+    return f"{rows} rows, as served by {', '.join(asked)}" if asked else "no (--unproven)"
 
 
 _CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}

@@ -12,14 +12,23 @@
     ├── DeviceLacks          the machine cannot do what a setting asks for
     ├── RunUnusable          a run cannot be gone on with
     ├── ExportBroken         a network or a chain of steps cannot become a release
-    └── ParityBroken         an exported model does not answer like the trained one
+    ├── ParityBroken         an exported model does not answer like the trained one
+    ├── ProofFailed          a release does not answer as it must where it is served
+    ├── GateRefused          a candidate is not good enough to be released
+    ├── ReleaseUnusable      what was kept to be uploaded is not there
+    ├── UploadFailed         a release is built and kept, but not in its store yet
+    ├── NotPromotable        a release must not answer calls
+    └── NothingToRollBack    there is no earlier release to go back to
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
+
+from triton_models.release import Check
 
 
 class BuilderError(Exception):
@@ -148,3 +157,64 @@ class ConfigInvalid(BuilderError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(faults))
+
+
+class ReleaseUnusable(BuilderError):
+    """What was kept to be uploaded is not there."""
+
+    exit_code = 2
+
+    def __init__(self, place: Path, cause: str) -> None:
+        super().__init__(f"{place}: {cause}")
+        self.place = place
+
+
+class UploadFailed(BuilderError):
+    """A release is built and kept on this machine, but not in its store yet."""
+
+    def __init__(self, name: str, place: Path, cause: OSError) -> None:
+        super().__init__(
+            f"{name} is built, but not uploaded: {cause}. It is kept; to go on: "
+            f"model-builder releases upload {place}"
+        )
+        self.place = place
+
+
+class NotPromotable(BuilderError):
+    """A release must not answer calls, or not so."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name} is not promoted: {cause}")
+        self.name = name
+        self.cause = cause
+
+
+class NothingToRollBack(BuilderError):
+    """No other releases have answered before."""
+
+    def __init__(self, domain: str) -> None:
+        super().__init__(
+            f"there is nothing to roll back to: '{domain}' had no other release before"
+        )
+        self.domain = domain
+
+
+class ProofFailed(BuilderError):
+    """A release cannot be served, or does not answer there as it must."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"not proven: {cause}")
+        self.cause = cause
+
+
+class GateRefused(BuilderError):
+    """A candidate is not good enough; nothing was published."""
+
+    exit_code = 3
+
+    def __init__(self, name: str, checks: Sequence[Check]) -> None:
+        failed = [check for check in checks if not check.passed]
+        lines = [f"{one.name}: wanted {one.wanted}, found {one.found}" for one in failed]
+        super().__init__(f"the gate refuses {name}:\n  " + "\n  ".join(lines))
+        self.name = name
+        self.checks = tuple(checks)

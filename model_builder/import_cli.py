@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model_builder.releases_cli import STORE_OPTION
+from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 
 if TYPE_CHECKING:
     from model_builder.importing.foreign import Framework
@@ -78,6 +79,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--seed", type=int, help="Of the split; as in the `data prepare` that it learnt from."
 )
 @click.option("--release", metavar="NAME", help="Its name; by default the time.")
+@releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def import_model(
     onnx: Path | None,
@@ -97,6 +99,7 @@ def import_model(
     seed: int | None,
     release: str | None,
     as_json: bool,
+    releasing: dict[str, Any],
 ) -> None:
     """Make a release of a network from ONNX, Keras 3 or TensorFlow.
 
@@ -111,6 +114,7 @@ def import_model(
         raise click.UsageError("give one of --onnx, --keras and --savedmodel")
     ((framework, path),) = given
     check_release(release)
+    how = how_to_release(releasing)
     console = console_of()
     with console.status("starting …"):
         from model_builder.build import build_release
@@ -136,7 +140,10 @@ def import_model(
             names=names,
             config=config,
         )
-        built = build_release(task, data, facts, ReleaseStore(store_url), progress, release)
+        with showing_refusals(console, as_json):
+            built = build_release(
+                task, data, facts, ReleaseStore(store_url), progress, release, how
+            )
     show(console, built, store_url)
     if as_json:
         click.echo(json.dumps(summary_of(built), allow_nan=False))

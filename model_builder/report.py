@@ -23,6 +23,21 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
         "(ensemble), and of the one model that they are merged into (fused).\n\n"
         + _table(("output", "rows", "ensemble", "fused", "tolerance"), _parity(manifest))
     )
+    if manifest.served_parity:
+        parts.append(
+            "## Proof\n\nLargest difference of what a real Triton served, and of what a gateway in "
+            "front of it answered: one row at a time, and in the largest batches.\n\n"
+            + _table(("output", "rows", *manifest.served_parity), _served(manifest))
+        )
+    if manifest.latency:
+        header = ("variant", "median", "95 % within")
+        parts.append("## Latency\n\nOf one row.\n\n" + _table(header, _latency(manifest)))
+    if manifest.checks:
+        rows = ((c.name, c.wanted, c.found, "" if c.passed else "refused") for c in manifest.checks)
+        parts.append(
+            f"## Gate\n\n{manifest.verdict.capitalize()}.\n\n"
+            + _table(("rule", "wanted", "found", ""), rows)
+        )
     if manifest.features:
         rows = ((f.name, f.kind, f.unit, f.description) for f in manifest.features)
         parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
@@ -65,6 +80,7 @@ def _facts(manifest: Manifest) -> str:
     data = manifest.data
     split = ", ".join(f"{rows} {name}" for name, rows in data.split.items())
     rows = [
+        ("signature", manifest.signature or ""),
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("run", manifest.run),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
@@ -109,6 +125,22 @@ def _parity(manifest: Manifest) -> Iterable[tuple[str, ...]]:
             f"{fused.max_difference:.2g}" if fused else "–",
             f"{parity.tolerance:.2g}",
         )
+
+
+def _served(manifest: Manifest) -> Iterable[tuple[str, ...]]:
+    served = manifest.served_parity
+    for output, parity in next(iter(served.values())).items():
+        found = (outputs.get(output) for outputs in served.values())
+        yield (
+            output,
+            str(parity.rows),
+            *(f"{one.max_difference:.2g}" if one else "–" for one in found),
+        )
+
+
+def _latency(manifest: Manifest) -> Iterable[tuple[str, ...]]:
+    for variant, one in manifest.latency.items():
+        yield variant, f"{one.median_ms:.3g} ms", f"{one.p95_ms:.3g} ms"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from model_builder.progress import Progress
+    from model_builder.proof.recorded import Recorded
 
 Metrics = dict[str, Metric]
 """Metric name to value with interval."""
@@ -86,6 +87,9 @@ class Candidate:
     answers: pa.Table
     """The test split: the inputs as a client would send them and torch's answers, one row each.
     Written to ``reports/…/answers.parquet``; tests ask the gateway for the same."""
+    recorded: Recorded | None = None
+    """The same as tensors: what the release takes and must answer. A release without is built, but
+    cannot be proven where it is served."""
     features: tuple[FeatureSpec, ...] = ()
     labels: tuple[str, ...] = ()
     review_threshold: float | None = None

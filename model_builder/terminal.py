@@ -12,7 +12,7 @@ from rich.table import Table
 
 from model_builder.progress import Stage
 from model_builder.report import metric_names, metric_text, yardstick
-from triton_models.release import Manifest
+from triton_models.release import Check, Manifest
 
 _TOLD_EVERY_S = 15.0
 
@@ -158,3 +158,15 @@ def _size(count: int) -> str:
     if count < 1000:
         return f"{count} B"
     return f"{count / 1e3:.1f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
+
+
+def checks_table(checks: Iterable[Check]) -> Table:
+    """Return what the gate looked at; what was not passed in red."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("gate", "wanted", "found", ""):
+        table.add_column(name)
+    for check in checks:
+        style = None if check.passed else "red"
+        passed = "" if check.passed else "refused"
+        table.add_row(check.name, check.wanted, check.found, passed, style=style)
+    return table

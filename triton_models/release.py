@@ -126,7 +126,16 @@ class DataSource(_Frozen):
     """How the splits were made and the metrics taken, in one or two sentences."""
 
 
-Compared = Literal["torch-onnx", "torch-served", "keras-onnx", "tensorflow-onnx", "original-onnx"]
+Compared = Literal[
+    "torch-onnx",
+    "keras-onnx",
+    "tensorflow-onnx",
+    "original-onnx",
+    "torch-served",
+    "keras-served",
+    "tensorflow-served",
+    "original-served",
+]
 """What answered first, and what answered the same; ``original`` is an ONNX file as it came."""
 
 
@@ -137,6 +146,24 @@ class Parity(_Frozen):
     rows: int
     tolerance: float
     max_difference: float
+
+
+class Latency(_Frozen):
+    """How long one inference took, asked again and again on the machine of the build."""
+
+    rows: int
+    samples: int
+    median_ms: float
+    p95_ms: float
+
+
+class Check(_Frozen):
+    """One thing that the gate looked at."""
+
+    name: str
+    wanted: str
+    found: str
+    passed: bool
 
 
 class ScoreBand(_Frozen):
@@ -165,10 +192,20 @@ class Manifest(_Frozen):
     baselines: dict[str, dict[str, dict[str, Metric]]] = Field(default_factory=dict)
     """Name of the baseline, split, metric name."""
     verdict: Literal["accepted", "refused"] = "accepted"
+    """What the gate said; a refused release is kept to be looked at, and never promoted."""
+    checks: tuple[Check, ...] = ()
+    """What the gate looked at."""
     parity: dict[str, Parity]
     """By output of the ensemble."""
     fused_parity: dict[str, Parity] = Field(default_factory=dict)
     """The same of the variant ``fused``; empty in a release that has none."""
+    served_parity: dict[str, dict[str, Parity]] = Field(default_factory=dict)
+    """By who was asked (a variant on a real Triton, or the gateway in front of it), then output;
+    empty in a release that was not proven there."""
+    latency: dict[str, Latency] = Field(default_factory=dict)
+    """By variant."""
+    recorded: dict[str, str] = Field(default_factory=dict)
+    """sha256 of what a proof compares with, by its path below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -184,7 +221,9 @@ class Manifest(_Frozen):
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
+    """The release that answered most of the line's calls when this one was built."""
     signature: str | None = None
+    """The file beside this one that signs it; ``None`` if nothing does."""
 
     @property
     def ensemble(self) -> str:
@@ -226,3 +265,8 @@ class Routes(_Frozen):
     lines: dict[str, tuple[RouteTarget, ...]] = Field(default_factory=dict)
     shadows: dict[str, ReleaseName] = Field(default_factory=dict)
     """By line: a release that is asked too and whose answers are only compared."""
+    create_time: datetime | None = None
+    note: str = ""
+    """What was asked for, such as ``promote score-risk/r2 --weight 5%``."""
+    restores: dict[str, int] = Field(default_factory=dict)
+    """By line that a rollback brought back: the number of the file that it is as in."""

@@ -14,6 +14,9 @@ from typing import Protocol
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from triton_models.hashing import file_hashes
+from triton_models.remote_storage import RemoteStorage
+
 
 class Storage(Protocol):
     """Files below one root; every path is relative to it, with ``/``."""
@@ -38,8 +41,30 @@ class Storage(Protocol):
         """Return the names in a folder, sorted; none if there is no such folder."""
         ...
 
+    def hashes(self, path: str) -> dict[str, str]:
+        """Return the sha256 of every file below a folder, by its path there.
+
+        Reads every byte, a block at a time.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing if there is none."""
+        ...
+
     def replace_folder(self, path: str, source: Path) -> None:
-        """Copy a local folder so that readers see all of it or nothing."""
+        """Copy a local folder so that readers see all of it or nothing.
+
+        What an earlier try has copied whole need not be copied again.
+        """
+        ...
+
+    def finish(self, path: str) -> None:
+        """Forget what was noted to go on with the copy of a folder."""
+        ...
+
+    def fetch_folder(self, path: str, target: Path) -> None:
+        """Give a folder's content at a local path that does not exist yet; do not write there."""
         ...
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -86,6 +111,18 @@ class LocalStorage:
         folder = self._root / path
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
+    def finish(self, path: str) -> None:
+        """Nothing was noted: a copy on one disk is not gone on with."""
+
+    def hashes(self, path: str) -> dict[str, str]:
+        """Return the sha256 of every file below a folder."""
+        return file_hashes(self._root / path)
+
+    def remove(self, path: str) -> None:
+        """Take it out of sight in one step, then remove it."""
+        with self._staging() as staging, contextlib.suppress(FileNotFoundError):
+            (self._root / path).rename(staging / "old")
+
     def replace_folder(self, path: str, source: Path) -> None:
         """Copy beside the target's folder, then rename; what a crash left there goes first."""
         target = self._parent_made(path)
@@ -94,6 +131,11 @@ class LocalStorage:
             if target.exists():
                 target.rename(staging / "old")
             (staging / "new").rename(target)
+
+    def fetch_folder(self, path: str, target: Path) -> None:
+        """Link to the folder."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to((self._root / path).resolve(strict=True))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -127,55 +169,3 @@ class LocalStorage:
                 file.flush()
                 os.fsync(file.fileno())
             yield staged
-
-
-class RemoteStorage:
-    """A bucket, or anything else behind fsspec: a file appears whole or not at all there."""
-
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str) -> None:
-        self._filesystem = filesystem
-        self._root = root.rstrip("/")
-
-    def location(self, path: str) -> str:
-        """Return a URL."""
-        return str(self._filesystem.unstrip_protocol(self._path(path)))
-
-    def read(self, path: str) -> bytes:
-        """Return a file's content."""
-        # Not what a listing cached: other machines write here.
-        self._filesystem.invalidate_cache()
-        return bytes(self._filesystem.cat_file(self._path(path)))
-
-    def create(self, path: str, content: bytes) -> None:
-        """Write a new file, by the storage's own create-only request."""
-        self._filesystem.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
-        self._filesystem.pipe_file(self._path(path), content, mode="create")
-
-    def replace(self, path: str, content: bytes) -> None:
-        """Write a file, over an older one if there is one."""
-        self._filesystem.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
-        self._filesystem.pipe_file(self._path(path), content)
-
-    def names(self, path: str) -> list[str]:
-        """Return the names in a folder, sorted."""
-        self._filesystem.invalidate_cache()
-        try:
-            entries = self._filesystem.ls(self._path(path), detail=False)
-        except FileNotFoundError:
-            return []
-        return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
-
-    def replace_folder(self, path: str, source: Path) -> None:
-        """Upload file by file: half a folder can be seen, but no manifest names it yet."""
-        if self._filesystem.exists(self._path(path)):
-            self._filesystem.rm(self._path(path), recursive=True)
-        for file in sorted(entry for entry in source.rglob("*") if entry.is_file()):
-            self.replace(f"{path}/{file.relative_to(source).as_posix()}", file.read_bytes())
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nothing to hold: buckets have no locks. The create-only manifest decides."""
-        yield
-
-    def _path(self, path: str) -> str:
-        return f"{self._root}/{path}"

@@ -2,6 +2,7 @@
 
     models/<line>__<release>[__<step>]/    Triton's model repository
     releases/<line>/<release>.json         the manifest, written last: without it, no release
+    releases/<line>/<release>.sig          its signature, if it is signed
     reports/<line>/<release>/              for people
     routes/<number>.yaml                   which releases answer; the highest number is in force
 
@@ -11,18 +12,19 @@ of one name, one wins and the other is told.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from triton_models.release import Manifest, Routes, check_release_name
+from triton_models.hashing import file_hashes
+from triton_models.release import Manifest, Routes, check_release_name, ensemble_name
 from triton_models.storage import Storage, open_storage
 from triton_models.store_errors import (
     BadName,
+    FilesAltered,
     FilesDiffer,
     ReleaseExists,
     ReleaseNotFound,
@@ -33,16 +35,8 @@ from triton_models.store_errors import (
 _LINE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ROUTE_FILE = re.compile(r"(\d{6,})\.yaml")
 
-
-def file_hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file below ``folder``, by its path there, with ``/``."""
-    hashes = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            hashes[path.relative_to(folder).as_posix()] = digest
-    return hashes
+Sign = Callable[[bytes], bytes]
+"""Returns the signature of a content."""
 
 
 class ReleaseStore:
@@ -64,13 +58,25 @@ class ReleaseStore:
         """Where Triton reads the models: an absolute path, or a URL."""
         return self._storage.location("models")
 
-    def publish(self, manifest: Manifest, models: Path, reports: Mapping[str, bytes]) -> str:
+    @property
+    def remote(self) -> bool:
+        """Whether it lies behind a network, where an upload may have to be gone on with."""
+        return "://" in self.models_path
+
+    def publish(
+        self,
+        manifest: Manifest,
+        models: Path,
+        reports: Mapping[str, bytes],
+        sign: Sign | None = None,
+    ) -> str:
         """Publish a release, wholly or not at all.
 
         Args:
             manifest: What is published.
             models: Local folder that holds the release's models and nothing else.
             reports: Files for people, by their path below the release's reports.
+            sign: Signs the manifest, which has the hash of everything else.
 
         Returns:
             The manifest's location.
@@ -81,6 +87,10 @@ class ReleaseStore:
         """
         line, release = _checked(manifest.line, manifest.release)
         _check_files(manifest, models)
+        if sign is not None:
+            manifest = manifest.model_copy(update={"signature": f"{release}.sig"})
+        written = manifest.model_dump_json(indent=2).encode()
+        signature = sign(written) if sign is not None else None
         with self._storage.locked():
             if f"{release}.json" in self._storage.names(f"releases/{line}"):
                 raise ReleaseExists(line, release)
@@ -88,11 +98,15 @@ class ReleaseStore:
                 self._storage.replace_folder(f"models/{folder.name}", folder)
             for name, content in reports.items():
                 self._storage.replace(f"reports/{line}/{release}/{name}", content)
+            if signature is not None:
+                self._storage.replace(_signature_path(line, release), signature)
             path = _manifest_path(line, release)
             try:
-                self._storage.create(path, manifest.model_dump_json(indent=2).encode())
+                self._storage.create(path, written)
             except FileExistsError:
                 raise ReleaseExists(line, release) from None
+            for folder in models.iterdir():
+                self._storage.finish(f"models/{folder.name}")
         return self._storage.location(path)
 
     def manifest(self, line: str, release: str) -> Manifest:
@@ -102,17 +116,91 @@ class ReleaseStore:
             ReleaseNotFound: If there is no such release.
             Unreadable: If its manifest is damaged or of another release.
         """
-        path = _manifest_path(*_checked(line, release))
+        return self.understood(line, release, self.manifest_bytes(line, release))
+
+    def manifest_bytes(self, line: str, release: str) -> bytes:
+        """Return a release's manifest as it was written, which is what a signature signs.
+
+        Raises:
+            ReleaseNotFound: If there is no such release.
+        """
         try:
-            manifest = Manifest.model_validate_json(self._storage.read(path))
+            return self._storage.read(_manifest_path(*_checked(line, release)))
         except FileNotFoundError:
             raise ReleaseNotFound(line, release, self._storage.location("")) from None
+
+    def signature(self, line: str, release: str) -> bytes | None:
+        """Return the signature of a release's manifest, if it has one."""
+        try:
+            return self._storage.read(_signature_path(*_checked(line, release)))
+        except FileNotFoundError:
+            return None
+
+    def understood(self, line: str, release: str, content: bytes) -> Manifest:
+        """Return the manifest that was written so.
+
+        Raises:
+            Unreadable: If it is damaged or of another release.
+        """
+        path = _manifest_path(line, release)
+        try:
+            manifest = Manifest.model_validate_json(content)
         except ValidationError as error:
             raise Unreadable(self._storage.location(path), _first(error)) from error
         if (manifest.line, manifest.release) != (line, release):
             named = f"it is the manifest of {manifest.line}/{manifest.release}"
             raise Unreadable(self._storage.location(path), named)
         return manifest
+
+    def check_files(self, manifest: Manifest) -> None:
+        """Check that the models of a release are those of its manifest, byte by byte.
+
+        Raises:
+            FilesAltered: If any is missing, changed, or more than was released.
+        """
+        found = {
+            f"{folder}/{path}": digest
+            for folder in self._model_folders(manifest.line, manifest.release)
+            for path, digest in self._storage.hashes(f"models/{folder}").items()
+        }
+        missing = sorted(manifest.files.keys() - found.keys())
+        unexpected = sorted(found.keys() - manifest.files.keys())
+        changed = [
+            path for path, digest in manifest.files.items() if found.get(path, digest) != digest
+        ]
+        if missing or unexpected or changed:
+            raise FilesAltered(manifest.line, manifest.release, missing, unexpected, changed)
+
+    def fetch_models(self, manifest: Manifest, target: Path) -> None:
+        """Give the models of a release, and nothing else, in a local folder; do not write there."""
+        target.mkdir(parents=True)
+        for folder in self._model_folders(manifest.line, manifest.release):
+            self._storage.fetch_folder(f"models/{folder}", target / folder)
+
+    def report(self, line: str, release: str, name: str) -> bytes | None:
+        """Return a file of a release's reports, if there is one."""
+        line, release = _checked(line, release)
+        try:
+            return self._storage.read(f"reports/{line}/{release}/{name}")
+        except FileNotFoundError:
+            return None
+
+    def _model_folders(self, line: str, release: str) -> list[str]:
+        own = ensemble_name(line, release)
+        return [
+            name
+            for name in self._storage.names("models")
+            if name == own or name.startswith(f"{own}__")
+        ]
+
+    def remove(self, line: str, release: str) -> None:
+        """Remove a release: its manifest first, so that nobody sees a release without models."""
+        line, release = _checked(line, release)
+        self._storage.remove(_manifest_path(line, release))
+        self._storage.remove(_signature_path(line, release))
+        for folder in self._model_folders(line, release):
+            self._storage.remove(f"models/{folder}")
+        self._storage.remove(f"reports/{line}/{release}")
 
     def manifest_path(self, line: str, release: str) -> str:
         """Return where a release's manifest is, or would be."""
@@ -139,11 +227,19 @@ class ReleaseStore:
             Unreadable: If the file in force is damaged; an older one is never used instead.
         """
         number = self._routes_number()
-        if number == 0:
-            return 0, Routes()
+        return number, self.routes_of(number) if number else Routes()
+
+    def routes_of(self, number: int) -> Routes:
+        """Return the content of one route file, in force or not.
+
+        Raises:
+            Unreadable: If it is damaged or missing.
+        """
         path = _routes_path(number)
         try:
-            return number, Routes.model_validate(yaml.safe_load(self._storage.read(path)))
+            return Routes.model_validate(yaml.safe_load(self._storage.read(path)))
+        except FileNotFoundError as error:
+            raise Unreadable(self._storage.location(path), "it is missing") from error
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise Unreadable(self._storage.location(path), f"no YAML: {reason}") from error
@@ -172,6 +268,10 @@ class ReleaseStore:
 
 def _manifest_path(line: str, release: str) -> str:
     return f"releases/{line}/{release}.json"
+
+
+def _signature_path(line: str, release: str) -> str:
+    return f"releases/{line}/{release}.sig"
 
 
 def _routes_path(number: int) -> str:

@@ -2,11 +2,13 @@
 
 StoreError
 ├── BadName           a line or release that cannot be in a path
+├── FilesAltered      what lies in the store is not what was released
 ├── FilesDiffer       the staged models are not those of the manifest
 ├── ReleaseExists     releases are never changed
 ├── ReleaseNotFound
 ├── RoutesChanged     somebody else changed the routes first
-└── Unreadable        a file of the store cannot be understood
+├── Unreadable        a file of the store cannot be understood
+└── Untrusted         a manifest without the signature that it must have
 """
 
 from __future__ import annotations
@@ -26,14 +28,36 @@ class BadName(StoreError):
         self.name = name
 
 
+def _different(missing: Sequence[str], unexpected: Sequence[str], changed: Sequence[str]) -> str:
+    parts = (("missing", missing), ("not in the manifest", unexpected), ("changed", changed))
+    return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in parts if paths)
+
+
+class FilesAltered(StoreError):
+    """A release's models in the store are not those that its manifest names."""
+
+    def __init__(
+        self,
+        line: str,
+        release: str,
+        missing: Sequence[str],
+        unexpected: Sequence[str],
+        changed: Sequence[str],
+    ) -> None:
+        detail = _different(missing, unexpected, changed)
+        super().__init__(f"The files of {line}/{release} are not those released ({detail}).")
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.changed = tuple(changed)
+
+
 class FilesDiffer(StoreError):
     """The staged models and ``manifest.files`` do not agree; nothing was published."""
 
     def __init__(
         self, missing: Sequence[str], unexpected: Sequence[str], changed: Sequence[str]
     ) -> None:
-        parts = (("missing", missing), ("not in the manifest", unexpected), ("changed", changed))
-        detail = "; ".join(f"{what}: {', '.join(paths)}" for what, paths in parts if paths)
+        detail = _different(missing, unexpected, changed)
         super().__init__(f"The models are not those of the manifest ({detail}).")
         self.missing = tuple(missing)
         self.unexpected = tuple(unexpected)
@@ -78,5 +102,14 @@ class Unreadable(StoreError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be read: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
+class Untrusted(StoreError):
+    """A manifest that is not signed, or not by whom it must be, or not as it is now."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} is not to be trusted: {reason}.")
         self.path = path
         self.reason = reason

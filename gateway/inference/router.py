@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 
@@ -15,8 +16,9 @@ _SCALE = 2**64
 def choose(line: str, key: str, routes: Sequence[RouteState]) -> ServedRelease:
     """Return the release that answers for ``key``.
 
-    Among the releases of the line that serve, each gets its share of the keys; the same key
-    stays with the same release while the shares do. Without a key, chance decides.
+    Among the releases of the line that serve, each gets its share of the keys. A key moves only
+    where shares move: when a release's share grows, to that one and from no other. Without a
+    key, chance decides.
 
     Raises:
         ModelUnavailable: If none serves.
@@ -26,12 +28,7 @@ def choose(line: str, key: str, routes: Sequence[RouteState]) -> ServedRelease:
         raise ModelUnavailable(line, _why([route for route in routes if route.line == line]))
     if len(serving) == 1:
         return serving[0][0]
-    place = _place(line, key) * sum(weight for _, weight in serving)
-    for release, weight in serving:
-        place -= weight
-        if place < 0:
-            return release
-    return serving[-1][0]
+    return min(serving, key=lambda one: _distance(line, key, one[0].release) / one[1])[0]
 
 
 def only(line: str, routes: Sequence[RouteState]) -> ServedRelease | None:
@@ -48,12 +45,16 @@ def _serving(line: str, routes: Sequence[RouteState]) -> list[tuple[ServedReleas
     ]
 
 
-def _place(line: str, key: str) -> float:
-    """Return where a key lies in ``[0, 1)``: the same on every gateway, unlike ``hash``."""
+def _distance(line: str, key: str, release: str) -> float:
+    """Return how far a key is from a release: above 0, exponentially distributed.
+
+    The nearest release by distance over weight gets the key (weighted rendezvous hashing). The
+    same on every gateway, unlike ``hash``.
+    """
     if not key:
-        return random.random()
-    digest = hashlib.blake2b(f"{line}\0{key}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / _SCALE
+        return random.expovariate(1.0)
+    digest = hashlib.blake2b(f"{line}\0{release}\0{key}".encode(), digest_size=8).digest()
+    return -math.log((int.from_bytes(digest, "big") + 1) / (_SCALE + 1))
 
 
 def _why(of_line: Sequence[RouteState]) -> str:

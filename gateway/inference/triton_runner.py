@@ -15,6 +15,7 @@ from gateway.errors import DeadlineExceeded, ModelContractBroken, ModelUnavailab
 from gateway.inference import router
 from gateway.inference.admission import Admission
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from gateway.inference.shadowing import Shadowing
 from gateway.telemetry.metrics.instruments import (
     ADMISSION_LIMIT,
     ADMITTED,
@@ -31,6 +32,8 @@ from gateway.triton.errors import translating_triton_errors
 from gateway.triton.lifecycle import ReleaseState
 from gateway.triton.tensors import arrays_to_request, response_to_arrays
 
+_SHADOW_TIMEOUT_S = 10.0
+
 
 class KnowsStates(Protocol):
     """What the runner needs of a :class:`~gateway.triton.lifecycle.Lifecycle`."""
@@ -38,6 +41,15 @@ class KnowsStates(Protocol):
     @property
     def states(self) -> tuple[ReleaseState, ...]:
         """Every routed release, by line and falling weight; replaced, never changed."""
+        ...
+
+    @property
+    def shadows(self) -> Mapping[str, ReleaseState]:
+        """By line: the release that is asked too; replaced, never changed."""
+        ...
+
+    def clients(self, line: str, release: str) -> tuple[TritonClient, ...]:
+        """Return the Tritons where a release can be asked, also one that is routed no longer."""
         ...
 
 
@@ -60,6 +72,8 @@ class TritonRunner:
         self._lifecycle = lifecycle
         self._build_admission = build_admission
         self._call_timeout_s = call_timeout_s
+        self.shadowing = Shadowing()
+        self._in_flight: Counter[tuple[str, str]] = Counter()
         self._admissions: dict[str, Admission] = {}
         self._outstanding: Counter[TritonClient] = Counter()
         self._seen: tuple[ReleaseState, ...] | None = None
@@ -90,6 +104,10 @@ class TritonRunner:
             yield Reading(WAITING_CALLS, place, admission.waiting)
             yield Reading(WAITING_LIMIT, place, admission.max_waiting)
             yield Reading(REFUSED_CALLS, place, admission.refused)
+
+    def busy(self, key: tuple[str, str]) -> bool:
+        """Return whether calls of a release (line and name) are in flight."""
+        return self._in_flight[key] > 0
 
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return the release that answers for a key, if one does."""
@@ -123,19 +141,51 @@ class TritonRunner:
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask the Triton that has least to do."""
         line = release.line
-        end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
-        admission = self._admission(line)
-        with trace.stage("admission"):
-            await admission.enter(end - time.monotonic())
+        key = (line, release.release)
+        self._in_flight[key] += 1
         try:
-            client = self._least_busy(release)
-            self._outstanding[client] += 1
+            end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
+            admission = self._admission(line)
+            with trace.stage("admission"):
+                await admission.enter(end - time.monotonic())
             try:
-                return await self._infer(client, release, tensors, outputs, end, trace)
+                client = self._least_busy(release)
+                self._outstanding[client] += 1
+                try:
+                    answer = await self._infer(client, release, tensors, outputs, end, trace)
+                finally:
+                    self._outstanding[client] -= 1
             finally:
-                self._outstanding[client] -= 1
+                admission.leave()
         finally:
-            admission.leave()
+            self._in_flight[key] -= 1
+        if line in self._lifecycle.shadows:
+            self._offer_to_shadow(release, tensors, outputs, answer)
+        return answer
+
+    def _offer_to_shadow(
+        self,
+        release: ServedRelease,
+        tensors: Tensors,
+        outputs: Sequence[str] | None,
+        answer: dict[str, npt.NDArray[np.generic]],
+    ) -> None:
+        """Have the line's shadow asked the same, once this answer is on its way."""
+        state = self._lifecycle.shadows[release.line]
+        if state.manifest is None or not state.clients:
+            return
+        if not self.shadowing.takes(release, state.manifest):
+            return
+        client = min(state.clients, key=self._outstanding.__getitem__)
+        model = state.manifest.model_of(state.variant)
+        rows = next(iter(tensors.values())).shape[0]
+
+        async def ask() -> dict[str, npt.NDArray[np.generic]]:
+            request = arrays_to_request(model, tensors, outputs)
+            response = await client.infer(request, timeout_s=_SHADOW_TIMEOUT_S, headers={})
+            return response_to_arrays(response, rows)
+
+        self.shadowing.offer(release, state.manifest, answer, ask)
 
     async def _infer(
         self,
@@ -172,7 +222,9 @@ class TritonRunner:
     def _least_busy(self, release: ServedRelease) -> TritonClient:
         """Return where the fewest calls are, of all lines: they share the machine."""
         self.routes()
-        clients = self._clients.get((release.line, release.release), ())
+        key = (release.line, release.release)
+        # What is routed no longer answers the calls that had chosen it.
+        clients = self._clients.get(key) or self._lifecycle.clients(*key)
         if not clients:  # it went away while the call waited
             raise ModelUnavailable(release.line, f"release '{release.release}' is not loaded")
         return min(clients, key=self._outstanding.__getitem__)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import grpc
@@ -15,6 +15,7 @@ from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
 from gateway.triton.loading import ConfigOf, Loader
 from gateway.triton.routed import Key
+from gateway.triton.trial import try_out
 from gateway.triton.variants import AUTO, Choice, choose_variant
 from triton_models.release import Manifest, Variant
 
@@ -24,6 +25,9 @@ _LONGEST_RETRY_S = 60.0
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
+
+Vouch = Callable[[Manifest], Awaitable[str]]
+"""Returns why a release must not be loaded, ``""`` if it may."""
 
 
 class TritonEndpoint:
@@ -35,6 +39,7 @@ class TritonEndpoint:
         variant: The layout that answers; ``auto`` is decided for each release.
         load_timeout_s: Time that Triton has to load one release.
         config_of: Overrides the configuration of the models that are loaded.
+        vouch: Is asked of each release before it is loaded, or taken as it is loaded.
         retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
             doubled after each failure.
     """
@@ -47,12 +52,15 @@ class TritonEndpoint:
         variant: Choice = AUTO,
         load_timeout_s: float = 120,
         config_of: ConfigOf | None = None,
+        vouch: Vouch | None = None,
         retry_s: float = 1,
     ) -> None:
         self.client = client
         self._on_change = on_change
         self._asked = variant
         self._loader = Loader(client, load_timeout_s, config_of)
+        self._load_timeout_s = load_timeout_s
+        self._vouch = vouch
         self._retry_s = retry_s
         self._up: bool | None = None
         self._variants: dict[Key, Variant] = {}
@@ -61,6 +69,11 @@ class TritonEndpoint:
         self._failures: Counter[Key] = Counter()
         self._retry_at: dict[Key, float] = {}
         self._loading: dict[Key, asyncio.Task[None]] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether Triton answers."""
+        return bool(self._up)
 
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
@@ -94,6 +107,27 @@ class TritonEndpoint:
             await asyncio.gather(
                 *(self._look_at(key, manifest) for key, manifest in wanted.items())
             )
+
+    async def unload(self, key: Key, manifest: Manifest) -> None:
+        """Unload a release that nobody asks any more; if that fails, it only takes up room."""
+        loading = self._loading.pop(key, None)
+        if loading is not None:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+        variant = self._variants.pop(key, None)
+        self._fitting.discard(key)
+        self._faults.pop(key, None)
+        self._failures.pop(key, None)
+        self._retry_at.pop(key, None)
+        if variant is None or not self._up:
+            return
+        model = manifest.model_of(variant)
+        try:
+            await self._loader.unload(model)
+            _log.info("%s/%s is unloaded from Triton at %s", *key, self.client.target)
+        except grpc.RpcError as error:
+            if await self.client.is_loaded(model):
+                _log.warning("%s/%s cannot be unloaded: %s", *key, error.details())
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
@@ -136,6 +170,8 @@ class TritonEndpoint:
     async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
         """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
         client = self.client
+        if self._vouch is not None and (fault := await self._vouch(manifest)):
+            return fault
         try:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
@@ -144,12 +180,14 @@ class TritonEndpoint:
                 await self._loader.load(model, manifest)
             metadata = await client.metadata(model)
             config = await client.config(model)
+            found = differences(manifest, metadata, config)
+            found = found or await try_out(client, model, manifest, self._load_timeout_s)
         except grpc.RpcError as error:
             if not await client.is_live():
                 return None
             details = " ".join((error.details() or error.code().name).split())
             return f"Triton at {client.target} cannot load it: {details.rstrip('.')}"
-        return "; ".join(differences(manifest, metadata, config))
+        return "; ".join(found)
 
     def _settle(self, key: Key, fault: str) -> None:
         if fault:

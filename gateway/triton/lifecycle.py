@@ -2,13 +2,18 @@
 
 Whatever it finds, a Triton that is away, one that has come back empty, a new route file, a
 release that does not fit, becomes the state of single releases; the others serve on.
+
+Traffic moves to what a new route file says in one step, when every Triton that is up has all of
+it; until then what answered before goes on, in its shares. What nobody is sent to any more stays
+loaded for a while, for the calls that are on their way and for a change of mind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,9 +22,11 @@ from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.loading import ConfigOf
 from gateway.triton.routed import Key, RoutedReleases
 from gateway.triton.variants import AUTO, Choice, lacks
+from gateway.triton.vouching import Voucher
 from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
 from triton_models.signatures import SIGNATURES
 from triton_models.store import ReleaseStore
+from triton_models.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +38,7 @@ class ReleaseState:
     line: str
     release: str
     weight: float
+    """Its share of the calls; 0 as long as it waits for the others of its route file."""
     variant: Variant
     """The layout that answers, or that is first tried."""
     manifest: Manifest | None
@@ -52,6 +60,8 @@ class Lifecycle:
         store_poll_s: Time between two looks at the store.
         load_timeout_s: Time that Triton has to load one release.
         config_of: Overrides the configuration of the models that are loaded.
+        trust: What is asked of a release before it is loaded.
+        unload_after_s: Time that a release stays loaded when it is routed no longer.
         on_change: Called whenever the state of a release has changed.
     """
 
@@ -65,9 +75,12 @@ class Lifecycle:
         store_poll_s: float = 1,
         load_timeout_s: float = 120,
         config_of: ConfigOf | None = None,
+        trust: Trust | None = None,
+        unload_after_s: float = 30,
         on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
     ) -> None:
-        self._routed = RoutedReleases(store)
+        self._routed = RoutedReleases(store, trust)
+        voucher = Voucher(store)
         self._endpoints = [
             TritonEndpoint(
                 client,
@@ -75,6 +88,7 @@ class Lifecycle:
                 variant=variant,
                 load_timeout_s=load_timeout_s,
                 config_of=config_of,
+                vouch=voucher.fault,
             )
             for client in clients
         ]
@@ -82,15 +96,33 @@ class Lifecycle:
         self._poll_s = poll_s
         self._store_poll_s = store_poll_s
         self._on_change = on_change
-        self._targets: dict[str, tuple[RouteTarget, ...]] = {}
+        self._unload_after_s = unload_after_s
+        self._in_force: dict[str, tuple[RouteTarget, ...]] = {}
         self._served: set[Key] = set()
+        self._kept: set[Key] = set()
+        self._left: dict[Key, float] = {}
+        self._busy: Callable[[Key], bool] = lambda key: False
         self._tasks: list[asyncio.Task[None]] = []
         self._states: tuple[ReleaseState, ...] = ()
+        self._shadows: dict[str, ReleaseState] = {}
 
     @property
     def states(self) -> tuple[ReleaseState, ...]:
         """Every routed release, by line and falling weight; replaced, never changed."""
         return self._states
+
+    @property
+    def shadows(self) -> Mapping[str, ReleaseState]:
+        """By line: the release that is asked too; replaced, never changed."""
+        return self._shadows
+
+    def clients(self, line: str, release: str) -> tuple[TritonClient, ...]:
+        """Return the Tritons where a release can be asked, also one that is routed no longer."""
+        return self._clients((line, release))
+
+    def ask_before_unloading(self, busy: Callable[[Key], bool]) -> None:
+        """Unload no release of which ``busy`` says that calls are in flight."""
+        self._busy = busy
 
     async def start(self) -> None:
         """Read the store, and begin to load.
@@ -127,16 +159,32 @@ class Lifecycle:
     async def _look_at_store(self) -> None:
         await self._routed.read_again()
         self._settle()
+        await self._unload_what_left()
 
     async def _look_at(self, endpoint: TritonEndpoint) -> None:
         wanted = {}
-        for line, targets in self._targets.items():
-            for target in targets:
-                key = (line, target.release)
-                manifest = self._routed.manifest(key)
-                if manifest is not None and not self._unfit(manifest):
-                    wanted[key] = manifest
+        for key in self._kept:
+            manifest = self._routed.manifest(key)
+            if manifest is not None and not self._unfit(manifest):
+                wanted[key] = manifest
         await endpoint.look(wanted)
+
+    async def _unload_what_left(self) -> None:
+        """Unload what is routed no longer, is asked by nobody, and had its time.
+
+        Right after the routes were read: between this look and the last, somebody may have
+        brought it back.
+        """
+        now = time.monotonic()
+        for key, since in list(self._left.items()):
+            if now - since < self._unload_after_s or self._busy(key):
+                continue
+            del self._left[key]
+            self._served.discard(key)
+            manifest = self._routed.manifest(key)
+            if manifest is not None:
+                await asyncio.gather(*(one.unload(key, manifest) for one in self._endpoints))
+            self._routed.forget(key)
 
     def _unfit(self, manifest: Manifest) -> str:
         """Return why a release is not even loaded, or ``""``."""
@@ -148,28 +196,67 @@ class Lifecycle:
 
     def _settle(self) -> None:
         """Make the states anew from what is known."""
-        self._targets = {
-            line: self._targets_of(line, targets) for line, targets in self._routed.lines.items()
+        routed = self._routed.lines
+        self._in_force = {
+            line: targets if self._may_move(line, targets) else self._in_force[line]
+            for line, targets in routed.items()
         }
+        self._keep()
         states = tuple(
             self._state(line, target.release, target.weight)
-            for line, targets in sorted(self._targets.items())
-            for target in sorted(targets, key=lambda target: -target.weight)
+            for line in sorted(routed)
+            for target in sorted(self._targets_of(line), key=lambda target: -target.weight)
         )
+        shadows = {
+            line: self._state(line, release, 0.0) for line, release in self._routed.shadows.items()
+        }
+        if shadows != self._shadows:
+            self._tell_of(shadows)
+            self._shadows = shadows
         if states != self._states:
             self._states = states
             self._on_change(states)
 
-    def _targets_of(self, line: str, routed: tuple[RouteTarget, ...]) -> tuple[RouteTarget, ...]:
-        """Return what is routed, and until one of that serves, what answered before."""
-        if any(target.weight > 0 and self._clients((line, target.release)) for target in routed):
-            return routed
-        releases = {target.release for target in routed}
-        return routed + tuple(
-            target
-            for target in self._targets.get(line, ())
-            if target.release not in releases and (line, target.release) in self._served
-        )
+    def _tell_of(self, shadows: Mapping[str, ReleaseState]) -> None:
+        """Log what became of a shadow: nobody else would notice that it is not asked."""
+        for line, shadow in shadows.items():
+            if shadow == self._shadows.get(line):
+                continue
+            if shadow.clients:
+                _log.info("%s/%s is asked in the shadow", line, shadow.release)
+            else:
+                text = "%s/%s is not asked in the shadow: %s"
+                _log.info(text, line, shadow.release, shadow.detail)
+
+    def _may_move(self, line: str, routed: tuple[RouteTarget, ...]) -> bool:
+        """Return whether calls may go where the routes say: all of it is ready, everywhere."""
+        before = self._in_force.get(line)
+        if before is None or before == routed:
+            return True
+        if not any((line, target.release) in self._served for target in before):
+            return True  # there is nothing to hold on to
+        wanted = [(line, target.release) for target in routed if target.weight > 0]
+        up = [one for one in self._endpoints if one.up]
+        return bool(up and wanted) and all(one.serves(key) for one in up for key in wanted)
+
+    def _targets_of(self, line: str) -> tuple[RouteTarget, ...]:
+        """Return what answers, and what will when it is ready."""
+        in_force = self._in_force[line]
+        known = {target.release for target in in_force}
+        waiting = [one for one in self._routed.lines[line] if one.release not in known]
+        if any(self._clients((line, one.release)) for one in in_force if one.weight > 0):
+            waiting = [one.model_copy(update={"weight": 0.0}) for one in waiting]
+        return (*in_force, *waiting)
+
+    def _keep(self) -> None:
+        """Note what must be loaded, and since when the rest need not be."""
+        kept = {(line, one.release) for line in self._in_force for one in self._targets_of(line)}
+        kept |= set(self._routed.shadows.items())
+        for key in self._kept - kept:
+            self._left[key] = time.monotonic()
+        for key in kept:
+            self._left.pop(key, None)
+        self._kept = kept
 
     def _clients(self, key: Key) -> tuple[TritonClient, ...]:
         """Return the Tritons where a release can be asked for its variant."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from triton_models.release import Manifest, Routes, RouteTarget
 from triton_models.store import ReleaseStore
-from triton_models.store_errors import StoreError
+from triton_models.store_errors import StoreError, Untrusted
+from triton_models.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +22,12 @@ class RoutedReleases:
 
     Args:
         store: Where both are read.
+        trust: What is asked of a manifest.
     """
 
-    def __init__(self, store: ReleaseStore) -> None:
+    def __init__(self, store: ReleaseStore, trust: Trust | None = None) -> None:
         self._store = store
+        self._trust = trust or Trust()
         self._number = 0
         self._routes = Routes()
         self._manifests: dict[Key, Manifest] = {}
@@ -36,6 +39,11 @@ class RoutedReleases:
         """The targets of each line."""
         return self._routes.lines
 
+    @property
+    def shadows(self) -> Mapping[str, str]:
+        """By line: the release that is asked too."""
+        return self._routes.shadows
+
     def manifest(self, key: Key) -> Manifest | None:
         """Return a release's manifest if it could be read."""
         return self._manifests.get(key)
@@ -43,6 +51,11 @@ class RoutedReleases:
     def fault(self, key: Key) -> str:
         """Return why a manifest could not be read."""
         return self._faults.get(key, "its manifest is not read yet")
+
+    def forget(self, key: Key) -> None:
+        """Forget a release that is routed no longer: its name may come back as another."""
+        self._manifests.pop(key, None)
+        self._faults.pop(key, None)
 
     async def read(self) -> None:
         """Read the routes, and the manifests that are new in them.
@@ -55,6 +68,8 @@ class RoutedReleases:
         for line, targets in routes.lines.items():
             for target in targets:
                 await self._read_manifest((line, target.release))
+        for shadow in routes.shadows.items():
+            await self._read_manifest(shadow)
         if number != self._number:
             _log.info("Route file %d is in force", number)
         self._number, self._routes = number, routes
@@ -74,7 +89,11 @@ class RoutedReleases:
         if key in self._manifests:
             return
         try:
-            self._manifests[key] = await asyncio.to_thread(self._store.manifest, *key)
+            manifest = await asyncio.to_thread(self._trust.manifest, self._store, *key)
+            self._manifests[key] = manifest
             self._faults.pop(key, None)
         except (StoreError, OSError) as error:
-            self._faults[key] = str(error).rstrip(".")
+            fault = str(error).rstrip(".")
+            if isinstance(error, Untrusted) and self._faults.get(key) != fault:
+                _log.error("%s/%s is not loaded: %s", *key, fault)
+            self._faults[key] = fault

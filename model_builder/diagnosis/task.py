@@ -20,6 +20,7 @@ from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
     Measure,
@@ -124,6 +125,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
+        recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
         labels=fitted.table.labels,
         review_threshold=threshold,

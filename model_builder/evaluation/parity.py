@@ -41,6 +41,13 @@ def compare(
     return found
 
 
+def wider(known: Parity | None, part: Parity) -> Parity:
+    """Return the one that is further off."""
+    if known is None or part.max_difference > known.max_difference:
+        return part
+    return known
+
+
 def _difference(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> float:
     if expected.shape != actual.shape:
         return float("inf")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model_builder.evaluation.parity import compare
+from model_builder.evaluation.parity import compare, wider
 from model_builder.recsys.reference import Reference, Request, Tensors, request_tensors
 from triton_models.release import Parity
 from triton_models.signatures import MAX_BATCH_ROWS
@@ -41,8 +41,9 @@ def compare_models(
     """Ask all, a batch at a time.
 
     Returns:
-        ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, and how far each
-        model is from it, by output.
+        ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, with
+        ``because_positions`` ``(rows, R, J)``; and how far each model is from it, by output.
+        Where the reference has a tie, the answer is the first model's.
 
     Raises:
         ParityBroken: If one differs by more than the tolerance.
@@ -52,14 +53,17 @@ def compare_models(
     for start in range(0, len(requests), MAX_BATCH_ROWS):
         asked = requests[start : start + MAX_BATCH_ROWS]
         expected = reference.answer(asked)
-        answers.append(expected)
-        for model, known in zip(models, found, strict=True):
-            actual = settle_ties(reference, asked, expected, model.run(request_tensors(asked)))
+        given = [model.run(request_tensors(asked)) for model in models]
+        for raw, known in zip(given, found, strict=True):
+            actual = settle_ties(reference, asked, expected, raw)
             part = compare(expected, actual, TOLERANCES, rows=len(requests))
-            known |= {name: _wider(known.get(name), parity) for name, parity in part.items()}
+            known |= {name: wider(known.get(name), parity) for name, parity in part.items()}
+        # They equal the reference's but for ties, which whoever serves them breaks alike.
+        as_given = {name: given[0][name] for name in ("item_ids", "because_positions")}
+        answers.append({**expected, **as_given})
     joined = {
         name: np.concatenate([answer[name] for answer in answers])
-        for name in ("item_ids", "scores")
+        for name in ("item_ids", "scores", "because_positions")
     }
     return joined, found
 
@@ -110,9 +114,3 @@ def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
     size = max(len(one), len(other))
     wide = [[*values, *[0.0] * (size - len(values))] for values in (one, other)]
     return bool(np.allclose(wide[0], wide[1], rtol=0, atol=_SIMILARITY_TOLERANCE))
-
-
-def _wider(known: Parity | None, part: Parity) -> Parity:
-    if known is None or part.max_difference > known.max_difference:
-        return part
-    return known

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import onnx
 import pyarrow as pa
 import torch
@@ -14,6 +15,7 @@ from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits, data_source, leave_one_out, load_interactions
@@ -82,6 +84,7 @@ class RecsysTask:
             parity=parity,
             fused_parity=fused_parity,
             answers=_answer_table(requests, answers),
+            recorded=_recorded(requests, answers),
             item_count=len(item_ids),
             headline=HEADLINE,
         )
@@ -132,6 +135,23 @@ def _answer_table(requests: list[Request], answers: Tensors) -> pa.Table:
             "item_ids": pa.array(found["item_ids"], strings),
             "scores": pa.array(found["scores"], numbers),
         }
+    )
+
+
+def _recorded(requests: Sequence[Request], answers: Tensors) -> Recorded:
+    rows = len(requests)
+    histories = [list(request.history) for request in requests]
+    nothing = np.full((rows, 1), "", np.object_)
+    return Recorded(
+        inputs={
+            "history_item_ids": histories,
+            "candidate_item_ids": nothing,
+            "excluded_item_ids": nothing,
+            "history_allowed": np.array([[request.history_allowed] for request in requests]),
+            "item_count": np.array([[request.item_count] for request in requests], np.int32),
+        },
+        # Whoever is in the log is in the catalogue, and padding counts as known.
+        outputs={**answers, "history_known": [[True] * len(history) for history in histories]},
     )
 
 

@@ -15,6 +15,7 @@ from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
 from model_builder.risk.calibrate_graph import calibrate_graph
 from model_builder.risk.score import Scorecard, make_bands
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
@@ -107,6 +108,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
+        recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
         bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
         headline=("auc", "ks", "brier", "ece"),

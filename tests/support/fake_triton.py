@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 
 import grpc
@@ -74,7 +75,9 @@ class FakeTriton:
         self.unload_error: Exception | None = None
         self.closed = False
         self.load_error: Exception | None = None
-        self.answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse]
+        self.answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse] = (
+            self._answer_nothing
+        )
         self.asked: list[tuple[service_pb2.ModelInferRequest, float | None, Mapping[str, str]]] = []
         self.may_load = asyncio.Event()
         self.may_load.set()
@@ -150,6 +153,20 @@ class FakeTriton:
         await self.may_answer.wait()
         self._check_up()
         return self.answer(request)
+
+    def _answer_nothing(
+        self, request: service_pb2.ModelInferRequest
+    ) -> service_pb2.ModelInferResponse:
+        """Zeros and empty strings, of the shapes that it says it serves."""
+        metadata, _ = self.repository[request.model_name]
+        response = service_pb2.ModelInferResponse(model_name=request.model_name)
+        rows = request.inputs[0].shape[0] if request.inputs else 1
+        for tensor in metadata.outputs:
+            shape = [rows, *(1 if size < 0 else size for size in tensor.shape[1:])]
+            response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
+            size = {"BOOL": 1, "INT64": 8}.get(tensor.datatype, 4)  # of a string: its length
+            response.raw_output_contents.append(bytes(size * math.prod(shape)))
+        return response
 
     async def close(self) -> None:
         self.closed = True

@@ -15,7 +15,7 @@ import spox.opset.ai.onnx.v18 as op
 from model_builder.build import stage_release
 from model_builder.task import Candidate, StepModel, TaskConfig
 from triton_models.release import DataSource, FeatureSpec, Manifest, Metric, Routes, RouteTarget
-from triton_models.store import ReleaseStore
+from triton_models.store import ReleaseStore, Sign
 
 ITEMS = ("m1", "m2", "ü")
 WORK, SIZE = "work", "size"
@@ -98,12 +98,18 @@ def diagnoser() -> Candidate:
     )  # fmt: skip
 
 
-def publish(store: ReleaseStore, candidate: Candidate, release: str, **changes: Any) -> Manifest:
+def publish(
+    store: ReleaseStore,
+    candidate: Candidate,
+    release: str,
+    sign: Sign | None = None,
+    **changes: Any,
+) -> Manifest:
     """Put a release into the store; ``changes`` make its manifest say what is not so."""
     with tempfile.TemporaryDirectory() as folder:
         manifest = stage_release(candidate, TaskConfig(), release, Path(folder))
         manifest = manifest.model_copy(update=changes)
-        store.publish(manifest, Path(folder), {})
+        store.publish(manifest, Path(folder), {}, sign)
     return manifest
 
 

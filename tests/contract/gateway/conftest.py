@@ -19,6 +19,7 @@ from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
+from triton_models.trust import Trust
 
 POLL_S = 0.05
 
@@ -30,6 +31,7 @@ class Served:
     store: ReleaseStore
     target: str
     variant: str = "auto"
+    trust: Trust | None = None
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:
@@ -38,11 +40,14 @@ class Served:
             self.store,
             [self.client],
             variant=self.variant,
+            trust=self.trust,
+            unload_after_s=POLL_S,
             poll_s=POLL_S,
             store_poll_s=POLL_S,
             on_change=self.changes,
         )
         self.runner = TritonRunner(self.lifecycle, lambda line: Admission(line, 16, 64))
+        self.lifecycle.ask_before_unloading(self.runner.busy)
 
     @property
     def states(self) -> dict[str, ReleaseState]:
@@ -98,9 +103,11 @@ def serve(store: ReleaseStore, tiny_triton: EmbeddedTriton) -> Callable[..., obj
     """Gives a context: routes releases, serves them, and ends."""
 
     @asynccontextmanager
-    async def serving(*names: str, variant: str = "auto") -> AsyncIterator[Served]:
+    async def serving(
+        *names: str, variant: str = "auto", trust: Trust | None = None
+    ) -> AsyncIterator[Served]:
         tiny.route(store, *names)
-        served = Served(store, tiny_triton.target, variant)
+        served = Served(store, tiny_triton.target, variant, trust)
         await served.lifecycle.start()
         try:
             yield served

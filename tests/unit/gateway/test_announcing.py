@@ -123,7 +123,7 @@ def test_what_is_routed_no_longer_is_said_once(heard: Heard) -> None:
     ("change", "words"),
     [
         (lambda one: replace(one, weight=0.25), "serving, weight 0.25"),
-        (lambda one: replace(one, weight=0.0), "serving, weight 0"),
+        (lambda one: replace(one, weight=0.0), "ready, and gets no calls"),
     ],
     ids=["a share", "none"],
 )

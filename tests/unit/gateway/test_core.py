@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from manifests import manifest
+from signing_keys import make_keys
 
 from gateway.core import running_core
 from gateway.errors import ModelUnavailable
@@ -122,6 +123,24 @@ async def test_settings_that_cannot_be_met_are_a_failed_start(
     change: dict[str, Any], reason: str, settings: Settings
 ) -> None:
     assert reason in await fail_to_start(settings.model_copy(update=change))
+
+
+async def test_a_key_that_is_none_is_a_failed_start(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "sign.pub"
+    path.write_text("hello")
+    said = await fail_to_start(settings.model_copy(update={"public_key": path}))
+    assert f"{path} holds no usable key" in said
+
+
+async def test_an_unsigned_release_is_not_served_where_a_signature_is_required(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _, public = make_keys(tmp_path)
+    asked = {"public_key": public, "require_signed": True}
+    async with running_core(settings.model_copy(update=asked)) as core:
+        (route,) = core.runner.routes()
+        assert "r1.json is not to be trusted: it is not signed" in route.detail
+        assert not route.serving
 
 
 async def test_a_failure_of_whoever_uses_it_goes_through(settings: Settings) -> None:

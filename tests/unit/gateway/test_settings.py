@@ -152,7 +152,14 @@ def test_an_empty_traces_file_means_none_in_any_case(
     assert load(config, **options).traces_file is None
 
 
-@pytest.mark.parametrize("name", ["otlp_endpoint", "triton_log_file"])
+def test_signatures_can_only_be_required_where_they_can_be_checked() -> None:
+    assert violations(require_signed=True) == {
+        "require_signed": "needs public_key, to check the signatures with"
+    }
+    assert load(require_signed=True, public_key="sign.pub").require_signed
+
+
+@pytest.mark.parametrize("name", ["otlp_endpoint", "public_key", "triton_log_file"])
 def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"TRIDENT_{name.upper()}", "")
     assert getattr(load(), name) is None
@@ -174,6 +181,7 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("load_timeout_s", [0.1], [0]),
         ("ready_timeout_s", [0.1], [0]),
         ("grace_s", [0], [-1]),
+        ("unload_after_s", [0], [-1]),
     ],
 )
 def test_numbers_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:

@@ -5,14 +5,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
 from model_builder import build
-from model_builder.errors import DataFault, ExportBroken, Fault, ParityBroken
+from model_builder.errors import (
+    DataFault,
+    ExportBroken,
+    Fault,
+    GateRefused,
+    ParityBroken,
+    ProofFailed,
+    UploadFailed,
+)
+from model_builder.evaluation.gate import Gate
+from model_builder.outgoing import upload
+from model_builder.releasing import Releasing
 from model_builder.task import Candidate, ResolvedData
-from triton_models.release import Routes, RouteTarget
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.hashing import file_hashes
+from triton_models.release import Metric, Routes, RouteTarget
+from triton_models.remote_storage import RemoteStorage
+from triton_models.store import ReleaseStore
 
 
 @pytest.fixture
@@ -184,6 +198,73 @@ def test_a_variant_that_is_not_proven_writes_nothing(make, canned, candidate, to
     task = type(canned)(toy, replace(candidate, fused_parity=unproven))
     with pytest.raises(ExportBroken, match="not compared in both variants: score"):
         make(task=task)
+    assert content(folder) == {}
+
+
+GATE = Gate.model_validate(
+    {"lines": {"score-risk": {"not_worse_than_promoted": {"metrics": ["auc"]}}}}
+)
+
+
+def of_auc(candidate: Candidate, value: float) -> Candidate:
+    metric = Metric(value=value, low=value - 0.01, high=value + 0.01)
+    return replace(candidate, metrics={"test": {"auc": metric}})
+
+
+def test_one_that_is_worse_than_its_parent_is_refused_and_changes_nothing(
+    canned, candidate, toy, loans, store, progress, folder
+) -> None:
+    def built(release: str, auc: float, **how: bool) -> build.Built:
+        task = type(canned)(toy, of_auc(candidate, auc))
+        releasing = Releasing(gate=GATE, **how)
+        config = toy.config_type()
+        return build.build_release(task, loans, config, store, progress, release, releasing)
+
+    assert built("r1", 0.8).routed
+    assert built("r2", 0.795).manifest.parent == "r1"
+    before = content(folder)
+    with pytest.raises(GateRefused, match=r"not worse than r1: test auc: wanted at least 0\.79"):
+        built("r3", 0.785)
+    assert content(folder) == before
+    kept = built("r3", 0.785, publish_refused=True)
+    assert (kept.manifest.verdict, kept.routed) == ("refused", False)
+    assert [check.passed for check in kept.manifest.checks] == [False]
+
+
+class NoNetwork(RemoteStorage):
+    """A bucket that can be read and not be written."""
+
+    def replace_folder(self, path: str, source: Path) -> None:
+        raise ConnectionError("the network is gone")
+
+
+def test_what_a_bucket_does_not_take_is_kept_and_uploaded_later(
+    canned, loans, progress, tmp_path
+) -> None:
+    url = f"memory://{tmp_path.name}"
+    filesystem, root = fsspec.url_to_fs(url)
+    cut = ReleaseStore(url, NoNetwork(filesystem, root))
+    how = Releasing(outgoing=tmp_path / "outgoing")
+    config = canned.config_type()
+    with pytest.raises(UploadFailed, match="score-risk/r1 is built, but not uploaded") as caught:
+        build.build_release(canned, loans, config, cut, progress, "r1", how)
+    assert f"model-builder releases upload {caught.value.place}" in str(caught.value)
+    store = ReleaseStore(url)
+    assert store.releases() == []
+    manifest, _ = upload(caught.value.place, store)
+    assert store.manifest("score-risk", "r1") == manifest
+    store.check_files(manifest)
+    assert list((tmp_path / "outgoing").iterdir()) == []
+
+
+def test_a_task_that_records_nothing_cannot_be_proven(
+    canned, candidate, toy, loans, store, progress, folder
+) -> None:
+    task = type(canned)(toy, replace(candidate, recorded=None))
+    with pytest.raises(ProofFailed, match="--unproven builds without"):
+        build.build_release(
+            task, loans, toy.config_type(), store, progress, "r1", Releasing(proven=True)
+        )
     assert content(folder) == {}
 
 

@@ -15,6 +15,7 @@ from model_builder.discovery import Tasks
 from triton_models.release import Routes, RouteTarget
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "sklearn", "polars", "pyarrow")
+NO_RULES = Path(__file__).parents[2] / "data" / "gate_without_rules.yaml"
 
 
 class CommandLine:
@@ -30,6 +31,9 @@ class CommandLine:
             "TRIDENT_DATA_DIR": "",
             "TRIDENT_STORE": str(self.folder / "store"),
             "COLUMNS": "160",
+            # Unit tests have no Triton, and a network of one epoch is worth nothing.
+            "TRIDENT_UNPROVEN": "1",
+            "TRIDENT_GATE": str(NO_RULES),
         }
         return CliRunner().invoke(cli, arguments, obj=Tasks(self._tasks), env=environment)
 
@@ -117,7 +121,8 @@ def test_people_see_metrics_sizes_parity_and_what_to_do_next(first) -> None:
 def test_a_later_release_is_told_to_wait(second) -> None:
     line, result = second
     assert result.stdout == ""
-    assert f"{line.folder}/store/routes decides" in result.stderr
+    assert "Another release answers the calls of 'score-risk'" in result.stderr
+    assert f"model-builder promote score-risk/r2 --store {line.folder}/store" in result.stderr
     assert "gateway serve" not in result.stderr
 
 
@@ -184,6 +189,62 @@ def test_lists_releases_with_their_share(second) -> None:
     ]
     assert found[0]["generated"] is True
     assert "score-risk/r1 " in line("releases", "list").stdout
+
+
+def test_a_release_is_promoted_split_compared_and_rolled_back(second, tmp_path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(second[0].folder, folder)
+    line = CommandLine(second[0]._tasks, folder)
+    refused = line("promote", "score-risk/r2")
+    assert refused.exit_code == 1
+    assert "built without the proof" in refused.stderr
+    result = line("promote", "score-risk/r2", "--weight", "5%", "--unproven")
+    assert result.exit_code == 0, result.output
+    assert "Route file 2 is in force (promote score-risk/r2 --weight 5%)." in result.stderr
+    assert "score-risk: r1 0.95 + r2 0.05, before: r1 1" in result.stderr
+    late = line("promote", "score-risk/r2", "--unproven", "--after", "1")
+    assert late.exit_code == 1
+    assert "changed by somebody else (number 2, expected 1)" in late.stderr
+    assert "r2" in line("releases", "diff", "score-risk/r1", "score-risk/r2", "--all").stdout
+    rows = json.loads(line("releases", "diff", "score-risk/r1", "score-risk/r1", "--json").stdout)
+    assert rows == {"rows": []}
+    assert json.loads(line("rollback", "risk", "--json").stdout)["number"] == 3
+    history = line("releases", "history").stdout.splitlines()
+    assert [text.split("  ")[-1] for text in history[1:]] == [
+        "promote score-risk/r2 --weight 5%",
+        "rollback risk",
+    ]
+
+
+@pytest.mark.parametrize("weight", ["0", "0%", "101%", "-5%", "much", "nan"])
+def test_a_share_that_is_none_is_asked_wrongly(first, weight: str) -> None:
+    result = first[0]("promote", "score-risk/r1", "--weight", weight)
+    assert result.exit_code == 2
+    assert "--weight" in result.stderr
+
+
+def test_pruning_can_be_looked_at_first(second) -> None:
+    line, _ = second
+    found = json.loads(line("releases", "prune", "--keep", "0", "--dry-run", "--json").stdout)
+    assert found == {"pruned": ["score-risk/r2"], "dry_run": True}
+    assert "r2" in line("releases", "list").stdout
+
+
+def test_what_the_gate_refuses_exits_with_3_and_leaves_nothing(invoke, tmp_path) -> None:
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("lines: {score-risk: {floors: {test: {auc: 0.9999}}}}")
+    asked = ("build", "toy", "--release", "r1", "--set", "epochs=1", "--gate", str(gate))
+    result = invoke(*asked, "--json")
+    assert result.exit_code == 3
+    assert "floor: test auc" in result.stderr
+    assert json.loads(result.stdout)["verdict"] == "refused"
+    assert not (tmp_path / "store" / "releases").exists()
+    assert not (tmp_path / "store" / "models").exists()
+    kept = invoke(*asked, "--publish-refused", "--json")
+    assert kept.exit_code == 0, kept.output
+    assert json.loads(kept.stdout)["verdict"] == "refused"
+    assert not (tmp_path / "store" / "routes").exists(), "it must not answer"
+    assert "the gate refused it" in invoke("promote", "score-risk/r1", "--unproven").stderr
 
 
 def test_an_empty_store_says_so(invoke) -> None:

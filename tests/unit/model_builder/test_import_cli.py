@@ -22,6 +22,7 @@ def cache(tmp_path_factory):
 def invoke(cache, tmp_path):
     def run(*arguments):
         environment = {"TRIDENT_CACHE_DIR": str(cache), "TRIDENT_DATA_DIR": "", "COLUMNS": "160",
+                       "TRIDENT_UNPROVEN": "1",
                        "TRIDENT_STORE": str(tmp_path / "store")}  # fmt: skip
         return CliRunner().invoke(cli, arguments, env=environment)
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import manifests
 import pytest
 from rich.console import Console
 
 from model_builder import terminal
 from model_builder.build import stage_release
 from model_builder.report import metric_names, metric_text, model_card
-from triton_models.release import Manifest, Metric
+from triton_models.release import Check, Latency, Manifest, Metric, Parity
 
 
 @pytest.fixture
@@ -98,3 +99,26 @@ def test_nested_settings_have_a_line_each(manifest) -> None:
     card = model_card(manifest)
     assert "| training.optimizer | adamw |" in card
     assert "| training |" not in card
+
+
+def test_the_card_shows_proof_latency_and_verdict_of_a_release_that_has_them() -> None:
+    parity = Parity(compared="torch-served", rows=200, tolerance=0.01, max_difference=4e-5)
+    release = manifests.manifest(
+        "score-risk",
+        served_parity={"fused": {"score": parity}, "gateway": {}},
+        latency={"fused": Latency(rows=1, samples=50, median_ms=0.884, p95_ms=1.2)},
+        checks=(Check(name="size", wanted="at most 1", found="2", passed=False),),
+        verdict="refused",
+    )
+    card = model_card(release)
+    for text in (
+        "| output | rows | fused | gateway |",
+        "| score | 200 | 4e-05 | – |",
+        "| fused | 0.884 ms | 1.2 ms |",
+        "Refused.\n",
+        "| size | at most 1 | 2 | refused |",
+    ):
+        assert text in card, text
+    table = printed(terminal.checks_table(release.checks))
+    assert "at most 1" in table
+    assert "refused" in table

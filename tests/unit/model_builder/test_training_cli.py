@@ -14,18 +14,21 @@ from model_builder.cli import cli
 from model_builder.discovery import Tasks
 from model_builder.tracking.runs import RunFolder
 
+NO_RULES = "gate_without_rules.yaml"
+
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
 
 @pytest.fixture
-def run(tmp_path: Path, toy_tasks: str, loans) -> Callable[..., Result]:
+def run(tmp_path: Path, toy_tasks: str, loans, data_folder: Path) -> Callable[..., Result]:
     def invoke(*arguments: str, ends: int = 0) -> Result:
         given = [*arguments, "--runs", str(tmp_path / "runs")]
         if arguments[0] != "runs":
             given += ["--data", str(loans.path)]
         if arguments[0] == "build":
             given += ["--store", str(tmp_path / "store")]
-        result = CliRunner().invoke(cli, given, obj=Tasks(toy_tasks))
+        environment = {"TRIDENT_UNPROVEN": "1", "TRIDENT_GATE": str(data_folder / NO_RULES)}
+        result = CliRunner().invoke(cli, given, obj=Tasks(toy_tasks), env=environment)
         assert result.exit_code == ends, result.output
         return result
 

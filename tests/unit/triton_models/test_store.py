@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from triton_models.hashing import file_hashes
 from triton_models.release import (
     DataSource,
     Manifest,
@@ -19,7 +20,7 @@ from triton_models.release import (
     Tensor,
 )
 from triton_models.storage import LocalStorage
-from triton_models.store import ReleaseStore, file_hashes
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import (
     BadName,
     FilesDiffer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from model_builder.export.ensemble import run_steps
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
 from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from model_builder.training.loop import FitSettings, fit
 from triton_models.release import DataSource, FeatureSpec, ScoreBand
@@ -122,7 +124,14 @@ class ToyTask:
             baselines={"coin": {"test": measured}},
             parity=compared,
             fused_parity=fused_parity,
-            answers=pa.table({"default_probability": probability[:, 0]}),
+            answers=pa.table(
+                {
+                    "features": [json.dumps(row) for row in _rows(numbers, purpose)],
+                    "default_probability": probability[:, 0],
+                    "score": expected["score"][:, 0],
+                }
+            ),
+            recorded=Recorded({"numbers": numbers, "categories": purpose}, expected),
             features=(
                 FeatureSpec(name="late_payments", kind="number"),
                 FeatureSpec(name="months", kind="number"),
@@ -132,6 +141,19 @@ class ToyTask:
             headline=("auc",),
             extra_files={"note.txt": b"for people"},
         )
+
+
+def _rows(numbers: np.ndarray, purpose: np.ndarray) -> list[dict[str, float | str]]:
+    """The same as a client sends it; what is missing is left out."""
+    return [
+        {
+            name: value
+            for name, value in zip(("late_payments", "months"), map(float, row), strict=True)
+            if not np.isnan(value)
+        }
+        | {"purpose": word}
+        for row, (word,) in zip(numbers, purpose, strict=True)
+    ]
 
 
 def _encode() -> StepModel:

@@ -73,6 +73,17 @@ def test_when_a_share_grows_no_key_moves_but_to_the_release_that_grows() -> None
             assert choose(LINE, key, after).release == "b"
 
 
+def test_no_key_comes_back_while_a_share_grows_from_little_to_all() -> None:
+    weights = (0.05, 0.5, 0.8, 1.0)
+    had: set[str] = set()
+    for weight in weights:
+        routes = sorted((routed("a", 1 - weight), routed("b", weight)), key=lambda one: -one.weight)
+        now = {key for key in KEYS if choose(LINE, key, routes).release == "b"}
+        assert had <= now
+        assert len(now) / len(KEYS) == pytest.approx(weight, abs=0.03)
+        had = now
+
+
 def test_two_lines_split_the_same_keys_differently() -> None:
     risk = [routed("a"), routed("b")]
     recommend = [routed("a", line="recommend"), routed("b", line="recommend")]

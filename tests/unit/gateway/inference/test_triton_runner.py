@@ -45,6 +45,12 @@ class States:
     """Stands for the lifecycle."""
 
     states: tuple[ReleaseState, ...]
+    shadows: Mapping[str, ReleaseState] = field(default_factory=dict)
+    left: tuple[FakeTriton, ...] = ()
+    """Where a release can be asked that is routed no longer."""
+
+    def clients(self, line: str, release: str) -> tuple[FakeTriton, ...]:
+        return self.left
 
 
 @dataclass
@@ -326,3 +332,56 @@ def test_a_release_without_a_manifest_is_routed_and_cannot_be_asked() -> None:
 def test_the_variant_of_the_state_decides_which_model_is_asked(triton: FakeTriton) -> None:
     fused = ReleaseState(LINE, "r1", 1.0, "fused", RELEASE, (triton,), "")  # type: ignore[arg-type]
     assert build_runner(fused).choose(LINE, "").model_name == f"{LINE}__r1__fused"
+
+
+async def test_a_call_that_chose_a_release_is_answered_when_it_is_routed_no_longer(
+    triton: FakeTriton,
+) -> None:
+    states = States((), left=(triton,))
+    runner = TritonRunner(states, lambda line: Admission(line, 8, 8))
+    outputs = await ask(runner)
+    np.testing.assert_array_equal(outputs["probabilities"], 2 * TENSORS["numbers"])
+    states.left = ()
+    with pytest.raises(ModelUnavailable, match="'r1' is not loaded"):
+        await ask(runner)
+
+
+async def test_a_release_is_busy_from_its_turn_to_its_answer(triton: FakeTriton) -> None:
+    runner = build_runner(state(triton))
+    triton.may_answer.clear()
+    call = asyncio.create_task(ask(runner))
+    await triton.was_asked.acquire()
+    assert runner.busy((LINE, "r1"))
+    assert not runner.busy((LINE, "r2"))
+    triton.may_answer.set()
+    await call
+    assert not runner.busy((LINE, "r1"))
+
+
+async def test_a_shadow_is_asked_the_same_after_the_answer_and_compared(
+    triton: FakeTriton,
+) -> None:
+    shadow = build_triton("shadow:8001")
+    states = States((state(triton),), shadows={LINE: state(shadow, release="r2")})
+    runner = TritonRunner(states, lambda line: Admission(line, 8, 8))
+    shadow.may_answer.clear()
+    outputs = await ask(runner, outputs=["probabilities"])
+    np.testing.assert_array_equal(outputs["probabilities"], 2 * TENSORS["numbers"])
+    assert shadow.asked == [], "it waited for the shadow"
+    await shadow.was_asked.acquire()
+    ((request, _, headers),) = shadow.asked
+    assert request.model_name == f"{LINE}__r2"
+    assert [one.name for one in request.outputs] == ["probabilities"]
+    assert headers == {}, "a shadow is in nobody's trace"
+    shadow.may_answer.set()
+    while not runner.shadowing.tallies[0].outputs:
+        await asyncio.sleep(0)
+    assert runner.shadowing.tallies[0].outputs["probabilities"].differ == 0
+    await runner.shadowing.close()
+
+
+async def test_a_shadow_that_serves_nowhere_is_not_asked(triton: FakeTriton) -> None:
+    states = States((state(triton),), shadows={LINE: state(release="r2", detail="torn")})
+    runner = TritonRunner(states, lambda line: Admission(line, 8, 8))
+    await ask(runner)
+    assert runner.shadowing.tallies == ()

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from fake_triton import Changes, FakeTriton, rpc_error, served
 from manifests import manifest
+from tritonclient.grpc import service_pb2
 
 from gateway.triton import endpoint as endpoint_module
 from gateway.triton.endpoint import TritonEndpoint, Wanted
@@ -133,6 +134,40 @@ async def test_a_release_that_does_not_fit_has_every_difference_as_its_fault(
         "output 'score': the release says FP32 [1], Triton serves FP64 [1]; "
         "max_batch_size: the API allows 1000 rows, Triton takes 8"
     )
+    assert not looked.endpoint.serves(KEY)
+
+
+async def test_a_release_that_answers_a_trial_otherwise_than_it_says_is_not_served(
+    looked: Looked,
+) -> None:
+    looked.triton.answer = lambda request: service_pb2.ModelInferResponse()
+    fault = await looked.look_until_fault(RISK)
+    assert "output 'score': the release says FP32 [1], a trial gave none" in fault
+    assert not looked.endpoint.serves(KEY)
+
+
+async def test_unloading_forgets_a_release_and_a_load_that_is_under_way(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    await looked.endpoint.unload(KEY, RISK)
+    assert not looked.endpoint.serves(KEY)
+    assert looked.triton.loaded == set()
+    looked.triton.may_load.clear()
+    await looked.look(RISK)
+    await asyncio.sleep(0)
+    await looked.endpoint.unload(KEY, RISK)
+    looked.triton.may_load.set()
+    await looked.look()
+    assert looked.triton.loaded == set()
+    assert not looked.endpoint.serves(KEY)
+
+
+async def test_what_cannot_be_unloaded_is_told_and_harms_nothing(
+    looked: Looked, caplog: pytest.LogCaptureFixture
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.unload_error = rpc_error(grpc.StatusCode.INTERNAL, "busy")
+    await looked.endpoint.unload(KEY, RISK)
+    assert "score-risk/r1 cannot be unloaded: busy" in caplog.text
     assert not looked.endpoint.serves(KEY)
 
 

@@ -64,6 +64,9 @@ class World:
     def serving(self) -> set[str]:
         return {f"{one.line}/{one.release}" for one in self.states if one.clients}
 
+    def weights(self) -> dict[str, float]:
+        return {one.release: one.weight for one in self.states}
+
     def details(self) -> dict[str, str]:
         return {f"{one.line}/{one.release}": one.detail for one in self.states}
 
@@ -275,8 +278,9 @@ async def test_service_returns_after_triton_was_gone(world: World) -> None:
     (triton,) = world.tritons
     triton.up = False
     triton.restart()
-    await world.until_serving()
-    assert world.details() == {"score-risk/r1": "Triton at triton:8001 does not answer"}
+    gone = {"score-risk/r1": "Triton at triton:8001 does not answer"}
+    await world.until(lambda: world.details() == gone)
+    assert world.serving() == set()
     triton.up = True
     await world.until_serving("score-risk/r1")
 
@@ -308,6 +312,127 @@ async def test_the_same_fault_of_two_tritons_is_told_once(tmp_path: Path) -> Non
     fault = "max_batch_size: the API allows 1000 rows, Triton takes 8"
     await world.until(lambda: world.details() == {"score-risk/r1": fault})
     await world.lifecycle.stop()
+
+
+async def test_calls_move_when_every_triton_is_ready_and_not_before(tmp_path: Path) -> None:
+    here, there = FakeTriton(target="a:1"), FakeTriton(target="b:1")
+    world = World(tmp_path, here, there)
+    world.publish(manifest("score-risk"), manifest("score-risk", "r2"))
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    await world.until(lambda: world.states[0].clients == (here, there))
+    there.may_load.clear()
+    world.route(score_risk={"r1": 0.5, "r2": 0.5})
+    await world.until(lambda: any(one.clients == (here,) for one in world.states))
+    assert world.weights() == {"r1": 1, "r2": 0}, "one of two Tritons has it"
+    there.may_load.set()
+    await world.until(lambda: world.weights() == {"r1": 0.5, "r2": 0.5})
+    await world.lifecycle.stop()
+
+
+async def test_a_triton_that_is_away_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    here, there = FakeTriton(target="a:1"), FakeTriton(target="b:1")
+    world = World(tmp_path, here, there)
+    world.publish(manifest("score-risk"), manifest("score-risk", "r2"))
+    world.route(score_risk={"r1": 1})
+    there.up = False
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    world.route(score_risk={"r2": 1})
+    await world.until(lambda: world.weights() == {"r2": 1})
+    await world.lifecycle.stop()
+
+
+async def test_a_canary_that_cannot_be_loaded_takes_nothing_from_the_stable_release(
+    world: World,
+) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    del world.tritons[0].repository["score-risk__r2"]
+    world.route(score_risk={"r1": 0.5, "r2": 0.5})
+    await world.until(lambda: "cannot load it" in world.details().get("score-risk/r2", ""))
+    assert world.weights() == {"r1": 1, "r2": 0}
+
+
+async def test_if_nothing_else_serves_half_of_a_route_file_is_better_than_none(
+    world: World,
+) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (triton,) = world.tritons
+    world.route(score_risk={"r2": 0.5, "r9": 0.5})
+    await world.until(lambda: "score-risk/r2" in world.serving())
+    assert world.weights() == {"r1": 1, "r2": 0, "r9": 0}
+    del triton.repository["score-risk__r1"]
+    triton.restart()
+    await world.until(lambda: world.serving() == {"score-risk/r2"})
+    assert world.weights()["r2"] == 0.5
+
+
+async def test_what_is_routed_no_longer_is_unloaded_once_nobody_is_under_way(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, FakeTriton(), unload_after_s=0)
+    world.publish(manifest("score-risk"), manifest("score-risk", "r2"))
+    world.route(score_risk={"r1": 1})
+    busy = {("score-risk", "r1")}
+    world.lifecycle.ask_before_unloading(busy.__contains__)
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    (triton,) = world.tritons
+    world.route(score_risk={"r2": 1})
+    await world.until(lambda: world.weights() == {"r2": 1})
+    await triton.wait_looks(20)
+    assert world.lifecycle.clients("score-risk", "r1") == (triton,), "calls are under way"
+    assert "score-risk__r1" in triton.loaded
+    busy.clear()
+    while "score-risk__r1" in triton.loaded:
+        await triton.wait_looks(1)
+    assert world.lifecycle.clients("score-risk", "r1") == ()
+    await triton.wait_looks(20)
+    assert triton.loads.count("score-risk__r1") == 1, "it was loaded again"
+    await world.lifecycle.stop()
+
+
+async def test_what_comes_back_in_time_was_never_unloaded(world: World) -> None:
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    world.route(score_risk={"r2": 1})
+    await world.until(lambda: world.weights() == {"r2": 1})
+    world.route(score_risk={"r1": 1})
+    await world.until(lambda: world.weights() == {"r1": 1})
+    assert world.tritons[0].loads == ["score-risk__r1", "score-risk__r2"]
+
+
+async def test_a_shadow_is_loaded_and_answers_nobody(world: World) -> None:
+    number, routes = world.store.routes()
+    world.store.add_routes(
+        routes.model_copy(update={"shadows": {"score-risk": "r2"}}), after=number
+    )
+    await world.lifecycle.start()
+    while not world.lifecycle.shadows["score-risk"].clients:
+        await world.tritons[0].wait_looks(1)
+    assert world.weights() == {"r1": 1}
+    assert world.lifecycle.shadows["score-risk"].release == "r2"
+
+
+async def test_a_release_whose_files_were_altered_is_not_loaded_and_says_which(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    slipped_in = world.folder / "models" / "score-risk__r2" / "2" / "model.onnx"
+    slipped_in.parent.mkdir(parents=True)
+    slipped_in.touch()
+    await world.lifecycle.start()
+    await world.until_serving("score-risk/r1")
+    world.route(score_risk={"r2": 1})
+    fault = (
+        "The files of score-risk/r2 are not those released "
+        "(not in the manifest: score-risk__r2/2/model.onnx)"
+    )
+    await world.until(lambda: world.details().get("score-risk/r2") == fault)
+    assert world.weights() == {"r1": 1, "r2": 0}
+    assert "score-risk__r2" not in world.tritons[0].loads
+    assert fault in caplog.text
 
 
 async def test_a_look_that_fails_is_logged_and_repeated(

@@ -1,0 +1,51 @@
+"""One inference of nothing, before a release answers anybody: it must come back as declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.triton.client import TritonClient
+from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
+from triton_models.release import Manifest, Tensor
+from triton_models.signatures import ANY
+
+_EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
+_DTYPES = {"BOOL": "bool", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
+
+
+async def try_out(
+    client: TritonClient, model: str, manifest: Manifest, timeout_s: float
+) -> list[str]:
+    """Ask a loaded model for one row, which also warms it; return what is wrong with the answer.
+
+    Raises:
+        grpc.RpcError: If Triton cannot answer.
+    """
+    request = arrays_to_request(model, {one.name: _nothing(one) for one in manifest.inputs})
+    response = await client.infer(request, timeout_s=timeout_s, headers={})
+    try:
+        answer = response_to_arrays(response, rows=1)
+    except MalformedTensor as error:
+        return [f"its answer to a trial: {error}"]
+    return [fault for one in manifest.outputs if (fault := _fault(one, answer.get(one.name)))]
+
+
+def _nothing(tensor: Tensor) -> npt.NDArray[Any]:
+    shape = (1, *(1 if size == ANY else size for size in tensor.dims))
+    return np.full(shape, _EMPTY[tensor.data_type], _DTYPES[tensor.data_type])
+
+
+def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:
+    says = f"output '{tensor.name}': the release says {tensor.data_type} {list(tensor.dims)}"
+    if array is None:
+        return f"{says}, a trial gave none"
+    shape = array.shape[1:]
+    fits = len(shape) == len(tensor.dims) and all(
+        want in (ANY, size) for want, size in zip(tensor.dims, shape, strict=True)
+    )
+    if not fits or array.dtype != np.dtype(_DTYPES[tensor.data_type]):
+        return f"{says}, a trial gave {array.dtype.name} {list(shape)}"
+    return ""

@@ -1,0 +1,1 @@
+"""Whether a release, as it is served, answers as the trained network did."""

@@ -1,0 +1,139 @@
+"""``model-builder verify``: everything that can be said of a release that lies in a store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pyarrow.parquet as pq
+
+from model_builder.errors import ProofFailed
+from model_builder.progress import Progress
+from model_builder.proof.proving import Proof, one_release_store, prove
+from model_builder.proof.recorded import FILE, from_parquet
+from triton_models.embedded.errors import EmbeddedTritonError
+from triton_models.release import Manifest
+from triton_models.server import EmbeddedTriton
+from triton_models.store import ReleaseStore
+from triton_models.trust import Trust
+
+ANSWERS = "answers.parquet"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A release without a fault."""
+
+    manifest: Manifest
+    signed: bool
+    """Whether its signature was checked."""
+    onnx_files: int
+    proof: Proof
+
+
+def verify(
+    store: ReleaseStore,
+    line: str,
+    release: str,
+    progress: Progress,
+    *,
+    trust: Trust | None = None,
+    triton: str | None = None,
+) -> Verified:
+    """Check a release: signature, checksums, ONNX, and what a real Triton and a gateway answer.
+
+    Args:
+        store: Has it.
+        line: Its line.
+        release: Its name.
+        progress: Shows the parts.
+        trust: Checks the signature; by default none is asked for.
+        triton: A Triton in explicit mode that reads this store; by default one of its own, on
+            exactly this release.
+
+    Raises:
+        StoreError: If it is missing, unsigned or altered; names the file.
+        ProofFailed: If it cannot be served or answers otherwise.
+    """
+    trust = trust or Trust()
+    with progress.stage("signature and checksums"):
+        manifest = trust.manifest(store, line, release)
+        store.check_files(manifest)
+        reports = {name: _report(store, manifest, name) for name in manifest.recorded}
+    if FILE not in reports:
+        raise ProofFailed(
+            f"{line}/{release} has no recorded answers: it was built before they were"
+        )
+    with tempfile.TemporaryDirectory(prefix="trident-verify-") as scratch:
+        folder = Path(scratch)
+        store.fetch_models(manifest, folder / "models")
+        with progress.stage("ONNX"):
+            files = check_onnx(folder / "models", manifest)
+        one_release_store(folder, manifest)
+        with triton_on(folder / "models", triton) as target:
+            proof = prove(
+                manifest,
+                from_parquet(reports[FILE]),
+                pq.read_table(io.BytesIO(reports[ANSWERS])).to_pylist(),
+                triton=target,
+                store=folder,
+                progress=progress,
+            )
+    signed = trust.verifier is not None and manifest.signature is not None
+    return Verified(manifest, signed, files, proof)
+
+
+def check_onnx(models: Path, manifest: Manifest) -> int:
+    """Have ONNX's own checker look at every network; return how many there are.
+
+    Raises:
+        ProofFailed: If one is at fault.
+    """
+    files = [name for name in manifest.files if name.endswith(".onnx")]
+    for name in files:
+        try:
+            onnx.checker.check_model(str(models / name), full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise ProofFailed(f"{name}: {' '.join(str(error).split())}") from error
+    return len(files)
+
+
+@contextmanager
+def triton_on(models: Path, target: str | None) -> Iterator[str]:
+    """Give the address of a Triton: ``target``, or one of its own that reads ``models``.
+
+    Raises:
+        ProofFailed: If there is none on this machine, or it does not start.
+    """
+    if target is not None:
+        yield target
+        return
+    try:
+        with EmbeddedTriton(models, restart=False) as triton:
+            triton.wait_ready()
+            yield triton.target
+    except EmbeddedTritonError as error:
+        raise ProofFailed(str(error)) from error
+
+
+def hashes_of(reports: Mapping[str, bytes]) -> dict[str, str]:
+    """Return what the manifest says of what a proof compares with."""
+    return {
+        name: hashlib.sha256(reports[name]).hexdigest()
+        for name in (FILE, ANSWERS)
+        if name in reports
+    }
+
+
+def _report(store: ReleaseStore, manifest: Manifest, name: str) -> bytes:
+    content = store.report(manifest.line, manifest.release, name)
+    if content is None or hashlib.sha256(content).hexdigest() != manifest.recorded[name]:
+        fault = "is missing" if content is None else "was changed"
+        raise ProofFailed(f"{name} of {manifest.line}/{manifest.release} {fault}")
+    return content
