@@ -72,6 +72,8 @@ async def running_core(
                 traces_file=settings.traces_file,
                 otlp_endpoint=settings.otlp_endpoint,
                 sample_ratio=settings.trace_sample_ratio,
+                keep_errors=settings.trace_keep_errors,
+                keep_slower_s=settings.trace_keep_slower_s,
                 instance_id=instance_id,
             )
             # What is pushed last is taken down first.

@@ -15,7 +15,8 @@ from gateway.errors import DeadlineExceeded, ModelContractBroken, ModelUnavailab
 from gateway.inference import router
 from gateway.inference.admission import Admission
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.trace_context import TRACEPARENT
+from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
 from gateway.triton.errors import translating_triton_errors
 from gateway.triton.lifecycle import ReleaseState
@@ -95,23 +96,27 @@ class TritonRunner:
         *,
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
-        trace: CallTrace,
+        trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask the Triton that has least to do."""
         line = release.line
         end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
-        with trace.stage("admission"):
-            await admission.enter(end - time.monotonic())
         try:
-            client = self._least_busy(release)
-            self._outstanding[client] += 1
+            await admission.enter(end - time.monotonic())
+            trace.admitted()
             try:
-                return await self._infer(client, release, tensors, outputs, end, trace)
+                client = self._least_busy(release)
+                self._outstanding[client] += 1
+                try:
+                    return await self._infer(client, release, tensors, outputs, end, trace)
+                finally:
+                    self._outstanding[client] -= 1
             finally:
-                self._outstanding[client] -= 1
-        finally:
-            admission.leave()
+                admission.leave()
+        except BaseException as error:
+            trace.end(error)  # unless it has ended
+            raise
 
     async def _infer(
         self,
@@ -120,7 +125,7 @@ class TritonRunner:
         tensors: Tensors,
         outputs: Sequence[str] | None,
         end: float,
-        trace: CallTrace,
+        trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
         model = release.model_name
         request = arrays_to_request(model, tensors, outputs)
@@ -131,9 +136,14 @@ class TritonRunner:
             raise DeadlineExceeded(release.line)
         is_loaded = partial(client.is_loaded, model)
         async with translating_triton_errors(release.line, release.release, is_loaded):
-            with trace.triton_call(model) as headers:
-                request.id = headers.get("traceparent", "")
+            headers = trace.ask(model)
+            request.id = headers.get(TRACEPARENT, "")
+            try:
                 response = await client.infer(request, timeout_s=timeout_s, headers=headers)
+            except BaseException as error:  # as Triton says it, before it is translated
+                trace.end(error)
+                raise
+            trace.end()
             rows = next(iter(tensors.values())).shape[0]
             answer = response_to_arrays(response, rows)
         if response.model_name != model or any(name not in answer for name in outputs or ()):

@@ -17,8 +17,7 @@ from typing import Any
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher, WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
-from gateway.telemetry.batch_trace import batch_trace
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.tracing import CallTrace, shared_inference
 from gateway.transport.call import Call
 from trident.common.v1.served_by_pb2 import ServedBy
 from triton_models.signatures import MAX_BATCH_ROWS
@@ -83,15 +82,14 @@ class Companies:
         """
         trace = call.trace
         asked = _Asked(request, row, trace)
-        if trace.sampled:
+        if trace.records:
             asked.asked_ns = time.time_ns()
         batcher = self._batcher(domain, release, request, row)
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
         response = await batcher.ask(asked, deadline, call)
-        if trace.sampled:
-            with trace.stage("encode", asked.back_ns):
-                pass
+        if trace.records:
+            trace.add_stage("encode", asked.back_ns, time.time_ns())
         return response
 
     def _batcher(
@@ -129,23 +127,20 @@ class Companies:
         deadline: float | None,
     ) -> list[Any]:
         """Ask the release once for all, and make each one's response."""
-        sampled = [one for one in company if one.trace.sampled]
         now_s = asyncio.get_running_loop().time()
-        if sampled:
-            left_ns = time.time_ns()
-            for one in sampled:
-                one.trace.add_stage("queue", one.asked_ns, left_ns)
+        left_ns = time.time_ns()
+        for one in company:
+            one.trace.add_stage("queue", one.asked_ns, left_ns)
         answer = await self._runner.run(
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
             outputs=outputs,
             timeout_s=None if deadline is None else deadline - now_s,
-            trace=batch_trace([one.trace for one in sampled], len(company)),
+            trace=shared_inference([one.trace for one in company]),
         )
-        if sampled:
-            back_ns = time.time_ns()
-            for one in sampled:
-                one.back_ns = back_ns
+        back_ns = time.time_ns()
+        for one in company:
+            one.back_ns = back_ns
         requests = [one.request for one in company]
         return domain.tensors_to_responses(answer, requests, release.manifest, served_by)
 

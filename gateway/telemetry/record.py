@@ -1,0 +1,41 @@
+"""What is known of a call when it has ended: for spans that are built late, and for metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class CallRecord:
+    """A call and its stages, as they happened. Times in ns since 1970.
+
+    Most of it has a default in the class: what is not set costs no call anything.
+
+    Attributes:
+        method: ``package.Service/Method``.
+        end_ns: 0 in a part of a stream that goes on: only its stages count.
+        code: A ``google.rpc.Code``.
+        line: Which release answered, with ``release`` and ``variant``; empty until one was chosen.
+        stages: Name, start and end of each.
+        batch_calls: Calls in its inference; 0: there was none.
+        batch_rows: Rows in it.
+        step: Of the ensemble, where it failed.
+        trace_id: 0: no trace of it is kept.
+    """
+
+    end_ns: int = 0
+    code: int = 0
+    line: str = ""
+    release: str = ""
+    variant: str = ""
+    batch_calls: int = 0
+    batch_rows: int = 0
+    step: str = ""
+    trace_id: int = 0
+
+    def __init__(self, method: str, start_ns: int) -> None:
+        self.method = method
+        self.start_ns = start_ns
+        self.stages: list[tuple[str, int, int]] = []
+
+
+RecordSink = Callable[[CallRecord], None]
