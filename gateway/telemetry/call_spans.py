@@ -97,7 +97,7 @@ class CallSpans(Generic[T]):
             spans.append(batch)
             parent = span_id
         if is_mine or not owner_id:
-            client_id = encoder.span_id(inference.span_id or new_span_id())
+            client_id = encoder.span_id(inference.span_id if is_mine else new_span_id())
             constant = self._client(inference, call.step)
             client = encoder.child(trace, client_id, parent, begin_ns, end_ns, constant)
             if inference.mates:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from random import random
+from random import getrandbits, random
 from traceback import format_exception
 from typing import Protocol
 
@@ -26,6 +26,9 @@ from gateway.telemetry.trace_context import (
 
 MAX_STAGES = 512
 """Of a stream: then those so far are sent, or forgotten, as its sampling says."""
+
+
+_ALL_BITS = (1 << 64) - 1
 
 
 class Caller(Protocol):
@@ -230,18 +233,22 @@ class Inference:
         self.model = model
         self._decide()
         owner = None
+        # The spans of the calls for it are numbered from a random one: they are in other traces.
+        self.span_id = span_id = new_span_id()
         for call in self._calls:
-            span_id = new_span_id()
+            span_id = span_id + 1 & _ALL_BITS or 1
             call.inferences.append((self, span_id))
             if call.sampled:
+                trace_id = call.trace_id
+                if not trace_id:
+                    trace_id = call.trace_id = getrandbits(128) or 1
                 if owner is None:
                     owner = call
-                    self.owner_trace_id, self.owner_span_id = call.ids()[0], span_id
+                    self.owner_trace_id, self.owner_span_id = trace_id, span_id
                 else:
-                    self.mates.append((call.ids()[0], span_id))
+                    self.mates.append((trace_id, span_id))
         headers: dict[str, str] = {}
         if owner is not None:
-            self.span_id = new_span_id()
             headers = {
                 TRACEPARENT: write_traceparent(owner.trace_id, self.span_id),
                 **owner.passed_on(),
@@ -264,9 +271,9 @@ class Inference:
             if error is not None and not self.admitted_ns:
                 call.add_stage(*admitted, error)
                 continue
-            call.add_stage(*admitted)
+            call.stages.append(admitted)
             if self.start_ns:
-                call.add_stage(*asked)
+                call.stages.append(asked)
         self._calls = ()
 
     def _decide(self) -> None:
