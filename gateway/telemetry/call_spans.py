@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from google.rpc import code_pb2
 
 from gateway.telemetry.recording import Failure, Inference, RecordedCall
-from gateway.telemetry.span import Attributes, Event, Kind, Status, new_span_id
+from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status
 from gateway.telemetry.span_encoding import SpanEncoder
 
 T = TypeVar("T")
@@ -62,14 +62,18 @@ class CallSpans(Generic[T]):
         trace_number, server_number = call.ids()
         trace, server = encoder.trace_id(trace_number), encoder.span_id(server_number)
         child = encoder.child
-        new_ids = encoder.new_span_ids(len(call.stages))
+        # The same for every exporter, and for no other stage of the call.
+        first_number = server_number + call.sent_stages + 1
         spans = []
         for place, (name, start_ns, end_ns) in enumerate(call.stages):
-            if name in _ASKING or (name == _ADMISSION and end_ns - start_ns < _AT_ONCE_NS):
-                continue
             error = failures.get(place, "") if failures else ""
+            if name in _ASKING or (
+                name == _ADMISSION and not error and end_ns - start_ns < _AT_ONCE_NS
+            ):
+                continue
             constant = constants.get((name, error)) or self._stage(name, error)
-            spans.append(child(trace, new_ids[place], server, start_ns, end_ns, constant))
+            own = encoder.span_id(first_number + place & ALL_BITS or 1)
+            spans.append(child(trace, own, server, start_ns, end_ns, constant))
         for inference, span_number in call.inferences:
             spans += self._inference(call, inference, span_number, trace, server)
         if call.end_ns:
@@ -83,21 +87,25 @@ class CallSpans(Generic[T]):
     ) -> list[T]:
         """Return the span of the call's batch, and of the call to Triton if it lies here."""
         encoder, parent = self._encoder, server
-        begin_ns, end_ns = inference.start_ns, inference.end_ns or call.end_ns
+        begin_ns, end_ns = inference.start_ns, inference.end_ns
         owner_id = inference.owner_trace_id
         is_mine = owner_id == call.trace_id and inference.owner_span_id == span_number
         spans = []
         if inference.size > 1:
             span_id = encoder.span_id(span_number)
             constant = self._batch(inference)
-            batch = encoder.child(trace, span_id, server, begin_ns, end_ns, constant)
+            left_ns = min(end_ns, call.end_ns) if call.end_ns else end_ns
+            batch = encoder.child(trace, span_id, server, begin_ns, left_ns, constant)
             if owner_id and not is_mine:
                 link = encoder.trace_id(owner_id), encoder.span_id(inference.span_id)
                 batch = encoder.linked(batch, (link,))
             spans.append(batch)
             parent = span_id
         if is_mine or not owner_id:
-            client_id = encoder.span_id(inference.span_id if is_mine else new_span_id())
+            # Where Triton was told of none, each call has one of its own; numbers up to `size`
+            # are those of the spans `batch`.
+            number = inference.span_id if is_mine else span_number + inference.size
+            client_id = encoder.span_id(number & ALL_BITS or 1)
             constant = self._client(inference, call.step)
             client = encoder.child(trace, client_id, parent, begin_ns, end_ns, constant)
             if inference.mates:
@@ -174,7 +182,7 @@ class CallSpans(Generic[T]):
             )
         key = (
             call.method, call.code, call.peer, call.line, call.release, call.variant,
-            call.dropped_stages, tuple(call.attributes.items()) if call.attributes else (),
+            call.step, call.dropped_stages, repr(call.attributes),
         )  # fmt: skip
         return self._once(
             key, lambda: self._encoder.constant(call.method, Kind.SERVER, _attributes(call))

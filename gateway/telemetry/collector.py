@@ -7,9 +7,11 @@ the standard ``OTEL_EXPORTER_OTLP_*`` variables say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.telemetry.otlp_sender import GrpcSender, HttpSender, SenderOptions
+if TYPE_CHECKING:
+    from gateway.telemetry.otlp_sender import GrpcSender, HttpSender
 
 _GRPC_PORT = 4317
 _PATH = "/v1/traces"
@@ -57,17 +59,20 @@ def collector_exporter(
         )
     if not protocol:
         protocol = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
-    options = SenderOptions.of(environment)
-    if protocol == "grpc":
-        try:
-            return GrpcSender(parts.netloc, options, secure=_is_secure(parts.scheme, environment))
-        except OSError as error:
-            raise UnknownCollector(f"the certificates for '{endpoint}': {error}") from error
-    if protocol != "http/protobuf":
+    if protocol not in ("grpc", "http/protobuf"):
         raise UnknownCollector(f"'{protocol}' is no protocol here: grpc and http/protobuf are")
+    # Only who sends anything pays for gRPC's memory.
+    from gateway.telemetry.otlp_sender import GrpcSender, HttpSender, SenderOptions
+
+    options = SenderOptions.of(environment)
     base = endpoint if parts.scheme else f"http://{endpoint}"
     url = base if whole or base.endswith(_PATH) else base.rstrip("/") + _PATH
-    return HttpSender(url, options)
+    try:
+        if protocol == "grpc":
+            return GrpcSender(parts.netloc, options, secure=_is_secure(parts.scheme, environment))
+        return HttpSender(url, options)
+    except OSError as error:
+        raise UnknownCollector(f"the certificates for '{endpoint}': {error}") from error
 
 
 def _is_secure(scheme: str, environment: Mapping[str, str]) -> bool:

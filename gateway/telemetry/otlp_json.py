@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from random import getrandbits
+from math import isfinite
 from typing import Any
 
 from gateway.telemetry.span import Attributes, Event, Kind, Link, Source, Span, Status
@@ -16,6 +16,8 @@ from gateway.telemetry.span_encoding import by_source
 
 Json = dict[str, Any]
 
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""JSON has no number for them; protobuf's JSON says them so, and Python reads them."""
 _FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -45,11 +47,6 @@ class JsonSpans:
     def span_id(self, number: int) -> str:
         """Return it in hex."""
         return f"{number:016x}"
-
-    def new_span_ids(self, count: int) -> list[str]:
-        """Return random IDs in hex."""
-        digits = f"{getrandbits(64 * count):0{16 * count}x}"
-        return [digits[place : place + 16] for place in range(0, 16 * count, 16)]
 
     def root(self, trace_id: str, span_id: str, start_ns: int, end_ns: int, constant: str) -> str:
         """Encode a span that has no parent."""
@@ -195,13 +192,14 @@ def _value(value: Any) -> Json:
     if isinstance(value, int):
         return {"intValue": str(value)}
     if isinstance(value, float):
-        return {"doubleValue": value}
+        return {"doubleValue": value if isfinite(value) else _NOT_FINITE[str(value)]}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return {"arrayValue": {"values": [_value(one) for one in value]}}
     return {"stringValue": str(value)}
 
 
 def _read_span(span: Json, source: Source) -> Span:
+    # Writers may leave out what is empty or 0; without IDs it is no span.
     status = span.get("status", {})
     kind = int(span.get("kind", 1))
     return Span(
@@ -209,13 +207,13 @@ def _read_span(span: Json, source: Source) -> Span:
         trace_id=_read_id(span["traceId"], 16),
         span_id=_read_id(span["spanId"], 8),
         parent_id=_read_id(span["parentSpanId"], 8) if span.get("parentSpanId") else 0,
-        name=str(span["name"]),
+        name=str(span.get("name", "")),
         kind=Kind(kind) if 0 <= kind < len(Kind) else Kind.UNSPECIFIED,
-        start_ns=int(span["startTimeUnixNano"]),
-        end_ns=int(span["endTimeUnixNano"]),
+        start_ns=int(span.get("startTimeUnixNano", 0)),
+        end_ns=int(span.get("endTimeUnixNano", 0)),
         attributes=_read_attributes(span),
         events=[
-            Event(str(one["name"]), int(one["timeUnixNano"]), _read_attributes(one))
+            Event(str(one.get("name", "")), int(one.get("timeUnixNano", 0)), _read_attributes(one))
             for one in span.get("events", ())
         ],
         links=[

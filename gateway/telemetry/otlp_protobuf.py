@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from random import randbytes
 from struct import Struct
 from typing import Any, cast
 
@@ -42,11 +41,11 @@ class ProtobufSpans:
         message: str = "",
     ) -> bytes:
         """Encode what a span shares with others."""
-        span = trace_pb2.Span(name=name, attributes=_attributes(attributes))
+        span = trace_pb2.Span(name=_text(name), attributes=_attributes(attributes))
         span.kind = cast(trace_pb2.Span.SpanKind.ValueType, kind.value)
         if status:
             span.status.code = cast(trace_pb2.Status.StatusCode.ValueType, status.value)
-            span.status.message = message
+            span.status.message = _text(message)
         return span.SerializeToString()
 
     def trace_id(self, number: int) -> bytes:
@@ -56,11 +55,6 @@ class ProtobufSpans:
     def span_id(self, number: int) -> bytes:
         """Return its 8 bytes."""
         return number.to_bytes(8, "big")
-
-    def new_span_ids(self, count: int) -> list[bytes]:
-        """Return random bytes, 8 for each."""
-        content = randbytes(8 * count)
-        return [content[place : place + 8] for place in range(0, 8 * count, 8)]
 
     def root(
         self, trace_id: bytes, span_id: bytes, start_ns: int, end_ns: int, constant: bytes
@@ -155,7 +149,7 @@ def _rest(links: Sequence[Link], events: Sequence[Event], trace_state: str) -> b
         )
     for event in events:
         span.events.add(
-            name=event.name,
+            name=_text(event.name),
             time_unix_nano=event.time_ns,
             attributes=_attributes(event.attributes),
         )
@@ -172,12 +166,17 @@ def _varint(value: int) -> bytes:
 
 
 def _attributes(attributes: Mapping[str, Attribute]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=_value(value)) for key, value in attributes.items()]
+    return [KeyValue(key=_text(key), value=_value(value)) for key, value in attributes.items()]
+
+
+def _text(text: str) -> str:
+    """Return it as UTF-8 can say it: errors may quote bytes that are none."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _value(value: Attribute) -> AnyValue:
     if isinstance(value, str):
-        return AnyValue(string_value=value)
+        return AnyValue(string_value=_text(value))
     if isinstance(value, bool):
         return AnyValue(bool_value=value)
     if isinstance(value, int):

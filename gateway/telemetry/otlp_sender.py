@@ -131,7 +131,8 @@ _backoff = wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_S)
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     after_s = error.after_s if isinstance(error, _Again) else None
-    return _backoff(state) if after_s is None else after_s
+    # Never at once, even if the collector says so: many may have been told the same.
+    return max(_backoff(state), after_s or 0.0)
 
 
 class HttpSender(_Sender):
@@ -140,6 +141,9 @@ class HttpSender(_Sender):
     Args:
         url: All of it, such as ``http://127.0.0.1:4318/v1/traces``.
         options: How to send.
+
+    Raises:
+        OSError: If a certificate cannot be read.
     """
 
     def __init__(self, url: str, options: SenderOptions) -> None:
@@ -147,8 +151,11 @@ class HttpSender(_Sender):
         self._url = url
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": _PROTOBUF, **options.headers})
-        if options.certificate:
-            self._session.verify = options.certificate
+        # Given with each request: of the session, REQUESTS_CA_BUNDLE would win over it.
+        self._verify = options.certificate or True
+        for path in (options.certificate, options.client_certificate, options.client_key):
+            if path:
+                Path(path).read_bytes()  # said at the start, not with the first span
         if options.client_certificate:
             self._session.cert = (
                 (options.client_certificate, options.client_key)
@@ -167,10 +174,19 @@ class HttpSender(_Sender):
             request, headers = gzip.compress(request), {"Content-Encoding": "gzip"}
         self._repeat(lambda: self._post(request, headers))
 
+    def close(self) -> None:
+        """Hang up."""
+        super().close()
+        self._session.close()
+
     def _post(self, body: bytes, headers: Mapping[str, str]) -> ExportTraceServiceResponse:
         try:
             response = self._session.post(
-                self._url, data=body, headers=headers, timeout=self._options.timeout_s
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=self._options.timeout_s,
+                verify=self._verify,
             )
         except requests.RequestException as error:
             raise _Again(f"{self._url}: {type(error).__name__}") from error
@@ -192,6 +208,9 @@ class GrpcSender(_Sender):
         target: ``host:port``.
         options: How to send.
         secure: Whether with TLS.
+
+    Raises:
+        OSError: If a certificate cannot be read.
     """
 
     def __init__(self, target: str, options: SenderOptions, *, secure: bool) -> None:

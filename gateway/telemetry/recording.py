@@ -8,14 +8,14 @@ texts are made when the spans are written, on another thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from random import getrandbits, random
 from traceback import format_exception
 from typing import Protocol
 
 from gateway.telemetry.record import CallRecord
-from gateway.telemetry.span import Attribute, Attributes, new_span_id, new_trace_id
+from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_span_id, new_trace_id
 from gateway.telemetry.trace_context import (
     BAGGAGE,
     TRACEPARENT,
@@ -26,9 +26,6 @@ from gateway.telemetry.trace_context import (
 
 MAX_STAGES = 512
 """Of a stream: then those so far are sent, or forgotten, as its sampling says."""
-
-
-_ALL_BITS = (1 << 64) - 1
 
 
 class Caller(Protocol):
@@ -56,7 +53,7 @@ class Failure:
         code, details = getattr(error, "code", None), getattr(error, "details", None)
         self.status: str = getattr(code() if callable(code) else None, "name", "")
         """gRPC's name of its status, if it has one."""
-        self.details = details() if callable(details) else str(error)
+        self.details = (details() if callable(details) else str(error)) or ""
         self.text = str(error)
         self.trace = "".join(format_exception(error)) if with_trace else ""
 
@@ -73,6 +70,8 @@ class RecordedCall(CallRecord):
         sampled: Whether it is; ``None``: not decided. Calls that travel to Triton together are
             decided together, so that Triton traces as few requests as calls.
         failures: Of stages, by their place.
+        dropped_stages: Of a stream that is not sampled: those forgotten.
+        sent_stages: Of a stream that is: those that went before.
         inferences: What it asked of Triton, each with the ID of this call's span for it.
     """
 
@@ -80,6 +79,9 @@ class RecordedCall(CallRecord):
     failure: Failure | None = None
     failures: dict[int, str] | None = None
     dropped_stages: int = 0
+    sent_stages: int = 0
+    under_way: int = 0
+    """Its inferences that Triton has not answered."""
     peer: str = ""
     sampled: bool | None = None
     parent_id: int = 0
@@ -141,7 +143,9 @@ class RecordedCall(CallRecord):
     def add_stage(
         self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
     ) -> None:
-        """Add a stage that is over; times in ns since 1970."""
+        """Add a stage that is over; times in ns since 1970. Nothing, once the call has ended."""
+        if self.end_ns:  # a thread may be reading it
+            return
         if error is not None:
             if self.failures is None:
                 self.failures = {}
@@ -165,7 +169,7 @@ class RecordedCall(CallRecord):
         return Inference((self,), 1, rows)
 
     def finish(self, code: int, error: BaseException | None = None, *, fault: bool = False) -> None:
-        """End it.
+        """End it. Who travels with others may end before they do: then it is told when they have.
 
         Args:
             code: A ``google.rpc.Code``.
@@ -177,15 +181,30 @@ class RecordedCall(CallRecord):
         if error is not None:
             self.failure = Failure(error, with_trace=fault)
             metadata = getattr(error, "metadata", None)
-            if metadata:
-                self.step = metadata.get("step", "")
-        self._ended(self)
+            if isinstance(metadata, Mapping):
+                self.step = str(metadata.get("step", ""))
+        if not self.under_way:
+            self._ended(self)
+
+    def came_back(self, stages: Sequence[tuple[str, int, int]]) -> None:
+        """Take note that one of its inferences is over, and of the stages that this took."""
+        self.under_way -= 1
+        if not self.end_ns:
+            self.stages += stages
+            return
+        # It has left before: what came after is no time of its own.
+        self.stages += [(name, start, min(end, self.end_ns)) for name, start, end in stages]
+        if not self.under_way:
+            self._ended(self)
 
     def _send_part(self) -> None:
         """Let the stages so far of a long stream go."""
         self.ids()
         part = copy(self)
-        self.stages, self.inferences, self.failures = [], [], None
+        part.inferences = [one for one in self.inferences if one[0].end_ns]
+        self.inferences = [one for one in self.inferences if not one[0].end_ns]
+        self.stages, self.failures = [], None
+        self.sent_stages += len(part.stages)
         if not self.decide():
             self.dropped_stages += len(part.stages)
         self._ended(part)
@@ -231,13 +250,16 @@ class Inference:
         then, and its spans are put in their place by the ID (:mod:`.triton_spans`).
         """
         self.model = model
+        # Who has left while it waited is in it, but nothing more can be noted of them.
+        self._calls = calls = [call for call in self._calls if not call.end_ns]
         self._decide()
         owner = None
         # The spans of the calls for it are numbered from a random one: they are in other traces.
         self.span_id = span_id = new_span_id()
-        for call in self._calls:
-            span_id = span_id + 1 & _ALL_BITS or 1
+        for call in calls:
+            span_id = span_id + 1 & ALL_BITS or 1
             call.inferences.append((self, span_id))
+            call.under_way += 1
             if call.sampled:
                 trace_id = call.trace_id
                 if not trace_id:
@@ -264,17 +286,19 @@ class Inference:
         self.end_ns = now
         if error is not None:
             self.failure = Failure(error)
-        admitted = ("admission", self._entered_ns, self.admitted_ns or now)
-        asked = ("triton" if self.size == 1 else "batch", self.start_ns, now)
-        for call in self._calls:
+        calls, self._calls = self._calls, ()
+        if not self.start_ns:  # Triton was not asked
+            failure = None if self.admitted_ns else error
+            for call in calls:
+                call.add_stage("admission", self._entered_ns, self.admitted_ns or now, failure)
+            return
+        stages = (
+            ("admission", self._entered_ns, self.admitted_ns),
+            ("triton" if self.size == 1 else "batch", self.start_ns, now),
+        )
+        for call in calls:
             call.batch_calls, call.batch_rows = self.size, self.rows
-            if error is not None and not self.admitted_ns:
-                call.add_stage(*admitted, error)
-                continue
-            call.stages.append(admitted)
-            if self.start_ns:
-                call.stages.append(asked)
-        self._calls = ()
+            call.came_back(stages)
 
     def _decide(self) -> None:
         """Decide for all together whose clients have not."""

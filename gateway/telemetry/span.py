@@ -10,6 +10,9 @@ from random import getrandbits
 Attribute = str | int | float | bool | Sequence[str]
 Attributes = dict[str, Attribute]
 
+ALL_BITS = (1 << 64) - 1
+"""Of a span's ID."""
+
 
 class Kind(IntEnum):
     """OTLP's numbers."""

@@ -38,10 +38,6 @@ class SpanEncoder(Protocol[T]):
         """Encode a span's ID."""
         ...
 
-    def new_span_ids(self, count: int) -> list[T]:
-        """Return encoded random IDs."""
-        ...
-
     def root(self, trace_id: T, span_id: T, start_ns: int, end_ns: int, constant: T) -> T:
         """Encode a span that has no parent."""
         ...

@@ -72,22 +72,22 @@ class Limits:
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> Limits:
-        """Return what the standard variables say; what is no number above 0 counts as not set."""
+        """Return what the standard variables say; what is none above 0 counts as not set."""
         return cls(
-            int(_number(environment, "OTEL_BSP_MAX_QUEUE_SIZE", cls.queue_spans)),
-            int(_number(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch_spans)),
-            _number(environment, "OTEL_BSP_SCHEDULE_DELAY", 1000 * cls.delay_s) / 1000,
+            _number(environment, "OTEL_BSP_MAX_QUEUE_SIZE", cls.queue_spans),
+            _number(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch_spans),
+            _number(environment, "OTEL_BSP_SCHEDULE_DELAY", int(1000 * cls.delay_s)) / 1000,
         )
 
 
-def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "")
     try:
-        number = float(text or default)
+        number = int(text or default)
     except ValueError:
         number = 0
     if number <= 0:
-        _log.warning("%s must be a number above 0, got %r: %g counts", name, text, default)
+        _log.warning("%s must be a whole number above 0, got %r: %d counts", name, text, default)
         return default
     return number
 
@@ -115,12 +115,15 @@ class SpanQueue(Generic[T]):
         self._came = self._overflowed = 0
         self._taken = self._lost = 0
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = self._given_up = False
         self._thread: threading.Thread | None = None
 
     @property
     def dropped(self) -> int:
-        """Spans that did not fit, or could not be sent."""
+        """Spans that did not fit, or could not be sent.
+
+        Of calls that did not fit, no spans were made: each of their stages counts, and two more.
+        """
         return self._overflowed + self._lost
 
     def put(self, item: Item) -> None:
@@ -128,36 +131,53 @@ class SpanQueue(Generic[T]):
         size = len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
         held = self._came - self._taken
         if self._closing or held + size > self._limits.queue_spans:
-            self._warn("the queue is full")
+            self._warn("it has been closed" if self._closing else "the queue is full")
+            self._overflowed += size
+            return
+        if self._thread is None and not self._start():
             self._overflowed += size
             return
         self._came += size
         self._items.append((item, size))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="spans", daemon=True)
-            self._thread.start()
-        elif held > self._limits.queue_spans // 4:
+        if held > self._limits.queue_spans // 4:
             self._wake.set()
 
-    def close(self, timeout_s: float) -> bool:
-        """Send what is left, ``timeout_s`` at most; return whether all was."""
+    def stop_taking(self) -> None:
+        """Send what is left, take no more; wait for nothing."""
         self._closing = True
         self._wake.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Send what is left, ``timeout_s`` at most; return whether all was tried."""
+        self.stop_taking()
         if self._thread is not None:
             self._thread.join(timeout_s)
         done = self._thread is None or not self._thread.is_alive()
         if not done:
+            self._given_up = True
             _log.warning("The last spans could not be sent within %g s", timeout_s)
         self._exporter.close()
         return done
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._work, name="spans", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads are to be had
+            self._warn(str(error))
+            return False
+        self._thread = thread
+        return True
 
     def _work(self) -> None:
         while True:
             self._wake.wait(self._limits.delay_s)
             self._wake.clear()
-            while self._items:
+            closing = self._closing  # looked at first: what came before it is still sent
+            while self._items and not self._given_up:
                 self._send_some()
-            if self._closing:
+            if closing:
+                self._lost += sum(size for _, size in self._items)
                 return
 
     def _send_some(self) -> None:
@@ -180,7 +200,7 @@ class SpanQueue(Generic[T]):
         try:
             self._exporter.send(self._exporter.encoder.request(groups.items()))
         except SendFailed as error:
-            lost = count if error.rejected is None else error.rejected
+            lost = count if error.rejected is None else min(count, error.rejected)
             self._warn(str(error))
             self._lost += lost
             self.sent += count - lost

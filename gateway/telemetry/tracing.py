@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from gateway.telemetry.record import RecordSink
 from gateway.telemetry.recording import Caller, Inference, RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -98,6 +101,7 @@ class Tracing:
         self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
         self._sink = sink
         self._records = bool(queues) or sink is not None
+        self._all_queues = self._queues
 
     @property
     def is_on(self) -> bool:
@@ -107,18 +111,21 @@ class Tracing:
     @property
     def dropped_spans(self) -> int:
         """Spans that did not fit into a queue, or could not be sent."""
-        return sum(queue.dropped for queue in self._queues)
+        return sum(queue.dropped for queue in self._all_queues)
 
     @property
     def sent_spans(self) -> int:
         """Spans that were sent."""
-        return sum(queue.sent for queue in self._queues)
+        return sum(queue.sent for queue in self._all_queues)
 
     def start_call(self, caller: Caller) -> CallTrace:
         """Start the record of a call, in the trace of its client if it sent one."""
         if not self._records:
             return NO_TRACE
-        return RecordedCall(caller, self._ended, self._ratio)
+        call = RecordedCall(caller, self._ended, self._ratio)
+        if not self._queues:  # Triton is told of no trace that nobody keeps
+            call.sampled = False
+        return call
 
     def export(self, spans: Sequence[Span]) -> None:
         """Send finished spans of another process where ours go. Returns at once."""
@@ -128,7 +135,10 @@ class Tracing:
     def shutdown(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Send what is left and stop, ``timeout_s`` at most. Can be repeated."""
         queues, self._queues = self._queues, ()
+        self._records = self._sink is not None
         end = time.monotonic() + timeout_s
+        for queue in queues:  # so that none waits for another
+            queue.stop_taking()
         for queue in queues:
             queue.close(max(0.0, end - time.monotonic()))
 
@@ -142,7 +152,10 @@ class Tracing:
         else:
             call.trace_id = 0
         if self._sink is not None:
-            self._sink(call)
+            try:
+                self._sink(call)
+            except Exception:  # must not fail the call
+                _log.exception("A call could not be counted")
 
     def _is_kept_anyway(self, call: RecordedCall) -> bool:
         if not call.end_ns:  # a part of a stream

@@ -23,7 +23,7 @@ from typing import Any
 from gateway.telemetry.otlp_json import Json, raw_spans, read_span
 from gateway.telemetry.span import Source, Span
 from gateway.telemetry.span_rules import ROOT as _ROOT
-from gateway.telemetry.trace_context import Parent, read_parent
+from gateway.telemetry.trace_context import Parent, read_parent, write_traceparent
 from gateway.telemetry.triton_repair import repair_request
 
 _REQUEST_ID = "triton.request_id"
@@ -131,7 +131,12 @@ class TritonSpans:
 def _owner(span: Json) -> Parent | None:
     for attribute in span.get("attributes", ()):
         if attribute["key"] == _REQUEST_ID:
-            return read_parent(attribute["value"].get("stringValue", ""))
+            request_id = attribute["value"].get("stringValue", "")
+            parent = read_parent(request_id)
+            # Other clients of Triton number their requests as they like.
+            if parent and request_id == write_traceparent(parent.trace_id, parent.span_id):
+                return parent
+            return None
     return None
 
 

@@ -42,13 +42,13 @@ class Batching:
 class _Asked:
     """One call's part of an inference."""
 
-    __slots__ = ("asked_ns", "back_ns", "request", "row", "trace")
+    __slots__ = ("asked_ns", "back_ns", "left_ns", "request", "row", "trace")
 
     def __init__(self, request: Any, row: Any, trace: CallTrace) -> None:
         self.request = request
         self.row = row
         self.trace = trace
-        self.asked_ns = self.back_ns = 0
+        self.asked_ns = self.left_ns = self.back_ns = 0
 
 
 class Companies:
@@ -87,7 +87,12 @@ class Companies:
         batcher = self._batcher(domain, release, request, row)
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-        response = await batcher.ask(asked, deadline, call)
+        try:
+            response = await batcher.ask(asked, deadline, call)
+        except BaseException as error:
+            if not asked.left_ns:  # refused, or it waited in vain
+                trace.add_stage("queue", asked.asked_ns, time.time_ns(), error)
+            raise
         if trace.records:
             trace.add_stage("encode", asked.back_ns, time.time_ns())
         return response
@@ -130,7 +135,9 @@ class Companies:
         now_s = asyncio.get_running_loop().time()
         left_ns = time.time_ns()
         for one in company:
-            one.trace.add_stage("queue", one.asked_ns, left_ns)
+            # Who is asked again by itself has waited since the batch came back.
+            one.trace.add_stage("queue", one.back_ns or one.asked_ns, left_ns)
+            one.left_ns = left_ns
         answer = await self._runner.run(
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
