@@ -80,8 +80,6 @@ class RecordedCall(CallRecord):
     failures: dict[int, str] | None = None
     dropped_stages: int = 0
     sent_stages: int = 0
-    under_way: int = 0
-    """Its inferences that Triton has not answered."""
     peer: str = ""
     sampled: bool | None = None
     parent_id: int = 0
@@ -183,18 +181,16 @@ class RecordedCall(CallRecord):
             metadata = getattr(error, "metadata", None)
             if isinstance(metadata, Mapping):
                 self.step = str(metadata.get("step", ""))
-        if not self.under_way:
-            self._ended(self)
+        for inference, _ in self.inferences:
+            if not inference.end_ns:
+                return
+        self._ended(self)
 
-    def came_back(self, stages: Sequence[tuple[str, int, int]]) -> None:
-        """Take note that one of its inferences is over, and of the stages that this took."""
-        self.under_way -= 1
-        if not self.end_ns:
-            self.stages += stages
-            return
-        # It has left before: what came after is no time of its own.
+    def came_back_late(self, stages: Sequence[tuple[str, int, int]]) -> None:
+        """Take note that an inference is over that this call, which has ended, was in."""
+        # What came after it had left is no time of its own.
         self.stages += [(name, start, min(end, self.end_ns)) for name, start, end in stages]
-        if not self.under_way:
+        if all(inference.end_ns for inference, _ in self.inferences):
             self._ended(self)
 
     def _send_part(self) -> None:
@@ -250,16 +246,16 @@ class Inference:
         then, and its spans are put in their place by the ID (:mod:`.triton_spans`).
         """
         self.model = model
-        # Who has left while it waited is in it, but nothing more can be noted of them.
-        self._calls = calls = [call for call in self._calls if not call.end_ns]
         self._decide()
-        owner = None
+        owner, somebody_left = None, False
         # The spans of the calls for it are numbered from a random one: they are in other traces.
         self.span_id = span_id = new_span_id()
-        for call in calls:
+        for call in self._calls:
+            if call.end_ns:
+                somebody_left = True
+                continue
             span_id = span_id + 1 & ALL_BITS or 1
             call.inferences.append((self, span_id))
-            call.under_way += 1
             if call.sampled:
                 trace_id = call.trace_id
                 if not trace_id:
@@ -269,6 +265,8 @@ class Inference:
                     self.owner_trace_id, self.owner_span_id = trace_id, span_id
                 else:
                     self.mates.append((trace_id, span_id))
+        if somebody_left:  # while they waited: nothing more can be noted of them
+            self._calls = [call for call in self._calls if not call.end_ns]
         headers: dict[str, str] = {}
         if owner is not None:
             headers = {
@@ -296,9 +294,15 @@ class Inference:
             ("admission", self._entered_ns, self.admitted_ns),
             ("triton" if self.size == 1 else "batch", self.start_ns, now),
         )
+        late: list[RecordedCall] = []
         for call in calls:
             call.batch_calls, call.batch_rows = self.size, self.rows
-            call.came_back(stages)
+            if call.end_ns:
+                late.append(call)
+            else:
+                call.stages += stages
+        for call in dict.fromkeys(late):  # a stream can be in it more than once
+            call.came_back_late(stages)
 
     def _decide(self) -> None:
         """Decide for all together whose clients have not."""

@@ -194,6 +194,19 @@ def test_a_call_that_leaves_early_is_told_when_its_batch_is_back(
     assert left.end_ns == server.end_ns <= client.end_ns == stayed.end_ns
 
 
+def test_a_stream_that_leaves_with_two_elements_in_a_batch_is_told_once(
+    tracing: Tracing, kept: KeptSpans
+) -> None:
+    call = start(tracing)
+    first, second = asked([call, call]), asked([call])
+    call.finish(code_pb2.CANCELLED)
+    first.end()
+    assert kept.items == []
+    second.end()
+    assert kept.items == [call]
+    assert len(kept.named(BATCH)) == 2
+
+
 def test_a_call_that_left_before_triton_was_asked_owns_nothing(
     tracing: Tracing, kept: KeptSpans
 ) -> None:
