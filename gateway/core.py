@@ -20,6 +20,8 @@ from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.metrics.instruments import DROPPED_SPANS
+from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.metrics.reporter import Metrics
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
@@ -79,7 +81,10 @@ async def running_core(
                 traces_file=settings.traces_file,
                 otlp_endpoint=settings.otlp_endpoint,
                 sample_ratio=settings.trace_sample_ratio,
+                keep_errors=settings.trace_keep_errors,
+                keep_slower_s=settings.trace_keep_slower_s,
                 instance_id=instance_id,
+                sink=metrics.sink if metrics is not None else None,
             )
             # What is pushed last is taken down first.
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
@@ -100,6 +105,7 @@ async def running_core(
         _check_variant(settings, lifecycle)
         runner = _runner(settings, lifecycle)
         if metrics is not None:
+            metrics.gauges(lambda: (Reading(DROPPED_SPANS, (), tracing.dropped_spans),))
             metrics.gauges(runner.readings)
             if cache is not None:
                 metrics.gauges(cache.readings)

@@ -21,11 +21,10 @@ from gateway.supervising.notices import hearing
 from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
-from gateway.telemetry.building import build_provider
+from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector import UnknownCollector
 from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.receiver import OtlpReceiver
-from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
 from gateway.worker import Worker
 from triton_models.embedded.errors import EmbeddedTritonError
@@ -38,6 +37,9 @@ if TYPE_CHECKING:  # numpy and grpc are for a supervisor only that shows metrics
 
 _TRITON_GRACE_S = 10.0
 """For a Triton that nobody asks any more."""
+_MANY_TRACES = 0.5
+"""Share of sampled calls from which Triton traces all requests: below, most of that work would be
+for nothing, and it is better that a tenth of the traces have no spans of Triton."""
 
 _WORKER_END_S = 10.0
 """What a worker has beyond the grace, to send its last spans and end."""
@@ -162,6 +164,7 @@ def _embedded_triton(
     triton = EmbeddedTriton(
         Path(models),
         otlp_traces_url=receiver.url if receiver else None,
+        trace_all=settings.trace_sample_ratio >= _MANY_TRACES,
         log_file=settings.triton_log_file,
     )
     stack.push_async_callback(asyncio.to_thread, triton.stop, _TRITON_GRACE_S)
@@ -170,14 +173,13 @@ def _embedded_triton(
 
 def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver | None:
     """Return what takes Triton's spans to where those of the workers go."""
-    provider, processors = build_provider(
+    tracing = build_tracing(
         service_name="triton",
         traces_file=settings.traces_file,
         otlp_endpoint=settings.otlp_endpoint,
     )
-    if provider is None:
+    if not tracing.is_on:
         return None
-    tracing = Tracing(provider, processors)
     stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
     spans = TritonSpans(tracing.export)
     stack.callback(spans.flush)

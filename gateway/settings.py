@@ -90,6 +90,13 @@ class Settings(BaseSettings):
     trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The share of calls that are traced, in [0, 1], where the client does not decide."""
 
+    trace_keep_errors: bool = True
+    """Whether calls that failed by the gateway's or Triton's fault are traced in any case, whatever
+    chance or the client said. Such traces have the gateway's spans only."""
+
+    trace_keep_slower_s: float | None = Field(default=1.0, ge=0)
+    """Calls that took at least so many seconds are traced in any case too; empty: none."""
+
     triton_log_file: Path | None = None
     """Where the embedded Triton's log is kept; by default it goes when the gateway does."""
 
@@ -198,10 +205,12 @@ class Settings(BaseSettings):
             return DEFAULT_TRACES_FILE if info.data.get("embedded") else None
         return value or None
 
-    @field_validator("otlp_endpoint", "triton_log_file", "public_key", mode="before")
+    @field_validator(
+        "otlp_endpoint", "triton_log_file", "public_key", "trace_keep_slower_s", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
-        return value or None
+        return None if value == "" else value
 
     @property
     def worker_count(self) -> int:

@@ -47,6 +47,8 @@ class EmbeddedTriton:
     Args:
         models: The model repository, a folder.
         otlp_traces_url: Where Triton sends its spans (OTLP/HTTP); None: it traces nothing.
+        trace_all: Whether it traces every request. Else only those with a ``traceparent``: for
+            others it does no work, but it overlooks the header of about a tenth.
         log_file: What Triton prints is appended here; None: only kept while it runs.
         restart: Whether to start it again when it dies.
         find: Finds what is installed.
@@ -60,6 +62,7 @@ class EmbeddedTriton:
         models: Path,
         *,
         otlp_traces_url: str | None = None,
+        trace_all: bool = True,
         log_file: Path | None = None,
         restart: bool = True,
         find: Callable[[], Installation] = find_installation,
@@ -77,6 +80,7 @@ class EmbeddedTriton:
             ports=self._reserved.ports,
             shared_memory_prefix=f"trident_{os.getpid()}_{next(_numbers)}_",
             otlp_traces_url=otlp_traces_url,
+            trace_all=trace_all,
         )
         self._restart = restart
         self._stopping = threading.Event()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import secrets
+import time
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import SpanKind, set_span_in_context
 
 from gateway.client.errors import CallFailed
-from gateway.telemetry.building import build_provider
-from gateway.telemetry.sampled_call import PROPAGATOR, end_rpc_client_span
-from gateway.telemetry.shutdown import shut_down
+from gateway.telemetry.building import process_source
+from gateway.telemetry.span import Attributes, Kind, Span, Status, new_span_id, new_trace_id
+from gateway.telemetry.span_queue import SendFailed
+from gateway.telemetry.trace_context import TRACEPARENT, write_traceparent
+from gateway.telemetry.trace_file import TraceFile
+
+_log = logging.getLogger(__name__)
 
 Response = TypeVar("Response", bound=Message)
 _OPTIONS = (
@@ -42,19 +44,14 @@ class Caller:
         self._target = target
         self._deadline_s = deadline_s
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
-        self._provider: TracerProvider | None = None
-        if traces_file is not None:
-            self._provider, _ = build_provider(
-                service_name="trident-client", traces_file=traces_file, environment=os.environ
-            )
+        self._file = TraceFile(traces_file) if traces_file is not None else None
+        self._source = process_source("trident-client", "trident.client")
 
     def __enter__(self) -> Caller:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._channel.close()
-        if self._provider is not None:
-            shut_down(self._provider)
 
     def call(self, method: str, request: Message, response_type: type[Response]) -> Response:
         """Make a call in a trace of its own.
@@ -67,24 +64,19 @@ class Caller:
         Raises:
             CallFailed: If anything but an answer came back.
         """
-        if self._provider is None:
+        if self._file is None:
             return self.quietly(method, request, response_type)
-        span = self._provider.get_tracer("trident.client").start_span(
-            method,
-            Context(),
-            SpanKind.CLIENT,
-            attributes=self._attributes(method),
-        )
-        self.trace_id = f"{span.get_span_context().trace_id:032x}"
-        headers: dict[str, str] = {}
-        PROPAGATOR.inject(headers, set_span_in_context(span, Context()))
+        trace_id, span_id = new_trace_id(), new_span_id()
+        self.trace_id = f"{trace_id:032x}"
+        start_ns, failed = time.time_ns(), None
+        headers = {TRACEPARENT: write_traceparent(trace_id, span_id)}
         try:
-            response = self._call(method, request, response_type, headers)
+            return self._call(method, request, response_type, headers)
         except grpc.RpcError as error:
-            end_rpc_client_span(span, error)
+            failed = error
             raise CallFailed(self._target, self._deadline_s, error) from error
-        end_rpc_client_span(span, None)
-        return response
+        finally:
+            self._write(self._span(method, (trace_id, span_id), start_ns, failed))
 
     def quietly(self, method: str, request: Message, response_type: type[Response]) -> Response:
         """Make a call that nobody traces, such as one that only asks for a schema."""
@@ -105,9 +97,37 @@ class Caller:
         response: Response = rpc(request, timeout=self._deadline_s, metadata=tuple(headers.items()))
         return response
 
-    def _attributes(self, method: str) -> dict[str, str | int]:
+    def _span(
+        self, method: str, ids: tuple[int, int], start_ns: int, error: grpc.RpcError | None
+    ) -> Span:
         host, _, port = self._target.rpartition(":")
-        return {
+        attributes: Attributes = {
+            "rpc.system.name": "grpc",
+            "rpc.method": method,
             "server.address": host.strip("[]"),
-            **({"server.port": int(port)} if port.isdigit() else {}),
         }
+        if port.isdigit():
+            attributes["server.port"] = int(port)
+        attributes["rpc.response.status_code"] = error.code().name if error else "OK"
+        if error is not None:
+            attributes["error.type"] = error.code().name
+        return Span(
+            source=self._source,
+            trace_id=ids[0],
+            span_id=ids[1],
+            parent_id=0,
+            name=method,
+            kind=Kind.CLIENT,
+            start_ns=start_ns,
+            end_ns=time.time_ns(),
+            attributes=attributes,
+            status=Status.ERROR if error else Status.UNSET,
+            message=(error.details() or "") if error else "",
+        )
+
+    def _write(self, span: Span) -> None:
+        if self._file is not None:
+            try:
+                self._file.write([span])
+            except SendFailed as error:  # the answer counts more
+                _log.warning("The trace is not whole: %s", error)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.tracing import InferenceTrace
 from triton_models.release import Manifest
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -78,7 +78,7 @@ class ModelRunner(Protocol):
         *,
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
-        trace: CallTrace,
+        trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return the outputs of one inference, each ``(B, …)`` as its signature says.
 
@@ -88,7 +88,7 @@ class ModelRunner(Protocol):
                 1,000 rows.
             outputs: The names of the outputs wanted; all if ``None``.
             timeout_s: Time left, or ``None`` for no deadline.
-            trace: Records the stages ``queue`` and ``triton``.
+            trace: Records it, and is ended here.
 
         Raises:
             ModelUnavailable: If Triton or the model is away.

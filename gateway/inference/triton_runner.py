@@ -26,7 +26,8 @@ from gateway.telemetry.metrics.instruments import (
     WAITING_LIMIT,
 )
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.trace_context import TRACEPARENT
+from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
 from gateway.triton.errors import translating_triton_errors
 from gateway.triton.lifecycle import ReleaseState
@@ -137,17 +138,17 @@ class TritonRunner:
         *,
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
-        trace: CallTrace,
+        trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask the Triton that has least to do."""
         line = release.line
         key = (line, release.release)
         self._in_flight[key] += 1
+        end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
+        admission = self._admission(line)
         try:
-            end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
-            admission = self._admission(line)
-            with trace.stage("admission"):
-                await admission.enter(end - time.monotonic())
+            await admission.enter(end - time.monotonic())
+            trace.admitted()
             try:
                 client = self._least_busy(release)
                 self._outstanding[client] += 1
@@ -157,6 +158,9 @@ class TritonRunner:
                     self._outstanding[client] -= 1
             finally:
                 admission.leave()
+        except BaseException as error:
+            trace.end(error)  # unless it has ended
+            raise
         finally:
             self._in_flight[key] -= 1
         if line in self._lifecycle.shadows:
@@ -194,7 +198,7 @@ class TritonRunner:
         tensors: Tensors,
         outputs: Sequence[str] | None,
         end: float,
-        trace: CallTrace,
+        trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
         model = release.model_name
         request = arrays_to_request(model, tensors, outputs)
@@ -205,9 +209,14 @@ class TritonRunner:
             raise DeadlineExceeded(release.line)
         is_loaded = partial(client.is_loaded, model)
         async with translating_triton_errors(release.line, release.release, is_loaded):
-            with trace.triton_call(model) as headers:
-                request.id = headers.get("traceparent", "")
+            headers = trace.ask(model)
+            request.id = headers.get(TRACEPARENT, "")
+            try:
                 response = await client.infer(request, timeout_s=timeout_s, headers=headers)
+            except BaseException as error:  # as Triton says it, before it is translated
+                trace.end(error)
+                raise
+            trace.end()
             rows = next(iter(tensors.values())).shape[0]
             answer = response_to_arrays(response, rows)
         if response.model_name != model or any(name not in answer for name in outputs or ()):

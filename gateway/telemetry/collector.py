@@ -1,28 +1,33 @@
 """Which exporter takes spans to a collector.
 
-Everything but the address and the protocol (headers, certificates, compression, timeouts) is
-read by the exporters themselves from the standard ``OTEL_EXPORTER_OTLP_*`` variables.
+Everything but the address and the protocol (headers, certificates, compression, timeout) is what
+the standard ``OTEL_EXPORTER_OTLP_*`` variables say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from opentelemetry.sdk.trace.export import SpanExporter
+if TYPE_CHECKING:
+    from gateway.telemetry.otlp_sender import GrpcSender, HttpSender
 
 _GRPC_PORT = 4317
 _PATH = "/v1/traces"
 _TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
 
 
 class UnknownCollector(Exception):
     """An address or a protocol that no exporter speaks."""
 
 
-def collector_exporter(endpoint: str | None, environment: Mapping[str, str]) -> SpanExporter | None:
+def collector_exporter(
+    endpoint: str | None, environment: Mapping[str, str]
+) -> GrpcSender | HttpSender | None:
     """Return the exporter to a collector, or ``None`` if none is configured.
 
     Args:
@@ -31,7 +36,8 @@ def collector_exporter(endpoint: str | None, environment: Mapping[str, str]) -> 
         environment: ``OTEL_EXPORTER_OTLP[_TRACES]_ENDPOINT`` and ``…_PROTOCOL`` count.
 
     Raises:
-        UnknownCollector: If the address or the protocol cannot be understood.
+        UnknownCollector: If the address or the protocol cannot be understood, or a certificate
+            not read.
     """
     # The variable for traces is the whole URL; the others name the collector.
     whole = False
@@ -53,21 +59,25 @@ def collector_exporter(endpoint: str | None, environment: Mapping[str, str]) -> 
         )
     if not protocol:
         protocol = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
-    if protocol == "grpc":
-        return _grpc_exporter(parts.netloc, insecure=parts.scheme != "https")
-    if protocol != "http/protobuf":
+    if protocol not in ("grpc", "http/protobuf"):
         raise UnknownCollector(f"'{protocol}' is no protocol here: grpc and http/protobuf are")
+    # Only who sends anything pays for gRPC's memory.
+    from gateway.telemetry.otlp_sender import GrpcSender, HttpSender, SenderOptions
+
+    options = SenderOptions.of(environment)
     base = endpoint if parts.scheme else f"http://{endpoint}"
-    return _http_exporter(base if whole or base.endswith(_PATH) else base.rstrip("/") + _PATH)
+    url = base if whole or base.endswith(_PATH) else base.rstrip("/") + _PATH
+    try:
+        if protocol == "grpc":
+            return GrpcSender(parts.netloc, options, secure=_is_secure(parts.scheme, environment))
+        return HttpSender(url, options)
+    except OSError as error:
+        raise UnknownCollector(f"the certificates for '{endpoint}': {error}") from error
 
 
-def _grpc_exporter(target: str, *, insecure: bool) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint=target, insecure=insecure)
-
-
-def _http_exporter(url: str) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint=url)
+def _is_secure(scheme: str, environment: Mapping[str, str]) -> bool:
+    """Return whether to use TLS: as the URL says, else the environment, else not."""
+    if scheme:
+        return scheme == "https"
+    said = next((environment[name] for name in _INSECURE if environment.get(name)), "true")
+    return said.strip().lower() == "false"

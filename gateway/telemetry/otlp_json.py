@@ -1,52 +1,111 @@
-"""Spans as OTLP/JSON: numbers for enums, IDs in hex, times as decimal strings of ns.
+"""Spans as OTLP/JSON: numbers for enums, IDs in hex, times as decimal strings of ns; and back.
 
 The encoding is written out here because it runs for every sampled call, beside the calls that
-are served: through protobuf messages it costs four times as much.
+are served.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from gateway.telemetry.span import Attributes, Event, Kind, Link, Source, Span, Status
+from gateway.telemetry.span_encoding import by_source
 
 Json = dict[str, Any]
 
-_IDS = ("traceId", "spanId", "parentSpanId")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_KINDS = dict(enumerate(SpanKind, start=1))
-_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
-_STATUS_CODES = {code.value: code for code in StatusCode}
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""JSON has no number for them; protobuf's JSON says them so, and Python reads them."""
+_FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
-def spans_to_json(spans: Sequence[ReadableSpan]) -> Json:
-    """Return an ``ExportTraceServiceRequest`` with the spans, by resource and scope."""
-    scopes: dict[tuple[int, int], Json] = {}
-    resources: dict[int, Json] = {}
-    for span in spans:
-        key = id(span.resource), id(span.instrumentation_scope)
-        if key not in scopes:
-            resource = resources.setdefault(
-                key[0],
-                {
-                    "resource": {"attributes": _attributes(span.resource.attributes)},
-                    "scopeSpans": [],
-                },
+class JsonSpans:
+    """Encodes spans for a file."""
+
+    def constant(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        status: Status = Status.UNSET,
+        message: str = "",
+    ) -> str:
+        """Encode what a span shares with others."""
+        content: Json = {"name": name, "kind": kind.value}
+        if attributes:
+            content["attributes"] = _attributes(attributes)
+        if status:
+            content["status"] = {"code": status.value} | ({"message": message} if message else {})
+        return _dumps(content)[1:-1]
+
+    def trace_id(self, number: int) -> str:
+        """Return it in hex."""
+        return f"{number:032x}"
+
+    def span_id(self, number: int) -> str:
+        """Return it in hex."""
+        return f"{number:016x}"
+
+    def root(self, trace_id: str, span_id: str, start_ns: int, end_ns: int, constant: str) -> str:
+        """Encode a span that has no parent."""
+        return (
+            f'{{"traceId":"{trace_id}","spanId":"{span_id}",{constant},'
+            f'"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
+        )
+
+    def child(
+        self, trace_id: str, span_id: str, parent_id: str, start_ns: int, end_ns: int, constant: str
+    ) -> str:
+        """Encode a span that has one."""
+        return (
+            f'{{"traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}",'
+            f'{constant},"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
+        )
+
+    def linked(self, span: str, others: Iterable[tuple[str, str]]) -> str:
+        """Return an encoded span with links to others, each a trace's ID and a span's."""
+        links = ",".join(f'{{"traceId":"{trace}","spanId":"{one}"}}' for trace, one in others)
+        return f'{span[:-1]},"links":[{links}]}}'
+
+    def extended(
+        self,
+        span: str,
+        links: Sequence[Link] = (),
+        events: Sequence[Event] = (),
+        trace_state: str = "",
+    ) -> str:
+        """Return an encoded span with what few spans have."""
+        content: Json = {}
+        if links:
+            content["links"] = [_link(one) for one in links]
+        if events:
+            content["events"] = [_event(one) for one in events]
+        if trace_state:
+            content["traceState"] = trace_state
+        return f"{span[:-1]},{_dumps(content)[1:]}" if content else span
+
+    def request(self, spans: Iterable[tuple[Source, Sequence[str]]]) -> bytes:
+        """Return an ``ExportTraceServiceRequest``, on one line."""
+        parts = []
+        for source, some in spans:
+            scope = {"name": source.scope} | ({"version": source.version} if source.version else {})
+            resource = _dumps({"attributes": _attributes(source.resource)})
+            parts.append(
+                f'{{"resource":{resource},"scopeSpans":[{{"scope":{_dumps(scope)},'
+                f'"spans":[{",".join(some)}]}}]}}'
             )
-            scopes[key] = {"scope": _scope(span.instrumentation_scope), "spans": []}
-            resource["scopeSpans"].append(scopes[key])
-        scopes[key]["spans"].append(_span(span))
-    return {"resourceSpans": list(resources.values())}
+        return f'{{"resourceSpans":[{",".join(parts)}]}}'.encode()
 
 
-def json_to_spans(content: Any, default_service: str = "unknown_service") -> list[ReadableSpan]:
+def spans_to_json(spans: Iterable[Span]) -> bytes:
+    """Return an ``ExportTraceServiceRequest`` with the spans, on one line."""
+    encoder = JsonSpans()
+    return encoder.request(by_source(encoder, spans))
+
+
+def json_to_spans(content: Any, default_service: str = "unknown_service") -> list[Span]:
     """Return the spans of an ``ExportTraceServiceRequest``; unknown fields are skipped.
 
     Args:
@@ -56,79 +115,66 @@ def json_to_spans(content: Any, default_service: str = "unknown_service") -> lis
     Raises:
         ValueError: If it is not OTLP/JSON.
     """
-    spans = []
+    return [read_span(span, source) for span, source in raw_spans(content, default_service)]
+
+
+def raw_spans(
+    content: Any, default_service: str = "unknown_service"
+) -> Iterator[tuple[Json, Source]]:
+    """Give the spans of an ``ExportTraceServiceRequest`` as they stand, and where each is from.
+
+    Args:
+        content: Parsed OTLP/JSON.
+        default_service: ``service.name`` of a resource that has none.
+
+    Raises:
+        ValueError: If it is not OTLP/JSON.
+    """
     try:
         for part in content.get("resourceSpans", ()):
-            attributes = _read_attributes(part.get("resource", {}))
-            resource = Resource({"service.name": default_service} | attributes)
-            for scope_part in part.get("scopeSpans", ()):
-                scope = scope_part.get("scope", {})
-                instrumentation = InstrumentationScope(
-                    str(scope.get("name", "")), scope.get("version")
+            resource = {"service.name": default_service} | _read_attributes(
+                part.get("resource", {})
+            )
+            for some in part.get("scopeSpans", ()):
+                scope = some.get("scope", {})
+                source = Source(
+                    resource, str(scope.get("name", "")), str(scope.get("version") or "")
                 )
-                for span in scope_part.get("spans", ()):
-                    spans.append(_read_span(span, resource, instrumentation))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+                for span in some.get("spans", ()):
+                    yield span, source
+    except _FAULTS as error:
         raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
-    return spans
 
 
-def request_to_json(request: ExportTraceServiceRequest) -> Json:
-    """Return an OTLP message as OTLP/JSON (protobuf's own JSON has IDs in base64)."""
-    content: Json = MessageToDict(request, use_integers_for_enums=True)
-    for carrier in _carriers_of_ids(content):
-        for name in _IDS:
-            if name in carrier:
-                carrier[name] = base64.b64decode(carrier[name]).hex()
-    return content
+def read_span(span: Json, source: Source) -> Span:
+    """Return a span.
+
+    Args:
+        span: As it stands in OTLP/JSON.
+        source: Where it is from.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return _read_span(span, source)
+    except _FAULTS as error:
+        raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
 
 
-def _carriers_of_ids(content: Json) -> Iterator[Json]:
-    for part in content.get("resourceSpans", ()):
-        for scope_part in part.get("scopeSpans", ()):
-            for span in scope_part.get("spans", ()):
-                yield span
-                yield from span.get("links", ())
+def _dumps(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
-def _scope(scope: InstrumentationScope | None) -> Json:
-    if scope is None:
-        return {}
-    return {"name": scope.name} | ({"version": scope.version} if scope.version else {})
-
-
-def _span(span: ReadableSpan) -> Json:
-    content: Json = {
-        **_ids(span.context),
-        "name": span.name,
-        "kind": _KIND_NUMBERS[span.kind],
-        "startTimeUnixNano": str(span.start_time),
-        "endTimeUnixNano": str(span.end_time),
-    }
-    if span.parent is not None:
-        content["parentSpanId"] = f"{span.parent.span_id:016x}"
-    if span.attributes:
-        content["attributes"] = _attributes(span.attributes)
-    if span.events:
-        content["events"] = [_event(event) for event in span.events]
-    if span.links:
-        content["links"] = [_ids(link.context) for link in span.links]
-    if span.status.status_code is not StatusCode.UNSET:
-        content["status"] = {"code": span.status.status_code.value}
-        if span.status.description:
-            content["status"]["message"] = span.status.description
-    return content
-
-
-def _ids(context: SpanContext) -> Json:
-    content = {"traceId": f"{context.trace_id:032x}", "spanId": f"{context.span_id:016x}"}
-    if context.trace_state:
-        content["traceState"] = context.trace_state.to_header()
+def _link(link: Link) -> Json:
+    content: Json = {"traceId": f"{link.trace_id:032x}", "spanId": f"{link.span_id:016x}"}
+    if link.attributes:
+        content["attributes"] = _attributes(link.attributes)
     return content
 
 
 def _event(event: Event) -> Json:
-    content: Json = {"name": event.name, "timeUnixNano": str(event.timestamp)}
+    content: Json = {"name": event.name, "timeUnixNano": str(event.time_ns)}
     if event.attributes:
         content["attributes"] = _attributes(event.attributes)
     return content
@@ -146,41 +192,38 @@ def _value(value: Any) -> Json:
     if isinstance(value, int):
         return {"intValue": str(value)}
     if isinstance(value, float):
-        return {"doubleValue": value}
+        return {"doubleValue": value if isfinite(value) else _NOT_FINITE[str(value)]}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return {"arrayValue": {"values": [_value(one) for one in value]}}
     return {"stringValue": str(value)}
 
 
-def _read_span(span: Json, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
-    trace_id = _read_id(span["traceId"], 16)
-    context = SpanContext(trace_id, _read_id(span["spanId"], 8), False, _SAMPLED)
-    parent = None
-    if span.get("parentSpanId"):
-        parent = SpanContext(trace_id, _read_id(span["parentSpanId"], 8), True, _SAMPLED)
+def _read_span(span: Json, source: Source) -> Span:
+    # Writers may leave out what is empty or 0; without IDs it is no span.
     status = span.get("status", {})
-    return ReadableSpan(
-        name=str(span["name"]),
-        context=context,
-        parent=parent,
-        resource=resource,
+    kind = int(span.get("kind", 1))
+    return Span(
+        source=source,
+        trace_id=_read_id(span["traceId"], 16),
+        span_id=_read_id(span["spanId"], 8),
+        parent_id=_read_id(span["parentSpanId"], 8) if span.get("parentSpanId") else 0,
+        name=str(span.get("name", "")),
+        kind=Kind(kind) if 0 <= kind < len(Kind) else Kind.UNSPECIFIED,
+        start_ns=int(span.get("startTimeUnixNano", 0)),
+        end_ns=int(span.get("endTimeUnixNano", 0)),
         attributes=_read_attributes(span),
         events=[
-            Event(str(one["name"]), _read_attributes(one), int(one["timeUnixNano"]))
+            Event(str(one.get("name", "")), int(one.get("timeUnixNano", 0)), _read_attributes(one))
             for one in span.get("events", ())
         ],
-        links=[_read_link(one) for one in span.get("links", ())],
-        kind=_KINDS.get(int(span.get("kind", 1)), SpanKind.INTERNAL),
-        status=Status(_STATUS_CODES[int(status.get("code", 0))], status.get("message")),
-        start_time=int(span["startTimeUnixNano"]),
-        end_time=int(span["endTimeUnixNano"]),
-        instrumentation_scope=scope,
+        links=[
+            Link(_read_id(one["traceId"], 16), _read_id(one["spanId"], 8), _read_attributes(one))
+            for one in span.get("links", ())
+        ],
+        status=Status(int(status.get("code", 0))),
+        message=str(status.get("message") or ""),
+        trace_state=str(span.get("traceState") or ""),
     )
-
-
-def _read_link(link: Json) -> Link:
-    ids = _read_id(link["traceId"], 16), _read_id(link["spanId"], 8)
-    return Link(SpanContext(*ids, True, _SAMPLED), _read_attributes(link))
 
 
 def _read_id(text: str, size: int) -> int:
@@ -190,7 +233,7 @@ def _read_id(text: str, size: int) -> int:
     return int.from_bytes(content, "big")
 
 
-def _read_attributes(carrier: Json) -> dict[str, Any]:
+def _read_attributes(carrier: Json) -> Attributes:
     return {one["key"]: _read_value(one["value"]) for one in carrier.get("attributes", ())}
 
 

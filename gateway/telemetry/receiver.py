@@ -6,17 +6,13 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from gateway.telemetry.otlp_json import Json, json_to_spans, request_to_json
+from gateway.telemetry.otlp_protobuf import protobuf_to_json
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -37,22 +33,22 @@ class OtlpReceiver:
     if it never started.
 
     Args:
-        sinks: Each gets the spans of every request; they must not block.
+        sink: Gets every request as parsed OTLP/JSON, on a thread; raises ``ValueError`` if it is
+            none.
         max_request_bytes: The largest request, unpacked.
-        service_name: Of spans whose resource does not say.
     """
 
     def __init__(
         self,
-        *sinks: Callable[[Sequence[ReadableSpan]], object],
+        sink: Callable[[Any], object],
+        *,
         max_request_bytes: int = MAX_REQUEST_BYTES,
-        service_name: str = "triton",
     ) -> None:
-        self._sinks = sinks
+        self._sink = sink
+        self._one_at_a_time = threading.Lock()
         self._listener = socket.create_server((_HOST, 0))
         self._port = self._listener.getsockname()[1]
         self._max_request_bytes = max_request_bytes
-        self._service_name = service_name
         self._runner: web.AppRunner | None = None
 
     @property
@@ -91,27 +87,21 @@ class OtlpReceiver:
             return web.Response(status=400, text=f"unreadable body: {type(error).__name__}")
         try:
             # On a thread: Triton's batches are large, and calls are served on this loop.
-            spans = await asyncio.to_thread(self._parse, content_type, body)
+            await asyncio.to_thread(self._take, content_type, body)
         except (ValueError, RecursionError) as error:  # the latter: JSON as deep as a well
             return web.Response(status=400, text=str(error))
-        for sink in self._sinks:
-            try:
-                sink(spans)
-            except Exception:
-                _log.exception("Spans that were received could not be passed on")
         if content_type == _JSON:
             return web.json_response({})
         return web.Response(
             body=ExportTraceServiceResponse().SerializeToString(), content_type=_PROTOBUF
         )
 
-    def _parse(self, content_type: str, body: bytes) -> list[ReadableSpan]:
-        content: Json
-        if content_type == _JSON:
-            content = json.loads(body)
-        else:
+    def _take(self, content_type: str, body: bytes) -> None:
+        content = json.loads(body) if content_type == _JSON else protobuf_to_json(body)
+        with self._one_at_a_time:
             try:
-                content = request_to_json(ExportTraceServiceRequest.FromString(body))
-            except DecodeError as error:
-                raise ValueError("not an ExportTraceServiceRequest") from error
-        return json_to_spans(content, self._service_name)
+                self._sink(content)
+            except ValueError:
+                raise
+            except Exception:
+                _log.exception("Spans that were received could not be passed on")

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from opentelemetry.trace import SpanKind
+
+from gateway.telemetry.span import Kind
 
 SCOPE = "triton-server"
 """The instrumentation scope of Triton's spans."""
@@ -34,7 +35,7 @@ class Draft:
     """A span that rules work on."""
 
     name: str
-    kind: SpanKind
+    kind: Kind
     attributes: dict[str, Any]
     events: Mapping[str, int]
     """Name to ns since 1970."""
@@ -82,7 +83,7 @@ class Where:
 class SetKind:
     """Says what kind of span it is."""
 
-    kind: SpanKind
+    kind: Kind
 
     def apply(self, span: Draft) -> None:
         """Change a span."""
@@ -179,7 +180,7 @@ def _between(key: str, begin: str, end: str) -> Rule:
 
 RULES = (
     # Only the request itself came from elsewhere; what is below it happens inside.
-    Rule(Where(not_name=ROOT), SetKind(SpanKind.INTERNAL)),
+    Rule(Where(not_name=ROOT), SetKind(Kind.INTERNAL)),
     Rule(Where(name=ROOT, events=("GRPC_WAITREAD_START",)),
          SetAttribute("rpc.system.name", "grpc")),
     Rule(Where(name=ROOT, events=("GRPC_WAITREAD_START",)), SetAttribute("rpc.method", METHOD)),

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-from gateway.telemetry.otlp_json import spans_to_json
-
-_log = logging.getLogger(__name__)
+from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
+from gateway.telemetry.span import Span
+from gateway.telemetry.span_queue import SendFailed
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -31,38 +26,40 @@ def previous_file(path: Path) -> Path:
     return path.with_name(path.name + ".1")
 
 
-class FileSpanExporter(SpanExporter):
+class TraceFile:
     """Appends spans to a file.
-
-    Never raises, whatever happens to the disk: what cannot be written is counted and, once,
-    logged.
 
     Args:
         path: The file; its folder is made.
         max_bytes: When the file is put away, in bytes.
-
-    Attributes:
-        lost_spans: Spans that could not be written.
     """
 
+    encoder = JsonSpans()
+
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
-        self.lost_spans = 0
         self._path = path
         self._max_bytes = max_bytes
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write one line."""
-        line = json.dumps(spans_to_json(spans), separators=(",", ":")) + "\n"
-        try:
-            self._append(line.encode())
-        except OSError as error:
-            if not self.lost_spans:
-                _log.warning("Cannot write spans to %s: %s", self._path, error)
-            self.lost_spans += len(spans)
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
+    def send(self, request: bytes) -> None:
+        """Write one line.
 
-    def shutdown(self) -> None:
+        Raises:
+            SendFailed: If the disk does not take it.
+        """
+        try:
+            self._append(request + b"\n")
+        except OSError as error:
+            raise SendFailed(f"cannot write to {self._path}: {error}") from error
+
+    def write(self, spans: Iterable[Span]) -> None:
+        """Write spans.
+
+        Raises:
+            SendFailed: If the disk does not take them.
+        """
+        self.send(spans_to_json(spans))
+
+    def close(self) -> None:
         """Do nothing: every line is in the file already."""
 
     def _append(self, line: bytes) -> None:

@@ -1,50 +1,54 @@
-"""Spans of one call: server, decode, queue, Triton, encode.
-
-Attribute names are OpenTelemetry's semantic conventions for RPC where there is one, else
-``trident.*``. Stages are timed as they run and become spans only when they end, and only if
-the call is sampled; an unsampled call costs one look at its ``traceparent``.
-"""
+"""Which calls are recorded, and of which the trace is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.trace import SpanKind
+from gateway.telemetry.call_spans import SERVER_FAULTS
+from gateway.telemetry.record import RecordSink
+from gateway.telemetry.recording import Caller, Inference, RecordedCall
+from gateway.telemetry.span import Attribute, Span
+from gateway.telemetry.span_queue import SpanQueue
 
-from gateway.telemetry.sampled_call import PROPAGATOR, Attribute, SampledCall
-from gateway.telemetry.shutdown import DEFAULT_TIMEOUT_S, shut_down
+_log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S = 5.0
+
+
+class InferenceTrace(Protocol):
+    """The record of one request to Triton."""
+
+    def admitted(self) -> None:
+        """Take note that Triton may be asked."""
+        ...
+
+    def ask(self, model: str) -> dict[str, str]:
+        """Take note that Triton is asked now; return the headers to send with it.
+
+        ``traceparent`` among them goes as the request's ``id`` too.
+        """
+        ...
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Take note of the end, whatever it was."""
+        ...
 
 
 class CallTrace(Protocol):
-    """The trace of one call. Cheap when the call is not sampled."""
+    """The record of one call."""
 
     @property
-    def sampled(self) -> bool:
+    def records(self) -> bool:
         """Whether anything is recorded."""
         ...
 
-    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
-        """Add a stage that is over; times in ns since 1970."""
-        ...
-
-    def stage(self, name: str, start_ns: int | None = None) -> AbstractContextManager[None]:
-        """Time a stage inside the gateway: ``decode``, ``queue``, ``admission`` or ``encode``.
-
-        ``start_ns``: when it began, in ns since 1970, if not on entering.
-        """
-        ...
-
-    def triton_call(self, model_name: str) -> AbstractContextManager[Mapping[str, str]]:
-        """Time a call to Triton; gives the headers to send with it.
-
-        ``traceparent`` is among them only if the call is sampled, because Triton ignores the
-        sampled flag. Send it as the request's ``id`` too: Triton overlooks the header now and
-        then, and its spans are put in their place by the ID (:mod:`.triton_spans`).
-        """
+    def add_stage(
+        self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
+    ) -> None:
+        """Add a stage that is over, ``decode``, ``queue`` or ``encode``; in ns since 1970."""
         ...
 
     def set_release(self, line: str, release: str, variant: str) -> None:
@@ -55,86 +59,139 @@ class CallTrace(Protocol):
         """Add an attribute to the server span."""
         ...
 
-    def finish(self, code: int, error: BaseException | None = None) -> None:
-        """End the server span with a ``google.rpc.Code`` and what went wrong, if anything."""
+    def inference(self, rows: int = 1) -> InferenceTrace:
+        """Return what records an inference for this call alone."""
+        ...
+
+    def finish(self, code: int, error: BaseException | None = None, *, fault: bool = False) -> None:
+        """End the call with a ``google.rpc.Code`` and what went wrong, if anything.
+
+        ``fault``: whether that is a surprise, whose traceback is wanted.
+        """
         ...
 
 
 class Tracing:
-    """Starts the trace of each call.
+    """Records each call, and sends the traces that are kept.
+
+    Kept are calls that are sampled: where the client sent a ``traceparent`` it decides, else
+    chance. And, whatever was decided, those that failed or took long; Triton was not told of
+    these, so their traces have the gateway's spans only.
 
     Args:
-        provider: Samples, and makes the spans; ``None`` traces nothing.
-        processors: Take spans that other processes made, on their way to the exporters.
+        queues: To the exporters; without any, no trace is kept.
+        sample_ratio: Share of the calls that are sampled if the client does not decide, in [0, 1].
+        keep_errors: Whether those that failed by the server's fault are kept.
+        keep_slower_s: From how many seconds a call is kept; ``None``: never for that.
+        sink: Gets every call that ends; must be fast.
     """
 
     def __init__(
-        self, provider: TracerProvider | None, processors: Sequence[SpanProcessor] = ()
-    ) -> None:
-        self._provider = provider
-        self._processors = tuple(processors)
-        self._tracer = provider.get_tracer("trident.gateway") if provider else None
-
-    def start_call(
         self,
-        method: str,
-        metadata: Mapping[str, str],
-        peer: Callable[[], str] = str,
-        start_ns: int | None = None,
-    ) -> CallTrace:
-        """Start the server span of a call, below the client's span if it sent one.
+        queues: Sequence[SpanQueue[Any]] = (),
+        *,
+        sample_ratio: float = 1.0,
+        keep_errors: bool = True,
+        keep_slower_s: float | None = None,
+        sink: RecordSink | None = None,
+    ) -> None:
+        self._queues = tuple(queues)
+        self._ratio = sample_ratio if queues else 0.0
+        self._keep_errors = keep_errors
+        self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
+        self._sink = sink
+        self._records = bool(queues) or sink is not None
+        self._all_queues = self._queues
 
-        Args:
-            method: The full method, ``package.Service/Method``.
-            metadata: Of the client, keys in lower case.
-            peer: Gives the client's address, as gRPC writes it; asked only if it is traced.
-            start_ns: When the call began, in ns since 1970; by default now.
-        """
-        if self._tracer is None:
-            return NO_TRACE
-        # An empty context, never the one that happens to be current in this task.
-        parent = PROPAGATOR.extract(metadata, Context())
-        span = self._tracer.start_span(
-            method,
-            context=parent,
-            kind=SpanKind.SERVER,
-            start_time=start_ns,
-            attributes={"rpc.system.name": "grpc", "rpc.method": method},
-        )
-        if not span.is_recording():
-            return NO_TRACE
-        return SampledCall(self._tracer, span, parent, peer())
+    @property
+    def is_on(self) -> bool:
+        """Whether any trace is kept."""
+        return bool(self._queues)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> None:
+    @property
+    def dropped_spans(self) -> int:
+        """Spans that did not fit into a queue, or could not be sent."""
+        return sum(queue.dropped for queue in self._all_queues)
+
+    @property
+    def sent_spans(self) -> int:
+        """Spans that were sent."""
+        return sum(queue.sent for queue in self._all_queues)
+
+    def start_call(self, caller: Caller) -> CallTrace:
+        """Start the record of a call, in the trace of its client if it sent one."""
+        if not self._records:
+            return NO_TRACE
+        call = RecordedCall(caller, self._ended, self._ratio)
+        if not self._queues:  # Triton is told of no trace that nobody keeps
+            call.sampled = False
+        return call
+
+    def export(self, spans: Sequence[Span]) -> None:
         """Send finished spans of another process where ours go. Returns at once."""
-        for span in spans:
-            for processor in self._processors:
-                processor.on_end(span)
+        for queue in self._queues:
+            queue.put(spans)
 
     def shutdown(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Send what is left and stop, ``timeout_s`` at most. Can be repeated."""
-        if self._provider is not None:
-            provider, self._provider, self._tracer = self._provider, None, None
-            shut_down(provider, timeout_s)
+        queues, self._queues = self._queues, ()
+        self._records = self._sink is not None
+        end = time.monotonic() + timeout_s
+        for queue in queues:  # so that none waits for another
+            queue.stop_taking()
+        for queue in queues:
+            queue.close(max(0.0, end - time.monotonic()))
+
+    def _ended(self, call: RecordedCall) -> None:
+        kept = bool(self._queues) and (call.decide() or self._is_kept_anyway(call))
+        call.let_caller_go(kept=kept)
+        if kept:
+            call.ids()
+            for queue in self._queues:
+                queue.put(call)
+        else:
+            call.trace_id = 0
+        if self._sink is not None:
+            try:
+                self._sink(call)
+            except Exception:  # must not fail the call
+                _log.exception("A call could not be counted")
+
+    def _is_kept_anyway(self, call: RecordedCall) -> bool:
+        if not call.end_ns:  # a part of a stream
+            return False
+        slow = self._keep_slower_ns
+        if slow is not None and call.end_ns - call.start_ns >= slow:
+            return True
+        return self._keep_errors and call.code in SERVER_FAULTS
+
+
+class _NoInference:
+    """The record of an inference that nobody records."""
+
+    def admitted(self) -> None:
+        """Take no note."""
+
+    def ask(self, model: str) -> dict[str, str]:
+        """Give no headers: Triton would trace whatever has a ``traceparent``."""
+        return {}
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Take no note."""
 
 
 class _NoTrace:
-    """The trace of a call that is not sampled."""
+    """The record of a call that nobody records."""
 
-    sampled = False
-    _stage: AbstractContextManager[None] = nullcontext()
-    _triton_call: AbstractContextManager[Mapping[str, str]] = nullcontext({})
+    @property
+    def records(self) -> bool:
+        """It does not."""
+        return False
 
-    def stage(self, name: str, start_ns: int | None = None) -> AbstractContextManager[None]:
-        """Time nothing."""
-        return self._stage
-
-    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+    def add_stage(
+        self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
+    ) -> None:
         """Drop it."""
-
-    def triton_call(self, model_name: str) -> AbstractContextManager[Mapping[str, str]]:
-        """Give no headers: Triton would trace whatever has a ``traceparent``."""
-        return self._triton_call
 
     def set_release(self, line: str, release: str, variant: str) -> None:
         """Drop it."""
@@ -142,8 +199,19 @@ class _NoTrace:
     def set_attribute(self, name: str, value: Attribute) -> None:
         """Drop it."""
 
-    def finish(self, code: int, error: BaseException | None = None) -> None:
+    def inference(self, rows: int = 1) -> InferenceTrace:
+        """Record nothing."""
+        return NO_INFERENCE
+
+    def finish(self, code: int, error: BaseException | None = None, *, fault: bool = False) -> None:
         """End nothing."""
 
 
+NO_INFERENCE: InferenceTrace = _NoInference()
 NO_TRACE: CallTrace = _NoTrace()
+
+
+def shared_inference(traces: Sequence[CallTrace]) -> InferenceTrace:
+    """Return what records an inference for several calls, a row each."""
+    recorded = [trace for trace in traces if isinstance(trace, RecordedCall)]
+    return Inference(recorded, len(traces), len(traces)) if recorded else NO_INFERENCE

@@ -4,8 +4,8 @@ Triton (2.51) traces what it is told to, with two faults:
 
 * over gRPC it overlooks some ``traceparent`` headers (it reads on behind the value), and the
   spans of such a call become a trace of their own;
-* it cannot trace only what has a parent without overlooking those altogether, so it traces
-  every call, also those that are not sampled.
+* it cannot trace only what has a parent without overlooking those altogether, so where many
+  calls are sampled it traces every one, also those that are not.
 
 The gateway therefore also sends the ``traceparent`` as the request's ID, which stands in the
 spans of every model as ``triton.request_id``. The root of Triton's spans, ``InferRequest``,
@@ -16,54 +16,59 @@ What is passed on is readable, see :mod:`.triton_repair`.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext, TraceFlags
-
+from gateway.telemetry.otlp_json import Json, raw_spans, read_span
+from gateway.telemetry.span import Source, Span
 from gateway.telemetry.span_rules import ROOT as _ROOT
+from gateway.telemetry.trace_context import Parent, read_parent, write_traceparent
 from gateway.telemetry.triton_repair import repair_request
 
 _REQUEST_ID = "triton.request_id"
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
-Sink = Callable[[Sequence[ReadableSpan]], object]
+Sink = Callable[[Sequence[Span]], object]
 
 
-@dataclass
 class _Trace:
-    """One of Triton's traces."""
+    """One of Triton's traces. Its spans stay as they came until it is known that it is wanted."""
 
-    held: list[ReadableSpan] = field(default_factory=list)
-    owner: SpanContext | None = None
-    """The caller's span, as the request's ID says."""
-    root: ReadableSpan | None = None
+    __slots__ = ("has_parent", "held", "owner", "root")
 
-    def add(self, span: ReadableSpan) -> None:
-        self.held.append(span)
-        if span.name == _ROOT:
+    def __init__(self) -> None:
+        self.held: list[tuple[Json, Source]] = []
+        self.owner: Parent | None = None
+        """The caller's span, as the request's ID says."""
+        self.root: Json | None = None
+        self.has_parent = False
+
+    def add(self, span: Json, source: Source) -> None:
+        self.held.append((span, source))
+        if span.get("name") == _ROOT:
             self.root = span
-        if self.owner is None:
+            self.has_parent = bool(span.get("parentSpanId"))
+        elif self.owner is None:
             self.owner = _owner(span)
 
     @property
-    def wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Whether anyone asked for it: the gateway, or another client with a header of its own."""
-        return self.owner is not None or (self.root is not None and self.root.parent is not None)
+        return self.owner is not None or self.has_parent
 
-    def placed(self) -> list[ReadableSpan]:
+    @property
+    def holds_root(self) -> bool:
+        """Whether the root has not been passed on yet."""
+        return any(span is self.root for span, _ in self.held)
+
+    def placed(self) -> list[Span]:
         """Take the spans, in the trace of the caller."""
-        spans, self.held = self.held, []
-        owner = self.owner
-        if owner is None:
-            return spans
-        return [
-            span if _trace_id(span) == owner.trace_id else _moved(span, owner) for span in spans
-        ]
+        held, self.held = self.held, []
+        spans = [read_span(*one) for one in held]
+        if self.owner is not None:
+            for span in spans:
+                _place(span, self.owner)
+        return spans
 
 
 class TritonSpans:
@@ -81,16 +86,25 @@ class TritonSpans:
         self.moved_traces = 0
         self._sink = sink
         self._max_traces = max_traces
-        self._traces: OrderedDict[int, _Trace] = OrderedDict()
+        self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
-    def __call__(self, spans: Sequence[ReadableSpan]) -> None:
-        """Take spans as Triton sends them."""
-        touched: dict[int, _Trace] = {}
-        for span in spans:
-            trace_id = _trace_id(span)
-            trace = self._traces.setdefault(trace_id, _Trace())
-            trace.add(span)
-            touched[trace_id] = trace
+    def __call__(self, content: Any) -> None:
+        """Take an ``ExportTraceServiceRequest`` of Triton, as parsed OTLP/JSON.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        touched: dict[str, _Trace] = {}
+        try:
+            for span, source in raw_spans(content, "triton"):
+                trace_id = str(span["traceId"])
+                trace = self._traces.get(trace_id)
+                if trace is None:
+                    trace = self._traces[trace_id] = _Trace()
+                trace.add(span, source)
+                touched[trace_id] = trace
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
         for trace_id, trace in touched.items():
             if trace.root is not None:
                 self._let_go(trace_id, trace)
@@ -102,44 +116,32 @@ class TritonSpans:
         while self._traces:
             self._let_go(*self._traces.popitem(last=False))
 
-    def _let_go(self, trace_id: int, trace: _Trace) -> None:
-        wanted, owner = trace.wanted, trace.owner
-        whole = trace.root in trace.held
-        spans = trace.placed()
-        if not wanted or not spans:
+    def _let_go(self, trace_id: str, trace: _Trace) -> None:
+        if not trace.is_wanted or not trace.held:
+            trace.held = []
             return
-        if owner is not None and owner.trace_id != trace_id and whole:
+        whole = trace.holds_root
+        spans = trace.placed()
+        if whole and trace.owner is not None and f"{trace.owner.trace_id:032x}" != trace_id:
             self.moved_traces += 1
-        self._sink(repair_request(spans))
+        repair_request(spans)
+        self._sink(spans)
 
 
-def _owner(span: ReadableSpan) -> SpanContext | None:
-    match = _TRACEPARENT.fullmatch(str((span.attributes or {}).get(_REQUEST_ID, "")))
-    return SpanContext(int(match[1], 16), int(match[2], 16), True, _SAMPLED) if match else None
+def _owner(span: Json) -> Parent | None:
+    for attribute in span.get("attributes", ()):
+        if attribute["key"] == _REQUEST_ID:
+            request_id = attribute["value"].get("stringValue", "")
+            parent = read_parent(request_id)
+            # Other clients of Triton number their requests as they like.
+            if parent and request_id == write_traceparent(parent.trace_id, parent.span_id):
+                return parent
+            return None
+    return None
 
 
-def _trace_id(span: ReadableSpan) -> int:
-    trace_id: int = span.context.trace_id
-    return trace_id
-
-
-def _moved(span: ReadableSpan, owner: SpanContext) -> ReadableSpan:
-    """Return a span of a stray trace as one of the owner's, its root below the owner."""
-    context = SpanContext(owner.trace_id, span.context.span_id, False, _SAMPLED)
-    parent = owner
-    if span.parent is not None:
-        parent = SpanContext(owner.trace_id, span.parent.span_id, True, _SAMPLED)
-    return ReadableSpan(
-        name=span.name,
-        context=context,
-        parent=parent,
-        resource=span.resource,
-        attributes=span.attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+def _place(span: Span, owner: Parent) -> None:
+    """Make a span of a stray trace one of the owner's, its root below the owner."""
+    if span.trace_id != owner.trace_id:
+        span.trace_id = owner.trace_id
+        span.parent_id = span.parent_id or owner.span_id

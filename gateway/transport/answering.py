@@ -82,16 +82,19 @@ class Answering:
             return None
         trace.add_stage("decode", call.received_ns, time.time_ns())
         trace.set_release(release.line, release.release, release.variant)
-        trace.set_attribute("trident.batch.size", len(next(iter(tensors.values()))))
+        rows = len(next(iter(tensors.values())))
+        trace.set_attribute("trident.batch.size", rows)
         answer = await self._runner.run(
             release,
             tensors,
             outputs=domain.PLAIN_OUTPUTS,
             timeout_s=call.time_remaining(),
-            trace=trace,
+            trace=trace.inference(rows),
         )
-        with trace.stage("encode"):
-            return domain.write_batch(answer, tensors, release.manifest, served(release))
+        back_ns = time.time_ns()
+        response = domain.write_batch(answer, tensors, release.manifest, served(release))
+        trace.add_stage("encode", back_ns, time.time_ns())
+        return response
 
     async def stream(
         self,
@@ -146,8 +149,13 @@ class Answering:
     ) -> Any:
         """Answer one request in company of those who ask the same release at the same time."""
         trace = call.trace
-        with trace.stage("decode", start_ns):
+        start_ns = start_ns or time.time_ns()
+        try:
             release, row = self._read(domain, request, violations)
+        except Exception as error:
+            trace.add_stage("decode", start_ns, time.time_ns(), error)
+            raise
+        trace.add_stage("decode", start_ns, time.time_ns())
         trace.set_release(release.line, release.release, release.variant)
         if self._cache is None:
             return await self._companies.ask(domain, release, request, row, call)
@@ -192,9 +200,13 @@ class Answering:
     ) -> list[Any]:
         """Check all, run one inference for each release, return the responses in order."""
         trace = call.trace
-        with trace.stage("decode", call.received_ns):
+        try:
             groups = self._grouped(domain, requests, prefixes, Violations())
             tensors = [self._tensors(domain, requests, group) for group in groups]
+        except Exception as error:
+            trace.add_stage("decode", call.received_ns, time.time_ns(), error)
+            raise
+        trace.add_stage("decode", call.received_ns, time.time_ns())
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
         answers = await _all(
@@ -203,19 +215,20 @@ class Answering:
                 inputs,
                 outputs=domain.wanted_outputs([requests[p] for p in group.places]),
                 timeout_s=call.time_remaining(),
-                trace=trace,
+                trace=trace.inference(len(group.places)),
             )
             for group, inputs in zip(groups, tensors, strict=True)
         )
-        with trace.stage("encode"):
-            responses: list[Any] = [None] * len(requests)
-            for group, answer in zip(groups, answers, strict=True):
-                release = group.release
-                made = domain.tensors_to_responses(
-                    answer, [requests[p] for p in group.places], release.manifest, served(release)
-                )
-                for place, response in zip(group.places, made, strict=True):
-                    responses[place] = response
+        back_ns = time.time_ns()
+        responses: list[Any] = [None] * len(requests)
+        for group, answer in zip(groups, answers, strict=True):
+            release = group.release
+            made = domain.tensors_to_responses(
+                answer, [requests[p] for p in group.places], release.manifest, served(release)
+            )
+            for place, response in zip(group.places, made, strict=True):
+                responses[place] = response
+        trace.add_stage("encode", back_ns, time.time_ns())
         return responses
 
     @staticmethod

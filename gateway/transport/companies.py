@@ -17,10 +17,9 @@ from typing import Any
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher, WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
-from gateway.telemetry.batch_trace import batch_trace
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.tracing import CallTrace
+from gateway.telemetry.tracing import CallTrace, shared_inference
 from gateway.transport.call import Call
 from trident.common.v1.served_by_pb2 import ServedBy
 from triton_models.signatures import MAX_BATCH_ROWS
@@ -45,13 +44,13 @@ class Batching:
 class _Asked:
     """One call's part of an inference."""
 
-    __slots__ = ("asked_ns", "back_ns", "request", "row", "trace")
+    __slots__ = ("asked_ns", "back_ns", "left_ns", "request", "row", "trace")
 
     def __init__(self, request: Any, row: Any, trace: CallTrace) -> None:
         self.request = request
         self.row = row
         self.trace = trace
-        self.asked_ns = self.back_ns = 0
+        self.asked_ns = self.left_ns = self.back_ns = 0
 
 
 class Companies:
@@ -93,15 +92,19 @@ class Companies:
         """
         trace = call.trace
         asked = _Asked(request, row, trace)
-        if trace.sampled:
+        if trace.records:
             asked.asked_ns = time.time_ns()
         batcher = self._batcher(domain, release, request, row)
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-        response = await batcher.ask(asked, deadline, call)
-        if trace.sampled:
-            with trace.stage("encode", asked.back_ns):
-                pass
+        try:
+            response = await batcher.ask(asked, deadline, call)
+        except BaseException as error:
+            if not asked.left_ns:  # refused, or it waited in vain
+                trace.add_stage("queue", asked.asked_ns, time.time_ns(), error)
+            raise
+        if trace.records:
+            trace.add_stage("encode", asked.back_ns, time.time_ns())
         return response
 
     def _batcher(
@@ -139,23 +142,22 @@ class Companies:
         deadline: float | None,
     ) -> list[Any]:
         """Ask the release once for all, and make each one's response."""
-        sampled = [one for one in company if one.trace.sampled]
         now_s = asyncio.get_running_loop().time()
-        if sampled:
-            left_ns = time.time_ns()
-            for one in sampled:
-                one.trace.add_stage("queue", one.asked_ns, left_ns)
+        left_ns = time.time_ns()
+        for one in company:
+            # Who is asked again by itself has waited since the batch came back.
+            one.trace.add_stage("queue", one.back_ns or one.asked_ns, left_ns)
+            one.left_ns = left_ns
         answer = await self._runner.run(
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
             outputs=outputs,
             timeout_s=None if deadline is None else deadline - now_s,
-            trace=batch_trace([one.trace for one in sampled], len(company)),
+            trace=shared_inference([one.trace for one in company]),
         )
-        if sampled:
-            back_ns = time.time_ns()
-            for one in sampled:
-                one.back_ns = back_ns
+        back_ns = time.time_ns()
+        for one in company:
+            one.back_ns = back_ns
         requests = [one.request for one in company]
         return domain.tensors_to_responses(answer, requests, release.manifest, served_by)
 

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 
-from gateway.errors import InvalidRequest, ShuttingDown
+from gateway.errors import GatewayError, InvalidRequest, ShuttingDown
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.call import Call
 from gateway.transport.status import error_to_status
@@ -131,7 +131,7 @@ class Rpcs:
         start_call = self._tracing.start_call
 
         async def answer(data: bytes, call: Call) -> bytes:
-            trace = call.trace = start_call(name, call.metadata, call.peer, call.received_ns)
+            trace = call.trace = start_call(call)
             self._in_flight += 1
             try:
                 if self._draining:
@@ -142,7 +142,7 @@ class Rpcs:
                 raise
             except Exception as error:
                 failed = _failed(error, name)
-                trace.finish(failed.status.code, error)
+                trace.finish(failed.status.code, error, fault=_is_surprise(error))
                 raise failed from error
             finally:
                 self._end()
@@ -155,7 +155,7 @@ class Rpcs:
         start_call = self._tracing.start_call
 
         async def answer(data: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes]:
-            trace = call.trace = start_call(name, call.metadata, call.peer, call.received_ns)
+            trace = call.trace = start_call(call)
             self._in_flight += 1
             try:
                 if self._draining:
@@ -168,7 +168,7 @@ class Rpcs:
                 raise
             except Exception as error:
                 failed = _failed(error, name)
-                trace.finish(failed.status.code, error)
+                trace.finish(failed.status.code, error, fault=_is_surprise(error))
                 raise failed from error
             finally:
                 self._end()
@@ -210,6 +210,10 @@ def _plain_stream(name: str, parse: Parse, handler: Handler, serialize: Serializ
 
 def _failed(error: Exception, name: str) -> RpcFailed:
     return error if isinstance(error, RpcFailed) else RpcFailed(error_to_status(error, name))
+
+
+def _is_surprise(error: Exception) -> bool:
+    return not isinstance(error, GatewayError | RpcFailed)
 
 
 def _code_of_cancelled(call: Call) -> int:

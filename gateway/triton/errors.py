@@ -20,6 +20,7 @@ from gateway.errors import (
     Overloaded,
 )
 from gateway.triton.tensors import MalformedTensor
+from triton_models.release import FUSED
 
 _AWAY = "Triton does not answer"
 _NOT_LOADED = "Triton has not loaded it"
@@ -72,4 +73,4 @@ async def translating_triton_errors(
 def failed_step(details: str) -> str:
     """Return the step that Triton's message names, or ``""``; only ever shown, never decided on."""
     match = _STEP.search(details)
-    return match[1] if match else ""
+    return match[1] if match and match[1] != FUSED else ""

@@ -14,8 +14,8 @@ from served import Gateway, run
 pytestmark = pytest.mark.e2e
 
 
-SPANS = 9
-"""Of a call: the client's, the gateway's with its four stages and its call, Triton's first two."""
+SPANS = 8
+"""Of a call: the client's, the gateway's with its three stages and its call, Triton's first two."""
 
 
 def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:

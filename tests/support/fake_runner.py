@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +26,29 @@ Outputs = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass
+class RecordingInference:
+    """What a request to Triton told its trace."""
+
+    rows: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    errors: list[BaseException | None] = field(default_factory=list)
+
+    def admitted(self) -> None:
+        self.told.append("admitted")
+
+    def ask(self, model: str) -> dict[str, str]:
+        self.told.append("asked")
+        self.models.append(model)
+        return self.headers
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.told.append("ended")
+        self.errors.append(error)
+
+
+@dataclass
 class RecordingTrace:
     """What a call told its trace."""
 
@@ -35,26 +57,26 @@ class RecordingTrace:
     peer: str = ""
     stages: list[str] = field(default_factory=list)
     stage_starts: dict[str, int | None] = field(default_factory=dict)
+    stage_errors: dict[str, BaseException | None] = field(default_factory=dict)
     attributes: dict[str, object] = field(default_factory=dict)
     releases: list[tuple[str, str, str]] = field(default_factory=list)
+    inferences: list[RecordingInference] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     error: BaseException | None = None
+    fault: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
-    sampled: bool = True
+    records: bool = True
 
-    def add_stage(self, name: str, start_ns: int, end_ns: int) -> None:
+    def add_stage(
+        self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
+    ) -> None:
         self.stages.append(name)
         self.stage_starts[name] = start_ns
+        self.stage_errors[name] = error
 
-    @contextmanager
-    def stage(self, name: str, start_ns: int | None = None) -> Iterator[None]:
-        self.stages.append(name)
-        self.stage_starts[name] = start_ns
-        yield
-
-    @contextmanager
-    def triton_call(self, model_name: str) -> Iterator[Mapping[str, str]]:
-        yield {}
+    def inference(self, rows: int = 1) -> RecordingInference:
+        self.inferences.append(RecordingInference(rows))
+        return self.inferences[-1]
 
     def set_release(self, line: str, release: str, variant: str) -> None:
         self.releases.append((line, release, variant))
@@ -62,9 +84,10 @@ class RecordingTrace:
     def set_attribute(self, name: str, value: object) -> None:
         self.attributes[name] = value
 
-    def finish(self, code: int, error: BaseException | None = None) -> None:
+    def finish(self, code: int, error: BaseException | None = None, *, fault: bool = False) -> None:
         self.codes.append(code)
         self.error = error
+        self.fault = fault
         self.finished.set()
 
 
@@ -74,14 +97,8 @@ class RecordingTracing:
     def __init__(self) -> None:
         self.calls: list[RecordingTrace] = []
 
-    def start_call(
-        self,
-        method: str,
-        metadata: Mapping[str, str],
-        peer: Callable[[], str] = str,
-        start_ns: int | None = None,
-    ) -> RecordingTrace:
-        self.calls.append(RecordingTrace(method, dict(metadata), peer()))
+    def start_call(self, caller: Any) -> RecordingTrace:
+        self.calls.append(RecordingTrace(caller.method, dict(caller.metadata), caller.peer()))
         return self.calls[-1]
 
     def shutdown(self) -> None:
@@ -94,13 +111,19 @@ class FakeCall:
 
     method: str = "trident.risk.v1.RiskService/ScoreRisk"
     metadata: Mapping[str, str] = field(default_factory=dict)
-    peer: str = "test"
+    address: str = "test"
     received_ns: int = 17
     trace: RecordingTrace = field(default_factory=RecordingTrace)
     timeout_s: float | None = None
 
     def time_remaining(self) -> float | None:
         return self.timeout_s
+
+    def peer(self) -> str:
+        return self.address
+
+    def header(self, key: str) -> str | None:
+        return self.metadata.get(key)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
+from gateway.telemetry.span import Event, Kind, Link, Source, Span, Status
 
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 TRACE_ID = 0xF0
 CLIENT_SPAN_ID = 0xC1
 TRACEPARENT = f"00-{TRACE_ID:032x}-{CLIENT_SPAN_ID:016x}-01"
 UNSAMPLED = f"00-{TRACE_ID:032x}-{CLIENT_SPAN_ID:016x}-00"
+_SOURCES: dict[str, Source] = {}
+
+
+def source(service: str) -> Source:
+    """Where the spans of a service are from: the same for all of them."""
+    return _SOURCES.setdefault(service, Source({"service.name": service}, "made by hand", "1"))
 
 
 def span(
@@ -26,26 +28,31 @@ def span(
     *,
     trace_id: int = TRACE_ID,
     service: str = "trident-gateway",
-    kind: SpanKind = SpanKind.INTERNAL,
+    kind: Kind = Kind.INTERNAL,
     times: tuple[int, int] = (1_000_000, 2_000_000),
     attributes: Mapping[str, Any] | None = None,
     events: Mapping[str, int] | None = None,
-    status: Status | None = None,
-) -> ReadableSpan:
-    """A finished span; times in ns."""
-    parent = SpanContext(trace_id, parent_id, True, SAMPLED) if parent_id else None
-    return ReadableSpan(
+    links: Sequence[tuple[int, int]] = (),
+    status: Status = Status.UNSET,
+    message: str = "",
+    trace_state: str = "",
+) -> Span:
+    """A finished span; times in ns, links as trace and span IDs."""
+    return Span(
+        source=source(service),
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id or 0,
         name=name,
-        context=SpanContext(trace_id, span_id, False, SAMPLED),
-        parent=parent,
-        resource=Resource({"service.name": service}),
-        attributes=attributes or {},
-        events=[Event(event, {}, at) for event, at in (events or {}).items()],
         kind=kind,
-        status=status or Status(),
-        start_time=times[0],
-        end_time=times[1],
-        instrumentation_scope=InstrumentationScope("made by hand", "1"),
+        start_ns=times[0],
+        end_ns=times[1],
+        attributes=dict(attributes or {}),
+        events=[Event(event, at) for event, at in (events or {}).items()],
+        links=[Link(*one) for one in links],
+        status=status,
+        message=message,
+        trace_state=trace_state,
     )
 
 
@@ -60,6 +67,6 @@ def spans_in(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def names(spans: Sequence[ReadableSpan]) -> list[str]:
+def names(spans: Sequence[Span]) -> list[str]:
     """What spans are called."""
     return [one.name for one in spans]

@@ -65,7 +65,10 @@ def recommender() -> Candidate:
 
 
 def diagnoser() -> Candidate:
-    """Counts to ``work``, then calls ``size`` above 0 big: as slow as a test wants."""
+    """Counts to ``work``, then calls ``size`` above 0 big: as slow as a test wants.
+
+    The step `work` fails where ``work`` is below 0 in all rows.
+    """
     numbers = spox.argument(spox.Tensor(np.float32, ("B", 2)))
     first = op.slice(numbers, op.const([0]), op.const([1]), op.const([1]))
     rounds = op.cast(op.reduce_max(first, keepdims=0), to=np.int64)
@@ -74,7 +77,10 @@ def diagnoser() -> Candidate:
         return [op.const(np.array(True)), op.add(sum_, op.const(np.float32(1)))]
 
     (counted,) = op.loop(rounds, v_initial=[op.const(np.float32(0))], body=count)
-    no_matter = op.mul(counted, op.const(np.float32(0)))
+    # There is one number to pick: what is below 0 asks for another, and ONNX Runtime refuses.
+    place = op.max([op.neg(rounds), op.const(np.int64(0))])
+    picked = op.gather(op.const(np.zeros(1, np.float32)), place)
+    no_matter = op.add(op.mul(counted, op.const(np.float32(0))), picked)
     second = op.slice(numbers, op.const([1]), op.const([2]), op.const([1]))
     work = spox.build({"numbers": numbers}, {"logit": op.add(second, no_matter)})
 

@@ -33,6 +33,7 @@ class Launch:
     ports: Ports
     shared_memory_prefix: str
     otlp_traces_url: str | None = None
+    trace_all: bool = True
     exit_timeout_s: int = 8
 
     def arguments(self) -> list[str]:
@@ -85,11 +86,11 @@ class Launch:
         settings = [
             "mode=opentelemetry",
             "level=TIMESTAMPS",
-            # With rate 0 Triton traces only requests that carry a `traceparent`. But over gRPC
-            # it overlooks up to a third of them (it reads the header's value on to the next zero
-            # byte), and those would have no span at all. So it traces all; the spans say
-            # `triton.request_id`, by which the lost ones are found.
-            "rate=1",
+            # With rate 0 Triton traces only requests that carry a `traceparent`, and the others
+            # cost it nothing. But over gRPC it overlooks about a tenth of them (it reads the
+            # header's value on to the next zero byte), and those have no span of Triton at all.
+            # Where it traces all, the spans say `triton.request_id`, by which the lost are found.
+            "rate=1" if self.trace_all else "rate=0",
             f"opentelemetry,url={self.otlp_traces_url}",
             "opentelemetry,resource=service.name=triton",
             "opentelemetry,bsp_schedule_delay=200",

@@ -8,45 +8,47 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from gateway.client.load.driver import TracedCall
 from gateway.telemetry.analysis.report import Report, Traces, build_report, read
-from gateway.telemetry.building import process_resource
-from gateway.telemetry.trace_file import FileSpanExporter, previous_file
+from gateway.telemetry.building import process_source
+from gateway.telemetry.span import Kind, Span, Status
+from gateway.telemetry.trace_file import TraceFile, previous_file
 
 _SPANS_A_LINE = 500
 _LOOK_S = 0.25
 
 
 def write_client_spans(path: Path, method: str, target: str, calls: Iterable[TracedCall]) -> None:
-    """Add the spans of calls to a file of traces."""
-    resource = process_resource("trident-bench")
-    scope = InstrumentationScope("trident.bench")
+    """Add the spans of calls to a file of traces.
+
+    Raises:
+        SendFailed: If the disk does not take them.
+    """
+    source = process_source("trident-bench", "trident.bench")
     host, _, port = target.rpartition(":")
     where: dict[str, str | int] = {"server.address": host.strip("[]"), "server.port": int(port)}
 
-    def span(call: TracedCall) -> ReadableSpan:
+    def span(call: TracedCall) -> Span:
         failed = call.status != "OK"
         error: dict[str, str | int] = {"error.type": call.status} if failed else {}
-        return ReadableSpan(
+        return Span(
+            source=source,
+            trace_id=call.trace_id,
+            span_id=call.span_id,
+            parent_id=0,
             name=method,
-            context=SpanContext(call.trace_id, call.span_id, False, TraceFlags(1)),
-            resource=resource,
+            kind=Kind.CLIENT,
+            start_ns=call.begin_ns,
+            end_ns=call.end_ns,
             attributes={"rpc.system.name": "grpc", "rpc.method": method, **where, **error,
                         "rpc.response.status_code": call.status},
-            kind=SpanKind.CLIENT,
-            status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
-            start_time=call.begin_ns,
-            end_time=call.end_ns,
-            instrumentation_scope=scope,
+            status=Status.ERROR if failed else Status.UNSET,
         )  # fmt: skip
 
-    exporter = FileSpanExporter(path)
+    file = TraceFile(path)
     for some in _portions(map(span, calls), _SPANS_A_LINE):
-        exporter.export(some)
+        file.write(some)
 
 
 def wait_until_quiet(
@@ -82,6 +84,6 @@ def report_of(path: Path, traced: Sequence[TracedCall]) -> Report:
     return build_report(kept)
 
 
-def _portions(spans: Iterator[ReadableSpan], size: int) -> Iterator[list[ReadableSpan]]:
+def _portions(spans: Iterator[Span], size: int) -> Iterator[list[Span]]:
     while some := list(islice(spans, size)):
         yield some

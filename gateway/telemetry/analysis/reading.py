@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan
-
 from gateway.telemetry.analysis.tree import is_batch
 from gateway.telemetry.otlp_json import json_to_spans
+from gateway.telemetry.span import Span
 from gateway.telemetry.span_rules import METHOD
 from gateway.telemetry.trace_file import previous_file
 
@@ -72,33 +71,33 @@ def complete_id(path: Path, prefix: str) -> str:
     raise TraceNotFound(f"{path} holds no trace '{prefix}'")
 
 
-def read_trace(path: Path, trace_id: str) -> list[ReadableSpan]:
+def read_trace(path: Path, trace_id: str) -> list[Span]:
     """Return the spans of a trace and of the batches that its calls travelled in.
 
     Args:
         path: The file; the one put away beside it is read too.
         trace_id: All 32 digits.
     """
-    own: list[ReadableSpan] = []
+    own: list[Span] = []
     linked: dict[int, None] = {}
     wanted = int(trace_id, 16)
     for span in _spans(path, [trace_id]):
-        batch = is_batch(span.kind.name, span.attributes or {})
-        if span.context.trace_id == wanted:
+        batch = is_batch(span.kind.name, span.attributes)
+        if span.trace_id == wanted:
             own.append(span)
             if not batch:
-                linked |= {link.context.trace_id: None for link in span.links}
-        elif batch and any(link.context.trace_id == wanted for link in span.links):
-            linked[span.context.trace_id] = None
+                linked |= {link.trace_id: None for link in span.links}
+        elif batch and any(link.trace_id == wanted for link in span.links):
+            linked[span.trace_id] = None
     linked.pop(wanted, None)
     others = list(linked)[:_MOST_LINKED]
     if not others:
         return own
     found = _spans(path, [f"{one:032x}" for one in others])
-    return own + [span for span in found if span.context.trace_id in others]
+    return own + [span for span in found if span.trace_id in others]
 
 
-def _spans(path: Path, trace_ids: Sequence[str]) -> Iterator[ReadableSpan]:
+def _spans(path: Path, trace_ids: Sequence[str]) -> Iterator[Span]:
     """Give the spans of all lines that speak of some traces."""
     for line in _lines(path):
         if any(one in line for one in trace_ids):

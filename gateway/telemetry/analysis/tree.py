@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode
+from gateway.telemetry.span import Span, Status
 
 _MODEL = "triton.model_name"
 _COMPUTE = "compute"
@@ -72,7 +71,7 @@ def is_batch(kind: str, attributes: Mapping[str, Any]) -> bool:
     return kind == "CLIENT" and _BATCH_CALLS in attributes
 
 
-def build_tree(spans: Iterable[ReadableSpan], trace_id: str = "") -> list[Node]:
+def build_tree(spans: Iterable[Span], trace_id: str = "") -> list[Node]:
     """Return the roots of a trace, each with its children by start.
 
     A span whose parent is missing is a root too. A span that was written twice counts once.
@@ -160,29 +159,27 @@ def _put_below(node: Node, batch: Node, joined: set[str]) -> None:
     joined.add(batch.span_id)
 
 
-def _node(span: ReadableSpan) -> Node:
-    attributes = dict(span.attributes or {})
-    failed = span.status.status_code is StatusCode.ERROR
+def _node(span: Span) -> Node:
+    attributes = dict(span.attributes)
+    failed = span.status is Status.ERROR
     return Node(
         name=span.name,
-        service=str(span.resource.attributes.get("service.name", "")),
-        span_id=f"{span.context.span_id:016x}",
-        parent_span_id=f"{span.parent.span_id:016x}" if span.parent else "",
-        trace_id=f"{span.context.trace_id:032x}",
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
+        service=str(span.source.resource.get("service.name", "")),
+        span_id=f"{span.span_id:016x}",
+        parent_span_id=f"{span.parent_id:016x}" if span.parent_id else "",
+        trace_id=f"{span.trace_id:032x}",
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
         kind=span.kind.name,
         attributes=attributes,
-        events={event.name: event.timestamp for event in span.events},
-        status=span.status.status_code.name,
-        error=_error(attributes, span.status.description) if failed else "",
-        links=[
-            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links
-        ],
+        events={event.name: event.time_ns for event in span.events},
+        status=span.status.name,
+        error=_error(attributes, span.message) if failed else "",
+        links=[(f"{link.trace_id:032x}", f"{link.span_id:016x}") for link in span.links],
     )
 
 
-def _error(attributes: dict[str, Any], description: str | None) -> str:
+def _error(attributes: dict[str, Any], description: str) -> str:
     kind = str(attributes.get("error.type", "ERROR"))
     return f"{kind}: {description}" if description else kind
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_releases as tiny
-from fake_runner import RecordingTrace
+from fake_runner import RecordingInference
 from signing_keys import make_keys
 
 from triton_models.signing import Signer, Verifier
@@ -110,7 +110,7 @@ async def test_a_release_that_is_not_as_released_changes_nothing(
         chosen = served.runner.choose(LINE, "somebody")
         assert chosen.release == good
         numbers = {"numbers": np.array([(0, 1.5)], np.float32)}
-        answer = await served.runner.run(chosen, numbers, timeout_s=10, trace=RecordingTrace())
+        answer = await served.runner.run(chosen, numbers, timeout_s=10, trace=RecordingInference())
         assert answer["probabilities"].argmax() == 0
         if release != "wide":  # that one Triton had to load, to be looked at
             assert not await served.client.is_loaded(f"{LINE}__{release}__fused")
@@ -124,7 +124,7 @@ async def test_a_release_routed_no_longer_is_unloaded_when_its_calls_are_done(
         await served.until_serving(f"{LINE}/r1")
         first = served.runner.choose(LINE, "")
         call = asyncio.create_task(
-            served.runner.run(first, slow, timeout_s=60, trace=RecordingTrace())
+            served.runner.run(first, slow, timeout_s=60, trace=RecordingInference())
         )
         await asyncio.sleep(0)
         assert served.runner.busy((LINE, "r1"))
@@ -133,7 +133,10 @@ async def test_a_release_routed_no_longer_is_unloaded_when_its_calls_are_done(
         answer = await call
         assert answer["probabilities"].shape == (1, 2)
         late = await served.runner.run(
-            first, {"numbers": np.array([(0, 1)], np.float32)}, timeout_s=9, trace=RecordingTrace()
+            first,
+            {"numbers": np.array([(0, 1)], np.float32)},
+            timeout_s=9,
+            trace=RecordingInference(),
         )
         assert late["probabilities"].shape == (1, 2), "a call that had chosen it is answered"
         async with asyncio.timeout(30):
@@ -156,7 +159,7 @@ async def test_a_shadow_is_asked_and_compared_and_answers_nobody(
         chosen = served.runner.choose(LINE, "")
         numbers = {"numbers": np.array([(0, 1.5), (0, -2)], np.float32)}
         for _ in range(3):
-            await served.runner.run(chosen, numbers, timeout_s=9, trace=RecordingTrace())
+            await served.runner.run(chosen, numbers, timeout_s=9, trace=RecordingInference())
         async with asyncio.timeout(30):
             while not any(tally.outputs for tally in served.runner.shadowing.tallies):
                 await asyncio.sleep(0.02)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_releases as tiny
-from fake_runner import RecordingTrace
+from fake_runner import RecordingInference
 from fake_triton import Changes
 from tritonclient.grpc import service_pb2
 
@@ -65,7 +65,7 @@ async def ask(
     release = served.runner.choose(line, "")
     tensors = {name: as_bytes(array) for name, array in tensors.items()}
     answer: dict[str, Any] = await served.runner.run(
-        release, tensors, timeout_s=timeout_s, trace=RecordingTrace()
+        release, tensors, timeout_s=timeout_s, trace=RecordingInference()
     )
     return answer
 

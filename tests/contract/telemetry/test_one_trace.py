@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, set_span_in_context
+from fake_runner import FakeCall
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.telemetry.building import build_provider, build_tracing
+from gateway.telemetry.building import build_tracing, process_source
+from gateway.telemetry.otlp_json import json_to_spans
 from gateway.telemetry.receiver import OtlpReceiver
-from gateway.telemetry.sampled_call import PROPAGATOR, end_rpc_client_span
+from gateway.telemetry.span import Kind, Span
+from gateway.telemetry.trace_file import TraceFile
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.triton_spans import TritonSpans
 from gateway.trace_cli import trace
@@ -36,19 +42,20 @@ class Watched:
 
     tracing: Tracing
     file: Path
-    sent: list[ReadableSpan] = field(default_factory=list)
-    passed: list[ReadableSpan] = field(default_factory=list)
+    sent: list[Span] = field(default_factory=list)
+    passed: list[Span] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     client: TritonClient | None = None
 
     def __post_init__(self) -> None:
         self.triton_spans = TritonSpans(self._pass)
+        self._loop = asyncio.get_running_loop()
 
-    def receive(self, spans: Sequence[ReadableSpan]) -> None:
-        """Take spans as Triton sends them."""
-        self.sent.extend(spans)
-        self.triton_spans(spans)
-        self.news.set()
+    def receive(self, content: Any) -> None:
+        """Take spans as Triton sends them, on a thread."""
+        self.sent.extend(json_to_spans(content))
+        self.triton_spans(content)
+        self._loop.call_soon_threadsafe(self.news.set)
 
     async def wait_for_requests(self, count: int) -> None:
         """Wait until Triton has sent all spans of some requests."""
@@ -60,16 +67,20 @@ class Watched:
     async def infer(self, metadata: dict[str, str]) -> None:
         """Ask Triton as the gateway does for a call with this metadata."""
         assert self.client is not None
-        call = self.tracing.start_call(METHOD, metadata)
-        with call.stage("decode"):
-            letters = np.array([[b"a", b"b"]], dtype=np.object_)
-            request = arrays_to_request("letters", {"letters": letters}, None)
-        with call.triton_call("letters") as headers:
-            request.id = headers.get("traceparent", "")
-            await self.client.infer(request, timeout_s=10, headers=headers)
+        start_ns = time.time_ns()
+        call = self.tracing.start_call(FakeCall(METHOD, metadata, received_ns=start_ns))
+        letters = np.array([[b"a", b"b"]], dtype=np.object_)
+        request = arrays_to_request("letters", {"letters": letters}, None)
+        call.add_stage("decode", start_ns, time.time_ns())
+        inference = call.inference()
+        inference.admitted()
+        headers = inference.ask("letters")
+        request.id = headers.get("traceparent", "")
+        await self.client.infer(request, timeout_s=10, headers=headers)
+        inference.end()
         call.finish(0)
 
-    def _pass(self, spans: Sequence[ReadableSpan]) -> None:
+    def _pass(self, spans: Sequence[Span]) -> None:
         self.passed.extend(spans)
         self.tracing.export(spans)
 
@@ -114,23 +125,31 @@ def flatten(span: dict[str, Any]) -> list[dict[str, Any]]:
     return [span, *(one for child in span["children"] for one in flatten(child))]
 
 
+def as_ours(span: ReadableSpan) -> Span:
+    """A span of the SDK, to be written beside those of the gateway."""
+    return Span(
+        process_source("trident-client", "client"), span.context.trace_id, span.context.span_id,
+        0, span.name, Kind.CLIENT, span.start_time or 0, span.end_time or 0,
+    )  # fmt: skip
+
+
 async def test_one_inference_is_one_tree_down_to_each_steps_queue_and_compute(
     watched: Watched,
 ) -> None:
-    provider, _ = build_provider(
-        service_name="trident-client", traces_file=watched.file, environment={}
-    )
-    assert provider is not None
-    span = provider.get_tracer("client").start_span(METHOD, Context(), SpanKind.CLIENT)
+    # The client is another program, which traces with OpenTelemetry's SDK.
+    finished = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(finished))
     headers: dict[str, str] = {}
-    PROPAGATOR.inject(headers, set_span_in_context(span, Context()))
-    await watched.infer(headers)
-    end_rpc_client_span(span, None)
-    provider.shutdown()
+    with provider.get_tracer("client").start_as_current_span(METHOD, kind=SpanKind.CLIENT):
+        TraceContextTextMapPropagator().inject(headers)
+        await watched.infer(headers)
+    (theirs,) = finished.get_finished_spans()
+    TraceFile(watched.file).write([as_ours(theirs)])
     await watched.wait_for_requests(1)
     watched.tracing.shutdown()
 
-    trace_id = f"{span.get_span_context().trace_id:032x}"
+    trace_id = f"{theirs.context.trace_id:032x}"
     tree = shown(watched.file)
     assert tree["trace_id"] == trace_id
     (root,) = tree["spans"]
@@ -159,9 +178,7 @@ async def test_a_step_has_the_events_that_queue_and_compute_are_read_from(
     await watched.infer({})
     await watched.wait_for_requests(1)
     events: dict[str, list[str]] = {
-        str((one.attributes or {}).get("triton.model_name", one.name)): [
-            event.name for event in one.events
-        ]
+        str(one.attributes.get("triton.model_name", one.name)): [event.name for event in one.events]
         for one in watched.sent
     }
     of_model = ["REQUEST_START", "QUEUE_START", "REQUEST_END"]
@@ -185,9 +202,9 @@ async def test_every_sampled_call_finds_tritons_spans_and_no_other_leaves_any(
 
     roots = [one for one in watched.passed if one.name == "InferRequest"]
     assert len(roots) == sampled
-    assert len({one.context.trace_id for one in roots}) == sampled
+    assert len({one.trace_id for one in roots}) == sampled
     for root in roots:
-        (server,) = shown(watched.file, f"{root.context.trace_id:032x}")["spans"]
+        (server,) = shown(watched.file, f"{root.trace_id:032x}")["spans"]
         names = [one["name"] for one in flatten(server)]
         assert server["name"] == METHOD
         assert names.count("compute") == names.count("queue") == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runner import FakeCall
 from manifests import manifest
 from signing_keys import make_keys
 
@@ -100,8 +101,8 @@ async def test_spans_say_the_instance_and_are_written_when_it_is_left(
 ) -> None:
     traced = settings.model_copy(update={"traces_file": tmp_path / "t.jsonl"})
     async with running_core(traced, instance_id="gateway-7") as core:
-        core.tracing.start_call("a.B/C", {}).finish(0)
-    assert core.tracing.start_call("a.B/C", {}) is NO_TRACE
+        core.tracing.start_call(FakeCall()).finish(0)
+    assert core.tracing.start_call(FakeCall()) is NO_TRACE
     (resource,) = json.loads((tmp_path / "t.jsonl").read_text())["resourceSpans"]
     attributes = {one["key"]: one["value"] for one in resource["resource"]["attributes"]}
     assert attributes["service.instance.id"] == {"stringValue": "gateway-7"}

@@ -167,10 +167,19 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert str(getattr(load(), name)) == "x:1"
 
 
+def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().trace_keep_slower_s == 1
+    monkeypatch.setenv("TRIDENT_TRACE_KEEP_SLOWER_S", "")
+    assert load().trace_keep_slower_s is None
+    monkeypatch.setenv("TRIDENT_TRACE_KEEP_SLOWER_S", "0")
+    assert load().trace_keep_slower_s == 0
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         ("trace_sample_ratio", [0, 1], [-0.1, 1.1, "nan"]),
+        ("trace_keep_slower_s", [0, 0.5], [-0.1, "nan"]),
         ("max_message_bytes", [1024], [1023]),
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),

@@ -51,6 +51,7 @@ class TritonPythonModel:
             )
         except Exception as error:
             raise pb_utils.TritonModelException(f"{path}: {error}") from None
+        self._name = args["model_name"]
         self._batches = int(config.get("max_batch_size", 0)) > 0
         _check_names(path, "input", config["input"], self._sessions.inputs)
         _check_names(path, "output", config["output"], self._sessions.outputs)
@@ -63,10 +64,10 @@ class TritonPythonModel:
             try:
                 asked[place] = self._read(request)
             except Exception as error:
-                responses[place] = _failed(error)
+                responses[place] = self._failed(error)
         answers = self._run(list(asked.values()))
         for (place, one), answer in zip(asked.items(), answers, strict=True):
-            responses[place] = _response(one.names, answer)
+            responses[place] = self._response(one.names, answer)
         return [responses[place] for place in range(len(requests))]
 
     def _run(self, asked: Sequence[Asked]) -> list[list[Array] | Exception]:
@@ -86,22 +87,22 @@ class TritonPythonModel:
             return value
         return _to_text(tensor.name(), value)
 
+    def _response(self, names: Sequence[str], answer: list[Array] | Exception) -> Any:
+        if isinstance(answer, Exception):
+            return self._failed(answer)
+        try:
+            tensors = [
+                pb_utils.Tensor(name, _to_bytes(value))
+                for name, value in zip(names, answer, strict=True)
+            ]
+        except Exception as error:
+            return self._failed(error)
+        return pb_utils.InferenceResponse(output_tensors=tensors)
 
-def _response(names: Sequence[str], answer: list[Array] | Exception) -> Any:
-    if isinstance(answer, Exception):
-        return _failed(answer)
-    try:
-        tensors = [
-            pb_utils.Tensor(name, _to_bytes(value))
-            for name, value in zip(names, answer, strict=True)
-        ]
-    except Exception as error:
-        return _failed(error)
-    return pb_utils.InferenceResponse(output_tensors=tensors)
-
-
-def _failed(error: Exception) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+    def _failed(self, error: Exception) -> Any:
+        # Of an ensemble Triton names only the whole; who asked wants to know which step it was.
+        text = f"model '{self._name}': {error}"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(text))
 
 
 def _session_options(config: dict[str, Any]) -> ort.SessionOptions:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from fake_runner import RecordingTrace
+from fake_runner import RecordingInference
 from fake_triton import FakeTriton, rpc_error
 from manifests import manifest
 from tritonclient.grpc import service_pb2
@@ -51,18 +50,6 @@ class States:
 
     def clients(self, line: str, release: str) -> tuple[FakeTriton, ...]:
         return self.left
-
-
-@dataclass
-class Trace(RecordingTrace):
-    """A sampled call."""
-
-    models: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def triton_call(self, model_name: str) -> Iterator[Mapping[str, str]]:
-        self.models.append(model_name)
-        yield {"traceparent": "00-a-b-01"}
 
 
 def answer(model: str, **arrays: np.ndarray[Any, Any]) -> service_pb2.ModelInferResponse:
@@ -107,10 +94,10 @@ async def ask(
     *,
     outputs: Sequence[str] | None = None,
     timeout_s: float | None = None,
-    trace: RecordingTrace | None = None,
+    trace: RecordingInference | None = None,
 ) -> dict[str, Any]:
     return await runner.run(
-        release, TENSORS, outputs=outputs, timeout_s=timeout_s, trace=trace or Trace()
+        release, TENSORS, outputs=outputs, timeout_s=timeout_s, trace=trace or RecordingInference()
     )
 
 
@@ -126,11 +113,11 @@ async def test_triton_is_asked_for_the_model_and_the_outputs_wanted(triton: Fake
     assert [output.name for output in request.outputs] == ["probabilities"]
 
 
-async def test_the_stages_are_traced_and_triton_gets_the_trace(triton: FakeTriton) -> None:
-    trace = Trace()
+async def test_an_inference_is_traced_and_triton_gets_the_trace(triton: FakeTriton) -> None:
+    trace = RecordingInference(headers={"traceparent": "00-a-b-01"})
     await ask(build_runner(state(triton)), trace=trace)
-    assert trace.stages == ["admission"]
-    assert trace.models == [RELEASE.ensemble]
+    assert trace.told == ["admitted", "asked", "ended"]
+    assert (trace.models, trace.errors) == ([RELEASE.ensemble], [None])
     ((request, _, headers),) = triton.asked
     assert headers == {"traceparent": "00-a-b-01"}
     assert request.id == "00-a-b-01"
@@ -139,9 +126,31 @@ async def test_the_stages_are_traced_and_triton_gets_the_trace(triton: FakeTrito
 async def test_a_call_that_is_not_sampled_leaves_no_mark_on_the_request(
     triton: FakeTriton,
 ) -> None:
-    await ask(build_runner(state(triton)), trace=RecordingTrace())
+    await ask(build_runner(state(triton)))
     ((request, _, headers),) = triton.asked
     assert (request.id, headers) == ("", {})
+
+
+async def test_the_trace_has_what_triton_said_before_it_was_translated(
+    triton: FakeTriton,
+) -> None:
+    trace = RecordingInference()
+    said = rpc_error(grpc.StatusCode.UNAVAILABLE, "gone")
+    triton.answer = fail(said)
+    with pytest.raises(ModelUnavailable):
+        await ask(build_runner(state(triton)), trace=trace)
+    assert trace.told[:3] == ["admitted", "asked", "ended"]
+    assert trace.errors[0] is said
+
+
+async def test_an_inference_that_was_not_admitted_ends_with_the_reason() -> None:
+    triton = build_triton()
+    trace = RecordingInference()
+    with pytest.raises(DeadlineExceeded) as refused:
+        await ask(build_runner(state(triton)), timeout_s=-1, trace=trace)
+    assert trace.told[-1] == "ended"
+    assert "asked" not in trace.told
+    assert trace.errors == [refused.value]
 
 
 @pytest.mark.parametrize(("timeout_s", "most"), [(5.0, 5.0), (None, 30.0)], ids=["own", "none"])

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from kept_spans import KeptSpans
 
+from gateway.telemetry.otlp_json import JsonSpans
+from gateway.telemetry.otlp_protobuf import ProtobufSpans
 from gateway.telemetry.tracing import Tracing
 
 
-@pytest.fixture
-def exporter() -> InMemorySpanExporter:
-    """Holds the finished spans."""
-    return InMemorySpanExporter()
+@pytest.fixture(params=[JsonSpans, ProtobufSpans], ids=["json", "protobuf"])
+def kept(request: pytest.FixtureRequest) -> KeptSpans:
+    """Holds the finished spans, in each encoding."""
+    return KeptSpans(request.param())
 
 
 @pytest.fixture
-def tracing(exporter: InMemorySpanExporter) -> Iterator[Tracing]:
-    """Traces whatever no parent forbids."""
-    processor = SimpleSpanProcessor(exporter)
-    provider = TracerProvider(sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
-    provider.add_span_processor(processor)
-    tracing = Tracing(provider, [processor])
-    yield tracing
-    tracing.shutdown()
+def build(kept: KeptSpans) -> Callable[..., Tracing]:
+    """Makes tracing whose spans are kept here."""
+
+    def build(**options: Any) -> Tracing:
+        return Tracing([kept], **options)  # type: ignore[list-item]
+
+    return build
+
+
+@pytest.fixture
+def tracing(build: Callable[..., Tracing]) -> Tracing:
+    """Traces whatever no client forbids."""
+    return build()

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runner import FakeCall
 from opentelemetry import trace
+from otlp_collectors import http_collector
 
-from gateway.telemetry.building import build_provider, build_tracing, process_resource
+from gateway.telemetry.building import build_tracing, process_source
 from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.tracing import NO_TRACE
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"
 NOTHING: Mapping[str, str] = {}
@@ -42,9 +45,8 @@ def written(file: Path) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
 
 def test_a_call_is_in_the_file_after_shutdown(file: Path) -> None:
     tracing = build_tracing(traces_file=file, environment=NOTHING)
-    call = tracing.start_call(METHOD, {})
-    with call.stage("decode"):
-        pass
+    call = tracing.start_call(FakeCall(METHOD))
+    call.add_stage("decode", 1, 2)
     call.finish(0)
     tracing.shutdown()
     assert [span["name"] for _, span in written(file)] == ["decode", METHOD]
@@ -52,7 +54,7 @@ def test_a_call_is_in_the_file_after_shutdown(file: Path) -> None:
 
 def test_the_resource_says_which_process_it_was(file: Path) -> None:
     tracing = build_tracing(traces_file=file, environment=NOTHING)
-    tracing.start_call(METHOD, {}).finish(0)
+    tracing.start_call(FakeCall(METHOD)).finish(0)
     tracing.shutdown()
     ((resource, _),) = written(file)
     assert resource["service.name"] == "trident-gateway"
@@ -61,7 +63,7 @@ def test_the_resource_says_which_process_it_was(file: Path) -> None:
 
 
 def test_two_processes_of_a_service_are_told_apart() -> None:
-    one, other = (process_resource("trident-gateway").attributes for _ in range(2))
+    one, other = (process_source("trident-gateway", "x").resource for _ in range(2))
     assert one["service.instance.id"] != other["service.instance.id"]
 
 
@@ -76,46 +78,70 @@ def test_the_standard_variables_name_the_service(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    resource = process_resource("trident-gateway").attributes
+    resource = process_source("trident-gateway", "x").resource
     assert resource["service.name"] == "shop"
     environment = resource.get("deployment.environment.name")
     assert environment == ("test" if name == "OTEL_RESOURCE_ATTRIBUTES" else None)
 
 
 def test_without_a_file_and_a_collector_nothing_is_built() -> None:
-    provider, processors = build_provider(service_name="x", environment=NOTHING)
-    assert (provider, tuple(processors)) == (None, ())
+    tracing = build_tracing(service_name="x", environment=NOTHING)
+    assert not tracing.is_on
+    assert tracing.start_call(FakeCall(METHOD)) is NO_TRACE
 
 
 def test_a_sample_ratio_of_zero_leaves_calls_whose_client_asks_for_a_trace(file: Path) -> None:
     tracing = build_tracing(traces_file=file, sample_ratio=0, environment=NOTHING)
-    tracing.start_call(METHOD, {}).finish(0)
+    tracing.start_call(FakeCall(METHOD)).finish(0)
     parent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
-    tracing.start_call(METHOD, parent).finish(0)
+    tracing.start_call(FakeCall(METHOD, parent)).finish(0)
     tracing.shutdown()
     ((_, span),) = written(file)
     assert (span["traceId"], span["parentSpanId"]) == ("a" * 32, "b" * 16)
 
 
 def test_the_file_and_the_collector_each_get_the_spans(file: Path) -> None:
-    provider, processors = build_provider(
-        service_name="x",
-        traces_file=file,
-        otlp_endpoint="http://127.0.0.1:9",
-        environment=NOTHING,
-    )
-    assert provider is not None
-    provider.shutdown()
-    assert len(processors) == 2
+    with http_collector() as taken:
+        tracing = build_tracing(traces_file=file, otlp_endpoint=taken.url, environment=NOTHING)
+        tracing.start_call(FakeCall(METHOD)).finish(0)
+        tracing.shutdown(20)
+    ((_, here),) = written(file)
+    (there,) = taken.spans
+    assert (here["traceId"], here["spanId"]) == (there.trace_id.hex(), there.span_id.hex())
 
 
 def test_the_collectors_address_can_stand_in_the_environment() -> None:
-    provider, processors = build_provider(
-        service_name="x", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    with http_collector() as taken:
+        endpoint = taken.url.removesuffix("/v1/traces")
+        tracing = build_tracing(environment={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+        tracing.start_call(FakeCall(METHOD)).finish(0)
+        tracing.shutdown(20)
+    assert len(taken.spans) == 1
+
+
+def test_failed_and_slow_calls_are_kept_as_the_settings_say(file: Path) -> None:
+    tracing = build_tracing(
+        traces_file=file, sample_ratio=0, keep_errors=False, keep_slower_s=0, environment=NOTHING
     )
-    assert provider is not None
-    provider.shutdown()
-    assert len(processors) == 1
+    tracing.start_call(FakeCall(METHOD)).finish(0)
+    tracing.shutdown()
+    tracing = build_tracing(traces_file=file, sample_ratio=0, environment=NOTHING)
+    tracing.start_call(FakeCall(METHOD)).finish(0)
+    tracing.start_call(FakeCall(METHOD)).finish(13)
+    tracing.shutdown()
+    codes = [
+        next(one["value"]["stringValue"] for one in span["attributes"]
+             if one["key"] == "rpc.response.status_code")
+        for _, span in written(file)
+    ]  # fmt: skip
+    assert codes == ["OK", "INTERNAL"]
+
+
+def test_a_sink_gets_every_call() -> None:
+    ended: list[str] = []
+    tracing = build_tracing(environment=NOTHING, sink=lambda call: ended.append(call.method))
+    tracing.start_call(FakeCall(METHOD)).finish(0)
+    assert ended == [METHOD]
 
 
 def test_a_collector_that_cannot_be_understood_is_refused_at_once() -> None:

@@ -3,10 +3,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
 from gateway.telemetry.collector import UnknownCollector, collector_exporter
+from gateway.telemetry.otlp_sender import GrpcSender, HttpSender
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -32,9 +31,9 @@ def test_spans_go_by_http_to(
     endpoint: str | None, environment: Mapping[str, str], url: str
 ) -> None:
     exporter = collector_exporter(endpoint, environment)
-    assert isinstance(exporter, HttpExporter)
-    exporter.shutdown()
-    assert exporter._endpoint == url
+    assert isinstance(exporter, HttpSender)
+    exporter.close()
+    assert exporter._url == url
 
 
 @pytest.mark.parametrize(
@@ -53,9 +52,9 @@ def test_spans_go_by_grpc_to(
     endpoint: str | None, environment: Mapping[str, str], target: str
 ) -> None:
     exporter = collector_exporter(endpoint, environment)
-    assert isinstance(exporter, GrpcExporter)
-    exporter.shutdown()
-    assert exporter._endpoint == target
+    assert isinstance(exporter, GrpcSender)
+    exporter.close()
+    assert exporter._target == target
 
 
 @pytest.mark.parametrize(
@@ -81,3 +80,9 @@ def test_without_an_address_there_is_no_exporter(
 def test_what_no_exporter_speaks_is_refused(endpoint: str, environment: Mapping[str, str]) -> None:
     with pytest.raises(UnknownCollector):
         collector_exporter(endpoint, environment)
+
+
+@pytest.mark.parametrize("scheme", ["https://c:4317", "https://c:4318"])
+def test_certificates_that_cannot_be_read_are_refused_at_once(scheme: str) -> None:
+    with pytest.raises(UnknownCollector, match=r"nowhere\.pem"):
+        collector_exporter(scheme, {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"})

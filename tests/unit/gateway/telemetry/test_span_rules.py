@@ -8,13 +8,12 @@ from typing import Any
 import ottl
 import pytest
 import yaml
-from opentelemetry.trace import SpanKind
 from synthetic_traces import Planted, Step, call
 
+from gateway.telemetry.span import Kind
 from gateway.telemetry.span_rules import SCOPE, Draft, collector_config, repair
 
 FILE = Path(__file__).parents[4] / "deploy" / "otel" / "triton-spans.yaml"
-KINDS = dict(enumerate(SpanKind, start=1))
 TRITON = [
     one for one in call(Planted(steps=(Step("prepare"), Step("score.2"))))
     if one["service"] == "triton"
@@ -49,9 +48,9 @@ SPANS = [as_plain(one) for one in TRITON] + [
 
 
 def repaired(span: dict[str, Any]) -> dict[str, Any]:
-    draft = Draft(span["name"], KINDS[span["kind"]], dict(span["attributes"]), span["events"])
+    draft = Draft(span["name"], Kind(span["kind"]), dict(span["attributes"]), span["events"])
     repair(draft)
-    return {"name": draft.name, "kind": draft.kind.value + 1, "attributes": draft.attributes}
+    return {"name": draft.name, "kind": draft.kind.value, "attributes": draft.attributes}
 
 
 @pytest.mark.parametrize("span", SPANS, ids=lambda one: one["name"])

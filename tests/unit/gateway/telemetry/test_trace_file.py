@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -10,28 +9,27 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.trace import SpanContext, TraceFlags
+from span_makers import span as make_span
 
-from gateway.telemetry.trace_file import FileSpanExporter, previous_file
+from gateway.telemetry.span import Span
+from gateway.telemetry.span_queue import SendFailed
+from gateway.telemetry.trace_file import TraceFile, previous_file
 
 WRITER = dedent(
     """
     import sys
     from pathlib import Path
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext
-    from gateway.telemetry.trace_file import FileSpanExporter
+    from gateway.telemetry.span import Kind, Source, Span
+    from gateway.telemetry.span_queue import SendFailed
+    from gateway.telemetry.trace_file import TraceFile
 
     path, writer = Path(sys.argv[1]), int(sys.argv[2])
-    exporter = FileSpanExporter(path, max_bytes=int(sys.argv[3]))
+    file, source = TraceFile(path, max_bytes=int(sys.argv[3])), Source({})
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(1, 201):
-        span = ReadableSpan("x" * 500, SpanContext(writer, number, False), start_time=1, end_time=2)
-        exporter.export([span])
-    print(exporter.lost_spans)
+        file.write([Span(source, writer, number, 0, "x" * 500, Kind.INTERNAL, 1, 2)])
+    print("done")
     """
 )
 
@@ -39,29 +37,30 @@ CRAMPED = dedent(
     """
     import resource, signal, sys
     from pathlib import Path
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext
-    from gateway.telemetry.trace_file import FileSpanExporter
+    from gateway.telemetry.span import Kind, Source, Span
+    from gateway.telemetry.span_queue import SendFailed
+    from gateway.telemetry.trace_file import TraceFile
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-    exporter = FileSpanExporter(Path(sys.argv[1]))
+    file, source = TraceFile(Path(sys.argv[1])), Source({})
     for number in (1, 2):
-        span = ReadableSpan("x" * 500, SpanContext(1, number, False), start_time=1, end_time=2)
-        print(exporter.export([span]).name, end=" ")
-    print(exporter.lost_spans)
+        try:
+            file.write([Span(source, 1, number, 0, "x" * 500, Kind.INTERNAL, 1, 2)])
+            print("written", end=" ")
+        except SendFailed:
+            print("lost", end=" ")
     """
 )
 
 
-def span(span_id: int = 2, trace_id: int = 1) -> ReadableSpan:
-    context = SpanContext(trace_id, span_id, False, TraceFlags(TraceFlags.SAMPLED))
-    return ReadableSpan("decode", context, start_time=1, end_time=2)
+def span(span_id: int = 2, trace_id: int = 1) -> Span:
+    return make_span("decode", span_id, trace_id=trace_id)
 
 
-def long_span() -> ReadableSpan:
-    """As long as those of the writers."""
-    return ReadableSpan("x" * 500, SpanContext(1, 1, False), start_time=1, end_time=2)
+def long_span() -> Span:
+    """At least as long as those of the writers."""
+    return make_span("x" * 500, 1, trace_id=1)
 
 
 def written(*files: Path) -> list[tuple[str, int]]:
@@ -94,23 +93,23 @@ def run_writers(path: Path, max_bytes: int) -> None:
         writer.stdin.flush()
     for writer in writers:
         out, _ = writer.communicate(timeout=60)
-        assert (writer.returncode, out) == (0, "0\n")
+        assert (writer.returncode, out) == (0, "done\n")
 
 
 def test_spans_of_one_export_are_one_line(tmp_path: Path) -> None:
     file = tmp_path / "not" / "there" / "yet.jsonl"
-    exporter = FileSpanExporter(file)
-    assert exporter.export([span(2), span(3)]) is SpanExportResult.SUCCESS
-    exporter.export([span(4)])
-    exporter.shutdown()
+    exporter = TraceFile(file)
+    exporter.write([span(2), span(3)])
+    exporter.write([span(4)])
+    exporter.close()
     assert len(file.read_text().splitlines()) == 2
     assert written(file) == [(f"{1:032x}", 2), (f"{1:032x}", 3), (f"{1:032x}", 4)]
 
 
 def test_what_another_process_wrote_stays(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    FileSpanExporter(file).export([span(2)])
-    FileSpanExporter(file).export([span(3)])
+    TraceFile(file).write([span(2)])
+    TraceFile(file).write([span(3)])
     assert [number for _, number in written(file)] == [2, 3]
 
 
@@ -124,19 +123,19 @@ def test_two_processes_share_a_file(tmp_path: Path) -> None:
 
 def test_a_full_file_is_put_away(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    exporter = FileSpanExporter(file, max_bytes=1)
-    exporter.export([span(2)])
+    exporter = TraceFile(file, max_bytes=1)
+    exporter.write([span(2)])
     assert not file.exists()
-    exporter.export([span(3)])
+    exporter.write([span(3)])
     assert previous_file(file) == tmp_path / "t.jsonl.1"
     assert [number for _, number in written(previous_file(file))] == [3]
 
 
 def test_a_file_below_the_limit_stays(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    exporter = FileSpanExporter(file, max_bytes=10_000)
+    exporter = TraceFile(file, max_bytes=10_000)
     for number in range(1, 4):
-        exporter.export([span(number)])
+        exporter.write([span(number)])
     assert not previous_file(file).exists()
     assert len(written(file)) == 3
 
@@ -144,7 +143,7 @@ def test_a_file_below_the_limit_stays(tmp_path: Path) -> None:
 def test_two_processes_can_put_a_file_away_without_tearing_a_line(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     # Two files are kept: with a limit of 0.6 of all that is written, the second is not full.
-    FileSpanExporter(tmp_path / "one", max_bytes=1 << 30).export([long_span()])
+    TraceFile(tmp_path / "one", max_bytes=1 << 30).write([long_span()])
     line_bytes = (tmp_path / "one").stat().st_size
     run_writers(file, max_bytes=240 * line_bytes)
     kept = written(*(one for one in (previous_file(file), file) if one.exists()))
@@ -154,17 +153,11 @@ def test_two_processes_can_put_a_file_away_without_tearing_a_line(tmp_path: Path
     )
 
 
-def test_what_cannot_be_written_is_counted_and_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_cannot_be_written_is_said_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").mkdir()
-    exporter = FileSpanExporter(tmp_path / "t.jsonl")
-    with caplog.at_level(logging.WARNING):
-        assert exporter.export([span(2), span(3)]) is SpanExportResult.FAILURE
-        exporter.export([span(4)])
-    assert exporter.lost_spans == 3
-    (record,) = caplog.records
-    assert os.strerror(errno.EISDIR) in record.getMessage()
+    with pytest.raises(SendFailed, match=os.strerror(errno.EISDIR)) as failed:
+        TraceFile(tmp_path / "t.jsonl").write([span(2), span(3)])
+    assert failed.value.rejected is None
 
 
 def export_with_room(path: Path, max_file_bytes: int) -> str:
@@ -175,20 +168,20 @@ def export_with_room(path: Path, max_file_bytes: int) -> str:
     return done.stdout
 
 
-def test_a_full_disk_is_counted_and_raises_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    FileSpanExporter(file).export([long_span()])
+    TraceFile(file).write([long_span()])
     size = file.stat().st_size
-    assert export_with_room(file, size) == "FAILURE FAILURE 2\n"
-    assert export_with_room(file, 3 * size) == "SUCCESS SUCCESS 0\n"
+    assert export_with_room(file, size) == "lost lost "
+    assert export_with_room(file, 3 * size) == "written written "
 
 
 def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    FileSpanExporter(file).export([long_span()])
-    assert export_with_room(file, file.stat().st_size + 100) == "FAILURE FAILURE 2\n"
+    TraceFile(file).write([long_span()])
+    assert export_with_room(file, file.stat().st_size + 100) == "lost lost "
     assert not file.read_bytes().endswith(b"\n")
-    FileSpanExporter(file).export([span(9)])
+    TraceFile(file).write([span(9)])
     whole, torn, after = file.read_text().splitlines()
     assert [len(json.loads(line)["resourceSpans"]) for line in (whole, after)] == [1, 1]
     with pytest.raises(json.JSONDecodeError):
@@ -198,8 +191,7 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_put_away_grows_on_and_nothing_is_lost(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     previous_file(file).mkdir()
-    exporter = FileSpanExporter(file, max_bytes=1)
-    results = [exporter.export([span(number)]) for number in (2, 3)]
-    assert results == [SpanExportResult.SUCCESS] * 2
-    assert exporter.lost_spans == 0
+    exporter = TraceFile(file, max_bytes=1)
+    for number in (2, 3):
+        exporter.write([span(number)])
     assert [number for _, number in written(file)] == [2, 3]

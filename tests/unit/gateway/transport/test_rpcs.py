@@ -24,8 +24,8 @@ GARBAGE = b"\xff\xff"
 class PlayedCall(Call):
     """A call that a test makes."""
 
-    def __init__(self, *pairs: Pair, left_s: float | None = None) -> None:
-        super().__init__("?", 17)
+    def __init__(self, *pairs: Pair, left_s: float | None = None, method: str = "?") -> None:
+        super().__init__(method, 17)
         self._pairs = pairs
         self.left_s = left_s
 
@@ -128,7 +128,7 @@ async def test_all_four_kinds_take_and_give_bytes(rpcs: Rpcs) -> None:
 async def test_a_call_is_traced_from_its_beginning_to_its_end(
     rpcs: Rpcs, tracing: RecordingTracing, method: str
 ) -> None:
-    call = PlayedCall(("traceparent", "x"), ("b-bin", b"\0"))
+    call = PlayedCall(("traceparent", "x"), ("b-bin", b"\0"), method=f"{NAME}/{method}")
     await (unary(rpcs, call=call) if method == "Unary" else streamed(rpcs, method, call=call))
     (trace,) = tracing.calls
     assert (trace.method, trace.codes) == (f"{NAME}/{method}", [code_pb2.OK])
@@ -156,6 +156,7 @@ async def test_an_error_becomes_a_status_and_ends_the_trace(
     assert "secret" not in str(raised.value.status)
     (trace,) = tracing.calls
     assert (trace.codes, trace.error) == ([code], error)
+    assert trace.fault is isinstance(error, RuntimeError)
 
 
 async def test_bytes_that_are_no_message_are_refused(rpcs: Rpcs) -> None:

@@ -106,6 +106,8 @@ async def test_nothing_is_asked_when_nothing_fails() -> None:
         ("the ensemble 'score-risk__r1' failed", ""),
         ("'recommend__2026.1__rank', message: bad", "rank"),
         ("'diagnose-image__r1__look_twice' is gone", "look_twice"),
+        ("in ensemble 'risk__r1', model 'risk__r1__score': index out of range", "score"),
+        ("model 'risk__r1__fused': index out of range", ""),
     ],
 )
 def test_the_step_is_read_from_its_model_name(details: str, step: str) -> None:

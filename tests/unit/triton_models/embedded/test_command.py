@@ -57,6 +57,12 @@ def test_every_request_is_traced_to_the_receiver() -> None:
     } < set(launch.arguments())
 
 
+def test_only_requests_with_a_parent_are_traced_where_few_are_sampled() -> None:
+    launch = replace(LAUNCH, otlp_traces_url="http://127.0.0.1:9/v1/traces", trace_all=False)
+    rates = [argument for argument in launch.arguments() if "rate=" in argument]
+    assert rates == ["--trace-config=rate=0"]
+
+
 def test_the_stubs_find_this_environments_packages_and_libraries() -> None:
     environment = LAUNCH.environment({"PATH": "/usr/bin", "LD_LIBRARY_PATH": "/opt/lib"})
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.trace import SpanKind
 from span_makers import names, span
 
 from gateway.telemetry.analysis.reading import (
@@ -16,6 +14,7 @@ from gateway.telemetry.analysis.reading import (
     read_trace,
 )
 from gateway.telemetry.otlp_json import spans_to_json
+from gateway.telemetry.span import Kind, Span
 from gateway.telemetry.span_rules import METHOD
 
 OLD, NEW, UNSERVED = 0xAA01, 0xAA02, 0xBB03
@@ -25,21 +24,21 @@ def hex_id(trace_id: int) -> str:
     return f"{trace_id:032x}"
 
 
-def line(*spans: object) -> str:
-    return json.dumps(spans_to_json(spans)) + "\n"  # type: ignore[arg-type]
+def line(*spans: Span) -> str:
+    return spans_to_json(spans).decode() + "\n"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Two served calls and one that no server has seen; the newer call is written first."""
     path = tmp_path / "traces.jsonl"
-    served: dict[str, Any] = {"kind": SpanKind.SERVER, "attributes": {"rpc.method": "a.B/C"}}
+    served: dict[str, Any] = {"kind": Kind.SERVER, "attributes": {"rpc.method": "a.B/C"}}
     path.write_text(
         line(
             span("new", 1, trace_id=NEW, times=(50, 90), **served),
             span("old", 2, trace_id=OLD, times=(10, 20), **served),
         )
-        + line(span("unserved", 3, trace_id=UNSERVED, kind=SpanKind.CLIENT, times=(95, 99)))
+        + line(span("unserved", 3, trace_id=UNSERVED, kind=Kind.CLIENT, times=(95, 99)))
         + line(span("below", 4, 2, trace_id=OLD, times=(12, 13)))
     )
     return path
@@ -51,7 +50,7 @@ def test_the_newest_trace_is_the_one_whose_server_span_ended_last(path: Path) ->
 
 @pytest.mark.parametrize("said", [{}, {"rpc.method": METHOD}], ids=["raw", "repaired"])
 def test_a_trace_of_triton_alone_is_no_served_call(said: dict[str, str], path: Path) -> None:
-    alone = span("InferRequest", 9, trace_id=UNSERVED, kind=SpanKind.SERVER, times=(95, 99),
+    alone = span("InferRequest", 9, trace_id=UNSERVED, kind=Kind.SERVER, times=(95, 99),
                  attributes=said)  # fmt: skip
     path.write_text(path.read_text() + line(alone))
     assert newest_trace(path) == hex_id(NEW)
@@ -115,7 +114,7 @@ def test_an_id_that_is_not_there_is_said_so(path: Path) -> None:
 
 def test_without_a_served_call_there_is_no_newest_trace(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
-    path.write_text(line(span("client", 3, kind=SpanKind.CLIENT)))
+    path.write_text(line(span("client", 3, kind=Kind.CLIENT)))
     with pytest.raises(TraceNotFound, match="no trace of a served call"):
         newest_trace(path)
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
 from span_makers import span
 
 from gateway.telemetry.analysis.reading import newest_trace, read_trace
 from gateway.telemetry.analysis.tree import Node, build_tree
+from gateway.telemetry.span import Kind, Status
 
 RECORDED = Path(__file__).parents[4] / "data" / "traces" / "two_steps.jsonl"
 
@@ -95,8 +95,8 @@ def test_parents_in_a_circle_are_cut_and_every_span_is_shown_once() -> None:
 
 
 def test_an_error_says_its_type_and_what_was_said() -> None:
-    failed = Status(StatusCode.ERROR, "connection refused")
-    (root,) = build_tree([span("x", 1, kind=SpanKind.CLIENT, status=failed,
+    (root,) = build_tree([span("x", 1, kind=Kind.CLIENT, status=Status.ERROR,
+                               message="connection refused",
                                attributes={"error.type": "UNAVAILABLE"})])  # fmt: skip
     assert root.error == "UNAVAILABLE: connection refused"
     (refused,) = build_tree([span("x", 1, attributes={"error.type": "INVALID_ARGUMENT"})])

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from opentelemetry.trace import Status, StatusCode
 from rich.cells import cell_len
 from rich.console import Console
 from span_makers import span
@@ -13,6 +12,7 @@ from span_makers import span
 from gateway.telemetry.analysis.reading import newest_trace, read_trace
 from gateway.telemetry.analysis.tree import Node, build_tree
 from gateway.telemetry.analysis.waterfall import render
+from gateway.telemetry.span import Status
 
 DATA = Path(__file__).parents[4] / "data" / "traces"
 
@@ -90,8 +90,8 @@ def test_long_names_are_shortened_and_deep_ones_keep_their_numbers() -> None:
 
 
 def test_what_failed_and_what_is_missing_is_said_below() -> None:
-    failed = Status(StatusCode.ERROR, "queue is [full]")
-    spans = [span("call", 1, status=failed, attributes={"error.type": "UNAVAILABLE"}),
+    spans = [span("call", 1, status=Status.ERROR, message="queue is [full]",
+                  attributes={"error.type": "UNAVAILABLE"}),
              span("lost", 2, 0x99)]  # fmt: skip
     lines = rendered(build_tree(spans), 80).splitlines()
     assert "call: UNAVAILABLE: queue is [full]" in lines

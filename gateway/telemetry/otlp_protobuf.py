@@ -1,0 +1,188 @@
+"""Spans as OTLP's protobuf messages."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from struct import Struct
+from typing import Any, cast
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from gateway.telemetry.span import Attribute, Attributes, Event, Kind, Link, Source, Status
+
+# Tags of trace.proto: field number and wire type in a byte, and the length where it is fixed.
+_TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
+_START, _END = 0x39, 0x41
+_CHILD = Struct("<2s16s2s8s2s8sBQBQ")
+_ROOT = Struct("<2s16s2s8sBQBQ")
+_LINK = Struct("<2s2s16s2s8s")
+_LINKS = b"\x6a\x1c"
+_SPANS_OF_SCOPE = _SCOPES_OF_RESOURCE = b"\x12"
+_RESOURCES = b"\x0a"
+
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+class ProtobufSpans:
+    """Encodes spans for a collector."""
+
+    def constant(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        status: Status = Status.UNSET,
+        message: str = "",
+    ) -> bytes:
+        """Encode what a span shares with others."""
+        span = trace_pb2.Span(name=_text(name), attributes=_attributes(attributes))
+        span.kind = cast(trace_pb2.Span.SpanKind.ValueType, kind.value)
+        if status:
+            span.status.code = cast(trace_pb2.Status.StatusCode.ValueType, status.value)
+            span.status.message = _text(message)
+        return span.SerializeToString()
+
+    def trace_id(self, number: int) -> bytes:
+        """Return its 16 bytes."""
+        return number.to_bytes(16, "big")
+
+    def span_id(self, number: int) -> bytes:
+        """Return its 8 bytes."""
+        return number.to_bytes(8, "big")
+
+    def root(
+        self, trace_id: bytes, span_id: bytes, start_ns: int, end_ns: int, constant: bytes
+    ) -> bytes:
+        """Encode a span that has no parent."""
+        own = _ROOT.pack(_TRACE_ID, trace_id, _SPAN_ID, span_id, _START, start_ns, _END, end_ns)
+        return own + constant
+
+    def child(
+        self,
+        trace_id: bytes,
+        span_id: bytes,
+        parent_id: bytes,
+        start_ns: int,
+        end_ns: int,
+        constant: bytes,
+    ) -> bytes:
+        """Encode a span that has one."""
+        own = _CHILD.pack(
+            _TRACE_ID, trace_id, _SPAN_ID, span_id, _PARENT_ID, parent_id,
+            _START, start_ns, _END, end_ns,
+        )  # fmt: skip
+        return own + constant
+
+    def linked(self, span: bytes, others: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return an encoded span with links to others, each a trace's ID and a span's."""
+        links = (_LINK.pack(_LINKS, _TRACE_ID, trace, _SPAN_ID, one) for trace, one in others)
+        return span + b"".join(links)
+
+    def extended(
+        self,
+        span: bytes,
+        links: Sequence[Link] = (),
+        events: Sequence[Event] = (),
+        trace_state: str = "",
+    ) -> bytes:
+        """Return an encoded span with what few spans have."""
+        return span + _rest(links, events, trace_state)
+
+    def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
+        """Return an ``ExportTraceServiceRequest``."""
+        parts: list[bytes] = []
+        for source, some in spans:
+            scope = trace_pb2.ScopeSpans(
+                scope=InstrumentationScope(name=source.scope, version=source.version)
+            )
+            resource = trace_pb2.ResourceSpans(
+                resource=Resource(attributes=_attributes(source.resource))
+            )
+            inner = [scope.SerializeToString()]
+            for span in some:
+                inner += (_SPANS_OF_SCOPE, _varint(len(span)), span)
+            content = b"".join(inner)
+            head = resource.SerializeToString() + _SCOPES_OF_RESOURCE + _varint(len(content))
+            parts += (_RESOURCES, _varint(len(head) + len(content)), head, content)
+        return b"".join(parts)
+
+
+def protobuf_to_json(data: bytes) -> dict[str, Any]:
+    """Return a serialised ``ExportTraceServiceRequest`` as OTLP/JSON.
+
+    Raises:
+        ValueError: If it is no such message.
+    """
+    try:
+        request = ExportTraceServiceRequest.FromString(data)
+    except DecodeError as error:
+        raise ValueError("not an ExportTraceServiceRequest") from error
+    content: dict[str, Any] = MessageToDict(request, use_integers_for_enums=True)
+    for carrier in _carriers_of_ids(content):
+        for name in _IDS:  # protobuf's own JSON has them in base64
+            if name in carrier:
+                carrier[name] = b64decode(carrier[name]).hex()
+    return content
+
+
+def _carriers_of_ids(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for part in content.get("resourceSpans", ()):
+        for some in part.get("scopeSpans", ()):
+            for span in some.get("spans", ()):
+                yield span
+                yield from span.get("links", ())
+
+
+def _rest(links: Sequence[Link], events: Sequence[Event], trace_state: str) -> bytes:
+    span = trace_pb2.Span(trace_state=trace_state)
+    for link in links:
+        span.links.add(
+            trace_id=link.trace_id.to_bytes(16, "big"),
+            span_id=link.span_id.to_bytes(8, "big"),
+            attributes=_attributes(link.attributes),
+        )
+    for event in events:
+        span.events.add(
+            name=_text(event.name),
+            time_unix_nano=event.time_ns,
+            attributes=_attributes(event.attributes),
+        )
+    return span.SerializeToString()
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _attributes(attributes: Mapping[str, Attribute]) -> list[KeyValue]:
+    return [KeyValue(key=_text(key), value=_value(value)) for key, value in attributes.items()]
+
+
+def _text(text: str) -> str:
+    """Return it as UTF-8 can say it: errors may quote bytes that are none."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _value(value: Attribute) -> AnyValue:
+    if isinstance(value, str):
+        return AnyValue(string_value=_text(value))
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    message = AnyValue()
+    message.array_value.values.extend(_value(one) for one in value)
+    return message

@@ -1,0 +1,225 @@
+"""Between the calls and an exporter: bounded, and never waited for.
+
+Calls are put in as they end, on the event loop; a thread makes their spans and sends them. When it
+does not keep up, or the collector is away, what does not fit is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gateway.telemetry.call_spans import CallSpans
+from gateway.telemetry.recording import RecordedCall
+from gateway.telemetry.span import Source, Span
+from gateway.telemetry.span_encoding import SpanEncoder, encode_span
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Item = RecordedCall | Sequence[Span]
+
+_TURN = 16
+"""Items that are encoded before the event loop gets its turn."""
+
+
+class SendFailed(Exception):
+    """An exporter could not send; the spans are lost."""
+
+    def __init__(self, detail: str, rejected: int | None = None) -> None:
+        super().__init__(detail)
+        self.rejected = rejected
+        """How many of them; ``None``: all."""
+
+
+class Exporter(Protocol[T]):
+    """Takes spans away. Used by one thread."""
+
+    @property
+    def encoder(self) -> SpanEncoder[T]:
+        """The encoding that it takes."""
+        ...
+
+    def send(self, request: bytes) -> None:
+        """Send an ``ExportTraceServiceRequest``.
+
+        Raises:
+            SendFailed: If it could not.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up what it is sending, and what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """OpenTelemetry's settings of a batching exporter."""
+
+    queue_spans: int = 65_536
+    """``OTEL_BSP_MAX_QUEUE_SIZE``."""
+    batch_spans: int = 1024
+    """``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``."""
+    delay_s: float = 0.5
+    """``OTEL_BSP_SCHEDULE_DELAY``, there in ms."""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> Limits:
+        """Return what the standard variables say; what is none above 0 counts as not set."""
+        return cls(
+            _number(environment, "OTEL_BSP_MAX_QUEUE_SIZE", cls.queue_spans),
+            _number(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch_spans),
+            _number(environment, "OTEL_BSP_SCHEDULE_DELAY", int(1000 * cls.delay_s)) / 1000,
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    try:
+        number = int(text or default)
+    except ValueError:
+        number = 0
+    if number <= 0:
+        _log.warning("%s must be a whole number above 0, got %r: %d counts", name, text, default)
+        return default
+    return number
+
+
+class SpanQueue(Generic[T]):
+    """Takes what has ended to an exporter.
+
+    Args:
+        exporter: Where to.
+        source: Of the spans of calls.
+        limits: How much is held, and for how long.
+
+    Attributes:
+        sent: Spans that were sent.
+    """
+
+    def __init__(self, exporter: Exporter[T], source: Source, limits: Limits | None = None) -> None:
+        self.sent = 0
+        self._exporter = exporter
+        self._source = source
+        self._limits = limits or Limits()
+        self._calls = CallSpans(exporter.encoder)
+        self._items: deque[tuple[Item, int]] = deque()
+        # Each is written by one thread only, so that none needs a lock.
+        self._came = self._overflowed = 0
+        self._taken = self._lost = 0
+        self._wake = threading.Event()
+        self._closing = self._given_up = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Spans that did not fit, or could not be sent.
+
+        Of calls that did not fit, no spans were made: each of their stages counts, and two more.
+        """
+        return self._overflowed + self._lost
+
+    def put(self, item: Item) -> None:
+        """Take a call that has ended, or finished spans; never waits, never raises."""
+        size = len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+        held = self._came - self._taken
+        if self._closing or held + size > self._limits.queue_spans:
+            self._warn("it has been closed" if self._closing else "the queue is full")
+            self._overflowed += size
+            return
+        if self._thread is None and not self._start():
+            self._overflowed += size
+            return
+        self._came += size
+        self._items.append((item, size))
+        if held > self._limits.queue_spans // 4:
+            self._wake.set()
+
+    def stop_taking(self) -> None:
+        """Send what is left, take no more; wait for nothing."""
+        self._closing = True
+        self._wake.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Send what is left, ``timeout_s`` at most; return whether all was tried."""
+        self.stop_taking()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        done = self._thread is None or not self._thread.is_alive()
+        if not done:
+            self._given_up = True
+            _log.warning("The last spans could not be sent within %g s", timeout_s)
+        self._exporter.close()
+        return done
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._work, name="spans", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads are to be had
+            self._warn(str(error))
+            return False
+        self._thread = thread
+        return True
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait(self._limits.delay_s)
+            self._wake.clear()
+            closing = self._closing  # looked at first: what came before it is still sent
+            while self._items and not self._given_up:
+                self._send_some()
+            if closing:
+                self._lost += sum(size for _, size in self._items)
+                return
+
+    def _send_some(self) -> None:
+        """Encode and send about one batch."""
+        groups: dict[Source, list[T]] = {}
+        taken = count = 0
+        while self._items and count < self._limits.batch_spans:
+            item, size = self._items.popleft()
+            self._taken += size
+            taken += 1
+            try:
+                count += self._encode(item, groups)
+            except Exception:  # a bug of ours must not end the thread
+                _log.exception("Spans could not be encoded")
+                self._lost += size
+            if taken % _TURN == 0:
+                time.sleep(0)  # hands the interpreter to whoever waits for it
+        if not count:
+            return
+        try:
+            self._exporter.send(self._exporter.encoder.request(groups.items()))
+        except SendFailed as error:
+            lost = count if error.rejected is None else min(count, error.rejected)
+            self._warn(str(error))
+            self._lost += lost
+            self.sent += count - lost
+        except Exception:
+            _log.exception("Spans could not be sent")
+            self._lost += count
+        else:
+            self.sent += count
+
+    def _encode(self, item: Item, groups: dict[Source, list[T]]) -> int:
+        if isinstance(item, RecordedCall):
+            spans = self._calls.encode(item)
+            groups.setdefault(self._source, []).extend(spans)
+            return len(spans)
+        encoder = self._exporter.encoder
+        for span in item:
+            groups.setdefault(span.source, []).append(encode_span(encoder, span))
+        return len(item)
+
+    def _warn(self, why: str) -> None:
+        if not self.dropped:
+            _log.warning("Spans are dropped: %s; from now on they are only counted", why)
