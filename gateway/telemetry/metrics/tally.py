@@ -108,6 +108,11 @@ class Tally:
             known = series[labels] = Distribution(np.zeros(len(instrument.grid), np.int64))
         known.add(counts, total, exemplars or {})
 
+    def exemplars(self, instrument: Instrument, labels: Labels) -> Mapping[int, Exemplar]:
+        """Return the exemplars of a series, by explicit bucket."""
+        known = self.histograms.get(instrument, {}).get(labels)
+        return {} if known is None else known.exemplars
+
     def count(self, instrument: Instrument, labels: Labels, amount: float) -> None:
         """Add to a counter."""
         series = self.counters.setdefault(instrument, {})
