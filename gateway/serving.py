@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from triton_models.store import ReleaseStore
 
 if TYPE_CHECKING:  # numpy and grpc are for a supervisor only that shows metrics
     from gateway.telemetry.metrics.building import GatewayMetrics
+    from gateway.telemetry.span import Span
 
 _TRITON_GRACE_S = 10.0
 """For a Triton that nobody asks any more."""
@@ -88,7 +89,7 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
         metrics = _metrics(settings, folder, stack)
-        triton, receiver = _embedded_triton(settings, stack)
+        triton, receiver = _embedded_triton(settings, metrics, stack)
         if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
             stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
@@ -147,7 +148,7 @@ def _launcher(settings: Settings, folder: Path) -> Callable[[int], FollowingProc
 
 
 def _embedded_triton(
-    settings: Settings, stack: AsyncExitStack
+    settings: Settings, metrics: GatewayMetrics | None, stack: AsyncExitStack
 ) -> tuple[EmbeddedTriton | None, OtlpReceiver | None]:
     """Return the embedded Triton, if there is to be one, and where it sends its spans."""
     if not settings.embedded:
@@ -160,7 +161,7 @@ def _embedded_triton(
             f"The embedded Triton reads a folder, not {settings.store}: "
             "copy the store, or name a Triton that reads it with --triton."
         )
-    receiver = _triton_receiver(settings, stack)
+    receiver = _triton_receiver(settings, metrics, stack)
     triton = EmbeddedTriton(
         Path(models),
         otlp_traces_url=receiver.url if receiver else None,
@@ -171,8 +172,10 @@ def _embedded_triton(
     return triton, receiver
 
 
-def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver | None:
-    """Return what takes Triton's spans to where those of the workers go."""
+def _triton_receiver(
+    settings: Settings, metrics: GatewayMetrics | None, stack: AsyncExitStack
+) -> OtlpReceiver | None:
+    """Return what takes Triton's spans to where those of the workers go, and to the metrics."""
     tracing = build_tracing(
         service_name="triton",
         traces_file=settings.traces_file,
@@ -181,7 +184,13 @@ def _triton_receiver(settings: Settings, stack: AsyncExitStack) -> OtlpReceiver 
     if not tracing.is_on:
         return None
     stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-    spans = TritonSpans(tracing.export)
+
+    def take(spans: Sequence[Span]) -> None:
+        tracing.export(spans)
+        if metrics is not None:
+            metrics.steps.add(spans)
+
+    spans = TritonSpans(take)
     stack.callback(spans.flush)
     receiver = OtlpReceiver(spans)
     stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import TypeVar
@@ -193,7 +193,8 @@ def _observe(
     sums = np.bincount(places, weights=values, minlength=len(labels))
     exemplars: dict[int, dict[int, Exemplar]] = {}
     if traced is not None and call is not None and traced.any:
-        exemplars = _exemplars(grid, places, bins, values, call, traced)
+        known = [tally.exemplars(instrument, one) for one in labels]
+        exemplars = _exemplars(grid, places, bins, values, call, traced, known)
     for place in np.flatnonzero(np.bincount(places, minlength=len(labels))).tolist():
         tally.observe(
             instrument, labels[place], counts[place], float(sums[place]), exemplars.get(place)
@@ -207,8 +208,9 @@ def _exemplars(
     values: npt.NDArray[np.float64] | Places,
     call: Places,
     traced: _Traced,
+    known: Sequence[Mapping[int, Exemplar]],
 ) -> dict[int, dict[int, Exemplar]]:
-    """Return the last traced value of each explicit bucket, by series."""
+    """Return the last traced value of each explicit bucket that has none yet, by series."""
     chosen = np.flatnonzero(traced.mask[call])
     buckets = len(grid.explicit) + 1
     cells = places[chosen] * buckets + grid.explicit_of[bins[chosen]]
@@ -216,6 +218,7 @@ def _exemplars(
     found: dict[int, dict[int, Exemplar]] = {}
     for cell, value in last.items():
         place, bucket = divmod(cell, buckets)
-        exemplar = traced.exemplar(int(call[value]), float(values[value]))
-        found.setdefault(place, {})[bucket] = exemplar
+        if bucket not in known[place]:
+            exemplar = traced.exemplar(int(call[value]), float(values[value]))
+            found.setdefault(place, {})[bucket] = exemplar
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ MAX_SERIES = 2000
 _IDLE_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Exemplar:
+class Exemplar(NamedTuple):
     """One call that a bucket counted.
 
     Attributes:
@@ -108,6 +107,11 @@ class Tally:
         if known is None:
             known = series[labels] = Distribution(np.zeros(len(instrument.grid), np.int64))
         known.add(counts, total, exemplars or {})
+
+    def exemplars(self, instrument: Instrument, labels: Labels) -> Mapping[int, Exemplar]:
+        """Return the exemplars of a series, by explicit bucket."""
+        known = self.histograms.get(instrument, {}).get(labels)
+        return {} if known is None else known.exemplars
 
     def count(self, instrument: Instrument, labels: Labels, amount: float) -> None:
         """Add to a counter."""

@@ -123,6 +123,15 @@ def test_the_last_traced_call_of_a_bucket_is_its_exemplar() -> None:
     assert exemplar.time_s == (START_NS + 4 * MS) / 1e9
 
 
+def test_a_bucket_that_has_an_exemplar_keeps_it_until_the_next_report() -> None:
+    tally = Tally()
+    for number in (1, 2):
+        fold([record(("decode", 4), trace_id=number)], tally)
+
+    (one,) = tally.histograms[CALL_DURATION].values()
+    assert [exemplar.trace_id for exemplar in one.exemplars.values()] == [1]
+
+
 def test_a_call_is_told_apart_by_all_that_matters() -> None:
     calls = [
         record(total_ms=1),
