@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.inference.runner import ServedRelease
+from gateway.telemetry.metrics.instruments import (
+    SHADOW_CALLS,
+    SHADOW_DIFFERENT_ROWS,
+    SHADOW_OTHER_FIRST_ROWS,
+    SHADOW_ROWS,
+)
+from gateway.telemetry.metrics.readings import Reading
 from triton_models.release import Manifest
 
 _log = logging.getLogger(__name__)
@@ -95,6 +102,20 @@ class Shadowing:
     def tallies(self) -> tuple[Tally, ...]:
         """What was found since the start, by line, shadow and who answered."""
         return tuple(self._tallies.values())
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what was found since the start."""
+        for tally in self.tallies:
+            shadow = (tally.line, tally.release, tally.beside)
+            yield Reading(SHADOW_CALLS, (*shadow, "asked"), tally.asked)
+            yield Reading(SHADOW_CALLS, (*shadow, "failed"), tally.failed)
+            yield Reading(SHADOW_CALLS, (*shadow, "dropped"), tally.dropped)
+            for name, found in list(tally.outputs.items()):
+                output = (*shadow, name)
+                yield Reading(SHADOW_ROWS, output, found.rows)
+                yield Reading(SHADOW_DIFFERENT_ROWS, output, found.differ)
+                if name in _CHOICES:
+                    yield Reading(SHADOW_OTHER_FIRST_ROWS, output, found.first_differs)
 
     def takes(self, release: ServedRelease, shadow: Manifest) -> bool:
         """Return whether the shadow can be asked with the same tensors, and is another release."""

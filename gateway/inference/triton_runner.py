@@ -105,6 +105,7 @@ class TritonRunner:
             yield Reading(WAITING_CALLS, place, admission.waiting)
             yield Reading(WAITING_LIMIT, place, admission.max_waiting)
             yield Reading(REFUSED_CALLS, place, admission.refused)
+        yield from self.shadowing.readings()
 
     def busy(self, key: tuple[str, str]) -> bool:
         """Return whether calls of a release (line and name) are in flight."""

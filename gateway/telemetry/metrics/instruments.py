@@ -160,6 +160,36 @@ RELEASE_WEIGHT = Instrument(
     "The share of its line's calls that is routed to the release.",
     merge="max",
 )
+_OF_SHADOW = (LINE, RELEASE, "trident.shadow.beside")
+SHADOW_CALLS = Instrument(
+    "trident.shadow.calls",
+    "counter",
+    "{call}",
+    (*_OF_SHADOW, "trident.shadow.outcome"),
+    "Calls of which a shadow was asked too (asked, failed), or was not because of too many "
+    "(dropped).",
+)
+SHADOW_ROWS = Instrument(
+    "trident.shadow.rows",
+    "counter",
+    "{row}",
+    (*_OF_SHADOW, "trident.output"),
+    "Rows in which a shadow was compared with the release that answered.",
+)
+SHADOW_DIFFERENT_ROWS = Instrument(
+    "trident.shadow.rows.different",
+    "counter",
+    "{row}",
+    (*_OF_SHADOW, "trident.output"),
+    "Rows in which they differ by more than the output's tolerance.",
+)
+SHADOW_OTHER_FIRST_ROWS = Instrument(
+    "trident.shadow.rows.other_first",
+    "counter",
+    "{row}",
+    (*_OF_SHADOW, "trident.output"),
+    "Rows in which another finding, or another item, comes first.",
+)
 DROPPED_RECORDS = Instrument(
     "trident.records.dropped",
     "counter",

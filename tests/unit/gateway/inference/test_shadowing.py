@@ -71,6 +71,23 @@ async def test_first_places_and_texts_are_counted(shadowing: Shadowing) -> None:
     assert "item_ids 100.0% of 2 rows differ, first place in 50.0%" in str(shadowing.tallies[0])
 
 
+async def test_what_was_found_is_told_as_metrics(shadowing: Shadowing) -> None:
+    async def ask() -> dict[str, Any]:
+        return {"probabilities": np.array([[0.4, 0.6]], np.float32)}
+
+    shadowing.offer(MAIN, SHADOW, {"probabilities": np.array([[0.6, 0.4]], np.float32)}, ask)
+    await settle()
+    who = (LINE, "r2", "r1")
+    assert {(one.instrument.name, one.labels): one.value for one in shadowing.readings()} == {
+        ("trident.shadow.calls", (*who, "asked")): 1,
+        ("trident.shadow.calls", (*who, "failed")): 0,
+        ("trident.shadow.calls", (*who, "dropped")): 0,
+        ("trident.shadow.rows", (*who, "probabilities")): 1,
+        ("trident.shadow.rows.different", (*who, "probabilities")): 1,
+        ("trident.shadow.rows.other_first", (*who, "probabilities")): 1,
+    }
+
+
 async def test_another_shape_differs_in_every_row(shadowing: Shadowing) -> None:
     async def ask() -> dict[str, Any]:
         return {"score": np.zeros((2, 3), np.float32)}
