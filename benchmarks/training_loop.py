@@ -178,8 +178,8 @@ RATIOS = {
 
 
 @click.command()
-@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
-@click.option("--seconds", default=1.0, show_default=True, help="About, of each measurement.")
+@click.option("--rounds", default=15, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=0.3, show_default=True, help="About, of each measurement.")
 @click.option(
     "--clock",
     type=click.Choice(list(CLOCKS)),
