@@ -142,17 +142,28 @@ def test_what_is_shown_is_what_was_asked_and_what_triton_did(gateway: Gateway) -
     assert total(found, "trident_calls_active") == 0
     assert total(found, "trident_release_serving", **RELEASE) == 1
     assert total(found, "trident_admission_limit", trident_line="diagnose-measurements") == 2 * 64
-    check_steps(gateway, found)
+    check_steps(gateway)
     check_native(gateway)
     check_exemplars(gateway, found)
     wait_for(lambda: traced(gateway) == CONNECTIONS * (CALLS + 1))
     assert gateway.stop() == 0
 
 
-def check_steps(gateway: Gateway, found: list[Sample]) -> None:
-    """Every number of a step is Triton's own."""
+def check_steps(gateway: Gateway) -> None:
+    """Every number of a step is Triton's own, which counts a moment after it has answered."""
+    rows = 2 * CONNECTIONS * (CALLS + ROWS)
+    wait_for(lambda: total(samples(gateway), "trident_step_batch_rows_sum", **RELEASE) >= rows)
     with InferenceServerClient(said(gateway, "Triton")) as triton:
-        statistics = {one.name: one for one in triton.get_inference_statistics().model_stats}
+
+        def settled() -> bool:
+            nonlocal statistics, found
+            found = samples(gateway)
+            before, statistics = statistics, triton.get_inference_statistics()
+            return before == statistics
+
+        found, statistics = samples(gateway), triton.get_inference_statistics()
+        wait_for(settled)
+    statistics = {one.name: one for one in statistics.model_stats}
     assert total(found, "trident_triton_up", trident_triton="embedded") == 1
     for step in ("work", "answer"):
         its = {**RELEASE, "trident_step": step}
