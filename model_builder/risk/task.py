@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
+from scipy.special import expit, logit
 
-from model_builder.evaluation.calibration import fit_platt
+from model_builder.evaluation import metrics as measures
 from model_builder.evaluation.parity import compare
+from model_builder.evaluation.risk_calibration import Calibration, fit_beta, fit_isotonic
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
+from model_builder.risk.bands import make_bands, make_cutoff
 from model_builder.risk.calibrate_graph import calibrate_graph
-from model_builder.risk.score import Scorecard, make_bands
+from model_builder.risk.config import RiskConfig as RiskConfig
+from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
 from model_builder.tabular.fitting import (
     TableModel,
@@ -28,7 +33,6 @@ from model_builder.tabular.fitting import (
 )
 from model_builder.tabular.loading import load_table
 from model_builder.tabular.targets import outcome_target
-from model_builder.tabular.training import TabularConfig
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.signatures import SCORE_RISK
 
@@ -39,16 +43,6 @@ TOLERANCES = {
     "input_rules": 0.0,
 }
 """How far the exported steps may be from torch, by output."""
-
-
-class RiskConfig(TabularConfig):
-    """Hyperparameters of a risk release."""
-
-    base_score: float = Field(600, ge=300, le=850)
-    """The score at ``base_odds``."""
-    base_odds: float = Field(30, gt=0)
-    """Paid to defaulted."""
-    points_to_double: float = Field(20, gt=0)
 
 
 class RiskTask:
@@ -80,10 +74,12 @@ def candidate(
     Raises:
         ParityBroken: If an exported step does not answer like the network.
     """
-    card = _scorecard(fitted, config)
+    held_out = judged(fitted, config.calibration)
+    card = _scorecard(fitted, held_out.calibration, config)
+    scores = card.scores_of(logit(held_out.probabilities))
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
-        metrics = _metrics(fitted, answers, config)
+        metrics = _metrics(fitted, held_out, answers, config)
         baselines = _baselines(fitted, config)
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
@@ -110,25 +106,63 @@ def candidate(
         answers=_answer_table(fitted, answers),
         recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
-        bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
-        headline=("auc", "ks", "brier", "ece"),
+        bands=make_bands(
+            scores,
+            fitted.judged_target,
+            approved=config.band_approval_rates,
+            bad=config.band_bad_rates,
+        ),
+        details={
+            "cutoff": make_cutoff(
+                scores,
+                fitted.judged_target,
+                approval_rate=config.approval_rate,
+                bad_rate=config.bad_rate,
+            ),
+            "calibration": held_out.calibration.name,
+            "reference_score": float(card.scores_of(np.array(card.reference_log_odds))),
+            "points_per_log_odds": card.points_per_log_odds,
+        },
+        headline=("auc", "gini", "ks", "brier", "ece"),
     )
 
 
-def _scorecard(fitted: TableModel, config: RiskConfig) -> Scorecard:
-    slope, offset = fit_platt(fitted.judged_logits[:, 0], fitted.judged_target)
-    return Scorecard(slope, offset, config.base_score, config.base_odds, config.points_to_double)
+@dataclass(frozen=True)
+class Judged:
+    """The held-out rows, each calibrated by the others, and how that was done."""
+
+    calibration: Calibration
+    """Fitted to all of them; what is exported."""
+    probabilities: npt.NDArray[Any]
+    """``(judged rows,)``, of default."""
 
 
-def _test_answers(fitted: TableModel, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
-    """Return what the release must answer for the test rows: torch's logits, then numpy."""
-    logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
-    return {
-        "default_probability": card.probabilities(logits),  # (rows, 1)
-        "score": card.scores(logits),  # (rows, 1)
-        "contributions": card.contributions(logits, reset),  # (rows, F)
-        "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
-    }
+def judged(fitted: TableModel, choice: str) -> Judged:
+    """Calibrate by the held-out rows.
+
+    Args:
+        fitted: The trained network.
+        choice: ``beta``, ``isotonic``, or ``auto`` for the one of the smaller log-loss.
+    """
+    names = _FITS if choice == "auto" else (choice,)
+    found = {name: _cross_fitted(fitted, _FITS[name]) for name in names}
+    target = fitted.judged_target
+    best = min(found, key=lambda name: measures.log_loss(target, found[name]))
+    return Judged(_FITS[best](fitted.judged_logits[:, 0], target), found[best])
+
+
+_FITS: Mapping[str, Callable[..., Calibration]] = {"beta": fit_beta, "isotonic": fit_isotonic}
+
+
+def _cross_fitted(fitted: TableModel, fit: Callable[..., Calibration]) -> npt.NDArray[Any]:
+    def calibrate(
+        known: npt.NDArray[np.float32],
+        target: npt.NDArray[np.int64],
+        asked: npt.NDArray[np.float32],
+    ) -> npt.NDArray[Any]:
+        return np.asarray(expit(fit(known[:, 0], target).log_odds(asked[:, 0])))
+
+    return cross_fitted(fitted, calibrate)
 
 
 def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
@@ -136,25 +170,42 @@ def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
 
     By members and by a calibration that have not seen the row.
     """
+    return judged(fitted, "beta").probabilities
 
-    def calibrate(
-        known: npt.NDArray[np.float32],
-        target: npt.NDArray[np.int64],
-        asked: npt.NDArray[np.float32],
-    ) -> npt.NDArray[Any]:
-        card = Scorecard(*fit_platt(known[:, 0], target), 0, 1, 1)
-        return card.probabilities(asked[:, 0])
 
-    return cross_fitted(fitted, calibrate)
+def _scorecard(fitted: TableModel, calibration: Calibration, config: RiskConfig) -> Scorecard:
+    return Scorecard(
+        calibration,
+        config.base_score,
+        config.base_odds,
+        config.points_to_double,
+        fitted.reference_logit,
+    )
+
+
+def _test_answers(fitted: TableModel, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
+    """Return what the release must answer for the test rows: torch's logits, then numpy."""
+    answers = fitted.test_answers()
+    logits, explained = answers["logits"], answers[fitted.explanation]
+    if fitted.explanation == "reset_logits":
+        explained = shares_of_falls(logits, explained, card.reference_logit)
+    return {
+        "default_probability": card.probabilities(logits),  # (rows, 1)
+        "score": card.scores(logits),  # (rows, 1)
+        "contributions": card.contributions(logits, explained),  # (rows, F)
+        "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
+    }
 
 
 def _metrics(
-    fitted: TableModel, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
+    fitted: TableModel,
+    held_out: Judged,
+    answers: dict[str, npt.NDArray[Any]],
+    config: RiskConfig,
 ) -> dict[str, Metrics]:
-    judged = judged_probabilities(fitted)
     test_target = fitted.table.target[fitted.splits.test]
     return {
-        fitted.splits.judged_split: _measured(fitted.judged_target, judged, config),
+        fitted.splits.judged_split: _measured(fitted.judged_target, held_out.probabilities, config),
         "test": _measured(test_target, answers["default_probability"][:, 0], config),
     }
 
@@ -181,10 +232,11 @@ def _measured(
 
 def _steps(fitted: TableModel, card: Scorecard) -> tuple[StepModel, ...]:
     prepare, score = fitted.export()
+    calibrate = calibrate_graph(card, len(fitted.encoding.features), fitted.explanation)
     return (
         StepModel("prepare", "pre", prepare),
         StepModel("score", "core", score),
-        StepModel("calibrate", "post", calibrate_graph(card, len(fitted.encoding.features))),
+        StepModel("calibrate", "post", calibrate),
     )
 
 
