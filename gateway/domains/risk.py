@@ -141,7 +141,7 @@ def _reasons(
     count: int,
     manifest: Manifest,
 ) -> list[Reason]:
-    """Return the features that raised the risk, worst first, at most ``count``.
+    """Return the features that raised the risk, worst first, at most ``count``; none protected.
 
     Args:
         contributions: ``(F,)`` float32, in log-odds of default, in the order of the schema.
@@ -150,16 +150,16 @@ def _reasons(
         manifest: Has the schema with its plain words.
     """
     values = plain(request.features)
-    worst = np.argsort(-contributions, kind="stable")[:count].tolist()
+    worst = np.argsort(-contributions, kind="stable").tolist()
     shares = contributions.tolist()
+    named = [f for f in worst if shares[f] > 0 and not manifest.features[f].protected]
     return [
         Reason(
             feature=manifest.features[f].name,
             contribution=shares[f],
             text=_reason_text(manifest.features[f], values),
         )
-        for f in worst
-        if shares[f] > 0
+        for f in named[:count]
     ]
 
 
@@ -168,6 +168,8 @@ def _reason_text(spec: FeatureSpec, values: Mapping[str, Value]) -> str:
     name = spec.description or spec.name
     if value is None:
         return f"{name} is not known"
+    if isinstance(value, float | int) and value in spec.special_codes:
+        return f"{name}: {spec.special_codes[value] or f'{value:.10g}'}"
     above = (
         isinstance(value, float | int)
         and isinstance(spec.typical, float | int)
