@@ -61,7 +61,7 @@ class RiskTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, outcome_target, progress, config.split_by)
+            table = load_table(data, outcome_target, progress, config.split_by, config.schema_file)
         fitted = fit_table(table, config, logits=1, progress=progress)
         return candidate(fitted, data, config, progress)
 

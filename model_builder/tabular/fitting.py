@@ -141,6 +141,7 @@ class TableModel(ABC):
             generated=data.generated,
             licence=data.licence,
             source=data.source,
+            findings=self.table.findings,
             split=self.splits.counts,
             split_sha256=self.splits.sha256,
             protocol=protocol(

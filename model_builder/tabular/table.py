@@ -28,6 +28,10 @@ class Table:
     split_keys: npt.NDArray[np.float64] | None = None
     """``(rows,)`` float64: the number of each row's group, or its time; ``None`` for a table
     that is split by class."""
+    label: str = ""
+    """The name of the column to predict."""
+    findings: tuple[str, ...] = ()
+    """What a person should know of the data, in words."""
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -41,6 +41,8 @@ class TabularConfig(TaskConfig):
     """By class; ``grouped``: a group lies in one part only; ``time``: the newest rows test."""
     split_column: str | None = None
     """What a ``grouped`` or ``time`` split goes by; it is no feature."""
+    schema_file: str | None = None
+    """What the columns hold; by default the file beside the data, if any."""
     folds: int = Field(5, ge=2)
     repeats: int = Field(2, ge=1)
     """Cross-validations; a small table gets ``folds * repeats`` members."""
