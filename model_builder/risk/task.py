@@ -20,8 +20,13 @@ from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.risk.bands import make_bands, make_cutoff
+from model_builder.risk.boosting import boosting_baseline
 from model_builder.risk.calibrate_graph import calibrate_graph
 from model_builder.risk.config import RiskConfig as RiskConfig
+from model_builder.risk.deciles import deciles
+from model_builder.risk.distributions import distributions
+from model_builder.risk.fairness import fairness
+from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
 from model_builder.tabular.fitting import (
@@ -32,6 +37,7 @@ from model_builder.tabular.fitting import (
     run_in_parts,
 )
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.table import Table
 from model_builder.tabular.targets import outcome_target
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.signatures import SCORE_RISK
@@ -77,6 +83,21 @@ def candidate(
     held_out = judged(fitted, config.calibration)
     card = _scorecard(fitted, held_out.calibration, config)
     scores = card.scores_of(logit(held_out.probabilities))
+    table = fitted.table
+    judged_rows = fitted.splits.development[fitted.splits.judging]
+    cutoff = make_cutoff(
+        scores,
+        fitted.judged_target,
+        approval_rate=config.approval_rate,
+        bad_rate=config.bad_rate,
+    )
+    bands = make_bands(
+        scores,
+        fitted.judged_target,
+        approved=config.band_approval_rates,
+        bad=config.band_bad_rates,
+    )
+    groups = fairness(table, judged_rows, held_out.probabilities, scores, cutoff.minimum_score)
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
         metrics = _metrics(fitted, held_out, answers, config)
@@ -95,10 +116,31 @@ def candidate(
             )
             for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
         )
+    source = fitted.data_source(data, config)
+    with progress.stage("report"):
+        sizes = np.abs(answers["contributions"]).mean(axis=0)
+        report = page(
+            Shown(
+                data=data.name,
+                split=fitted.splits.judged_split,
+                protocol=source.protocol,
+                findings=source.findings,
+                metrics=metrics,
+                baselines=baselines,
+                deciles=deciles(fitted.judged_target, held_out.probabilities),
+                bands=bands,
+                cutoff=cutoff,
+                fairness=groups,
+                scores=scores,
+                target=fitted.judged_target,
+                importance=_largest_first(table, sizes),
+                calibration=held_out.calibration.name,
+            )
+        )
     return Candidate(
         line="score-risk",
         steps=steps,
-        data=fitted.data_source(data, config),
+        data=source,
         metrics=metrics,
         baselines=baselines,
         parity=parity,
@@ -106,25 +148,28 @@ def candidate(
         answers=_answer_table(fitted, answers),
         recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
-        bands=make_bands(
-            scores,
-            fitted.judged_target,
-            approved=config.band_approval_rates,
-            bad=config.band_bad_rates,
-        ),
+        bands=bands,
         details={
-            "cutoff": make_cutoff(
-                scores,
-                fitted.judged_target,
-                approval_rate=config.approval_rate,
-                bad_rate=config.bad_rate,
+            "cutoff": cutoff,
+            "distributions": distributions(
+                fitted.encoding.features,
+                [table.values[c.name][fitted.splits.training] for c in table.columns],
+                answers["score"][:, 0],  # of the release itself, for rows that it has never seen
             ),
+            "fairness": groups,
             "calibration": held_out.calibration.name,
             "reference_score": float(card.scores_of(np.array(card.reference_log_odds))),
             "points_per_log_odds": card.points_per_log_odds,
         },
         headline=("auc", "gini", "ks", "brier", "ece"),
+        extra_files={"report.html": report},
     )
+
+
+def _largest_first(table: Table, sizes: npt.NDArray[Any]) -> list[tuple[str, float]]:
+    names = [column.name for column in table.columns]
+    pairs = zip(names, sizes.tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])
 
 
 @dataclass(frozen=True)
@@ -215,19 +260,23 @@ def _baselines(fitted: TableModel, config: RiskConfig) -> dict[str, dict[str, Me
         fitted.splits.judged_split: fitted.judged_target,
         "test": fitted.table.target[fitted.splits.test],
     }
-    return {
-        name: {
-            split: _measured(target[split], answers[:, 1], config)
-            for split, answers in splits.items()
-        }
+    simple = {
+        name: {split: answers[:, 1] for split, answers in splits.items()}
         for name, splits in fitted.baselines(config).items()
+    }
+    found = {"lightgbm": boosting_baseline(fitted, config.seed), **simple}
+    return {
+        name: {split: _measured(target[split], answers, config) for split, answers in some.items()}
+        for name, some in found.items()
     }
 
 
 def _measured(
     target: npt.NDArray[np.int64], probability: npt.NDArray[Any], config: RiskConfig
 ) -> Metrics:
-    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=config.resamples)
+    # Of many rows, the ends of an interval move little with the resamples, and each costs more.
+    resamples = min(config.resamples, max(100, 4_000_000 // len(target)))
+    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=resamples)
 
 
 def _steps(fitted: TableModel, card: Scorecard) -> tuple[StepModel, ...]:

@@ -109,6 +109,17 @@ def read_table(
     return raw, tuple(c for c in columns if c.file_name != split_by.column), target
 
 
+def read_raw(data: ResolvedData) -> RawTable:
+    """Return the cells of ``data`` alone; nothing in it is looked at.
+
+    Raises:
+        DataFault: If the file cannot be read.
+    """
+    path = _file(data.path)
+    layout = None if data.generated else known_layout(data.name, path.name)
+    return _read(path, None) if layout is None else _read_known(path, layout, None)
+
+
 def _read_known(path: Path, layout: Layout, label: str | None) -> RawTable:
     if label not in (None, layout.target.name):
         expected = f"label '{layout.target.name}' for data set '{layout.names[0]}'"
