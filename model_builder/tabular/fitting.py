@@ -173,6 +173,7 @@ class Fitted(TableModel):
         owners = torch.from_numpy(self.encoding.owners)
         typical = torch.from_numpy(self.encoding.typical)
         if isinstance(network, PackedNetwork):
+            # Its scales and signs are worked into one matrix for each member.
             return AttributedNetwork(network, owners, typical).eval()
         return OccludedNetwork(network, owners, typical).eval()
 
