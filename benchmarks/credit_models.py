@@ -32,7 +32,7 @@ from model_builder.evaluation.metrics import auc, brier, ece, log_loss
 from model_builder.progress import SilentProgress
 from model_builder.risk.boosting import boosted
 from model_builder.risk.config import RiskConfig
-from model_builder.risk.task import judged
+from model_builder.risk.judging import judged
 from model_builder.tabular.encoding import fit_encoding
 from model_builder.tabular.evaluation import logistic_regression
 from model_builder.tabular.fitting import fit_splits

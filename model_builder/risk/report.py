@@ -13,9 +13,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from model_builder.report import metric_text
+from model_builder.risk.deciding import Decided
 from model_builder.risk.deciles import Decile
 from model_builder.task import Metrics
-from triton_models.release import Cutoff, GroupFairness, ScoreBand
+from triton_models.release import DataSource, GroupFairness
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -32,14 +33,11 @@ class Shown:
 
     data: str
     split: str
-    protocol: str
-    findings: Sequence[str]
+    source: DataSource
     metrics: Mapping[str, Metrics]
     baselines: Mapping[str, Mapping[str, Metrics]]
     deciles: Sequence[Decile]
-    bands: Sequence[ScoreBand]
-    cutoff: Cutoff
-    fairness: Sequence[GroupFairness]
+    decided: Decided
     scores: npt.NDArray[Any]
     target: npt.NDArray[np.int64]
     importance: Sequence[tuple[str, float]]
@@ -51,8 +49,8 @@ def page(shown: Shown) -> bytes:
     """Return the page."""
     title = f"Credit risk from {shown.data}"
     parts = [
-        f"<h1>{_text(title)}</h1><p>{_text(shown.protocol)}</p>",
-        _list("What was found in the data", shown.findings),
+        f"<h1>{_text(title)}</h1><p>{_text(shown.source.protocol)}</p>",
+        _list("What was found in the data", shown.source.findings),
         *(_metrics(shown, split) for split in shown.metrics),
         f"<h2>Calibration and lift by decile ({_text(shown.split)})</h2>"
         f"<p>Calibrated by {_text(shown.calibration)}, chosen by held-out log-loss.</p>",
@@ -61,7 +59,7 @@ def page(shown: Shown) -> bytes:
         "<h2>Scores, bands and cut-off</h2>",
         _score_plot(shown),
         _bands(shown),
-        _fairness(shown.fairness),
+        _fairness(shown.decided.fairness),
         "<h2>What moves the score</h2><p>Mean size of each feature's contribution to the "
         "log-odds, over the test rows.</p>",
         _importance_plot(shown.importance),
@@ -99,7 +97,7 @@ def _deciles(deciles: Sequence[Decile]) -> str:
 
 
 def _bands(shown: Shown) -> str:
-    cutoff = shown.cutoff
+    cutoff = shown.decided.cutoff
     rows = [
         (
             band.name,
@@ -107,7 +105,7 @@ def _bands(shown: Shown) -> str:
             "–" if band.share is None else f"{band.share:.1%}",
             "–" if band.bad_rate is None else f"{band.bad_rate:.1%}",
         )
-        for band in shown.bands
+        for band in shown.decided.bands
     ]
     bad = "–" if cutoff.bad_rate is None else f"{cutoff.bad_rate:.1%}"
     return _table(("band", "from", "rows", "bad rate"), rows) + (
@@ -166,8 +164,8 @@ def _score_plot(shown: Shown) -> str:
     axes = figure.subplots()
     for value, name in ((0, "paid"), (1, "default")):
         axes.hist(shown.scores[shown.target == value], 40, alpha=0.6, density=True, label=name)
-    axes.axvline(shown.cutoff.minimum_score, color="black", label="cut-off")
-    for band in shown.bands[:-1]:
+    axes.axvline(shown.decided.cutoff.minimum_score, color="black", label="cut-off")
+    for band in shown.decided.bands[:-1]:
         axes.axvline(band.minimum_score, color="grey", linewidth=0.7, linestyle="--")
     axes.set(xlabel="score", yticks=[])
     axes.legend()

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from model_builder.evaluation import metrics as measures
 from model_builder.evaluation.parity import compare
-from model_builder.evaluation.risk_calibration import Calibration, fit_beta, fit_isotonic
+from model_builder.evaluation.risk_calibration import Calibration
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
-from model_builder.risk.bands import make_bands, make_cutoff
 from model_builder.risk.boosting import boosting_baseline
 from model_builder.risk.calibrate_graph import calibrate_graph
 from model_builder.risk.config import RiskConfig as RiskConfig
+from model_builder.risk.deciding import decide
 from model_builder.risk.deciles import deciles
 from model_builder.risk.distributions import distributions
-from model_builder.risk.fairness import fairness
+from model_builder.risk.judging import Judged, judged
 from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
 from model_builder.tabular.fitting import (
     TableModel,
-    cross_fitted,
     feature_rows,
     fit_table,
     run_in_parts,
@@ -83,21 +79,7 @@ def candidate(
     held_out = judged(fitted, config.calibration)
     card = _scorecard(fitted, held_out.calibration, config)
     scores = card.scores_of(logit(held_out.probabilities))
-    table = fitted.table
-    judged_rows = fitted.splits.development[fitted.splits.judging]
-    cutoff = make_cutoff(
-        scores,
-        fitted.judged_target,
-        approval_rate=config.approval_rate,
-        bad_rate=config.bad_rate,
-    )
-    bands = make_bands(
-        scores,
-        fitted.judged_target,
-        approved=config.band_approval_rates,
-        bad=config.band_bad_rates,
-    )
-    groups = fairness(table, judged_rows, held_out.probabilities, scores, cutoff.minimum_score)
+    decided = decide(fitted, held_out.probabilities, scores, config)
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
         metrics = _metrics(fitted, held_out, answers, config)
@@ -118,22 +100,18 @@ def candidate(
         )
     source = fitted.data_source(data, config)
     with progress.stage("report"):
-        sizes = np.abs(answers["contributions"]).mean(axis=0)
         report = page(
             Shown(
                 data=data.name,
                 split=fitted.splits.judged_split,
-                protocol=source.protocol,
-                findings=source.findings,
+                source=source,
                 metrics=metrics,
                 baselines=baselines,
                 deciles=deciles(fitted.judged_target, held_out.probabilities),
-                bands=bands,
-                cutoff=cutoff,
-                fairness=groups,
+                decided=decided,
                 scores=scores,
                 target=fitted.judged_target,
-                importance=_largest_first(table, sizes),
+                importance=_largest_first(fitted.table, answers["contributions"]),
                 calibration=held_out.calibration.name,
             )
         )
@@ -148,15 +126,15 @@ def candidate(
         answers=_answer_table(fitted, answers),
         recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
-        bands=bands,
+        bands=decided.bands,
         details={
-            "cutoff": cutoff,
+            "cutoff": decided.cutoff,
             "distributions": distributions(
                 fitted.encoding.features,
-                [table.values[c.name][fitted.splits.training] for c in table.columns],
+                fitted.table.values_of(fitted.splits.training),
                 answers["score"][:, 0],  # of the release itself, for rows that it has never seen
             ),
-            "fairness": groups,
+            "fairness": decided.fairness,
             "calibration": held_out.calibration.name,
             "reference_score": float(card.scores_of(np.array(card.reference_log_odds))),
             "points_per_log_odds": card.points_per_log_odds,
@@ -166,56 +144,10 @@ def candidate(
     )
 
 
-def _largest_first(table: Table, sizes: npt.NDArray[Any]) -> list[tuple[str, float]]:
+def _largest_first(table: Table, contributions: npt.NDArray[Any]) -> list[tuple[str, float]]:
     names = [column.name for column in table.columns]
-    pairs = zip(names, sizes.tolist(), strict=True)
+    pairs = zip(names, np.abs(contributions).mean(axis=0).tolist(), strict=True)
     return sorted(pairs, key=lambda pair: -pair[1])
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The held-out rows, each calibrated by the others, and how that was done."""
-
-    calibration: Calibration
-    """Fitted to all of them; what is exported."""
-    probabilities: npt.NDArray[Any]
-    """``(judged rows,)``, of default."""
-
-
-def judged(fitted: TableModel, choice: str) -> Judged:
-    """Calibrate by the held-out rows.
-
-    Args:
-        fitted: The trained network.
-        choice: ``beta``, ``isotonic``, or ``auto`` for the one of the smaller log-loss.
-    """
-    names = _FITS if choice == "auto" else (choice,)
-    found = {name: _cross_fitted(fitted, _FITS[name]) for name in names}
-    target = fitted.judged_target
-    best = min(found, key=lambda name: measures.log_loss(target, found[name]))
-    return Judged(_FITS[best](fitted.judged_logits[:, 0], target), found[best])
-
-
-_FITS: Mapping[str, Callable[..., Calibration]] = {"beta": fit_beta, "isotonic": fit_isotonic}
-
-
-def _cross_fitted(fitted: TableModel, fit: Callable[..., Calibration]) -> npt.NDArray[Any]:
-    def calibrate(
-        known: npt.NDArray[np.float32],
-        target: npt.NDArray[np.int64],
-        asked: npt.NDArray[np.float32],
-    ) -> npt.NDArray[Any]:
-        return np.asarray(expit(fit(known[:, 0], target).log_odds(asked[:, 0])))
-
-    return cross_fitted(fitted, calibrate)
-
-
-def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
-    """Return the probabilities of default of the judged rows, ``(judged rows,)``.
-
-    By members and by a calibration that have not seen the row.
-    """
-    return judged(fitted, "beta").probabilities
 
 
 def _scorecard(fitted: TableModel, calibration: Calibration, config: RiskConfig) -> Scorecard:

@@ -47,6 +47,10 @@ class Table:
         """The tensor ``categories``: ``(rows, S)`` of ``str``, '' is missing."""
         return self._stack([c for c in self.columns if c.kind == "category"], np.object_)
 
+    def values_of(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.generic]]:
+        """Return the values ``(len(rows),)`` of each column, in order."""
+        return [self.values[column.name][rows] for column in self.columns]
+
     def _stack(self, columns: list[Column], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
         stacked = np.empty((len(self), len(columns)), dtype)
         for i, column in enumerate(columns):
