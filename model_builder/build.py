@@ -172,6 +172,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         bands=candidate.bands,
         item_count=candidate.item_count,
         files=file_hashes(models),
+        **candidate.details,
     )
 
 

@@ -14,6 +14,7 @@ import click
 
 from model_builder.data_cli import data
 from model_builder.discovery import Tasks
+from model_builder.drift_cli import drift
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.releases_cli import releases
@@ -184,6 +185,7 @@ def build(
 
 cli.add_command(data)
 cli.add_command(releases)
+cli.add_command(drift)
 cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)

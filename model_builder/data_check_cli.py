@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +12,10 @@ import click
 if TYPE_CHECKING:
     from model_builder.data_report.report import DataReport
     from model_builder.tabular.loading import TargetRule
+    from model_builder.tabular.table import Table
     from model_builder.tabular.training import TabularConfig
     from model_builder.task import ResolvedData
+    from triton_models.release import FeatureSpec
 
 _MOST_DRIFTED = 10
 
@@ -62,19 +65,35 @@ def check_data(ctx: click.Context, as_json: bool, strict: bool, **asked: Any) ->
 
 @click.command("schema")
 @_options
-def data_schema(as_json: bool, **asked: Any) -> None:
-    """Show the features that a build on a table would have, as a request must send them."""
+@click.option(
+    "--write",
+    "write",
+    is_flag=True,
+    help="Write it as a file beside the data, to be reviewed and edited.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead."
+)
+def data_schema(as_json: bool, write: bool, out: Path | None, **asked: Any) -> None:
+    """Show the features that a build on a table would have, as a request must send them.
+
+    A file beside the data, NAME.schema.yaml, is read by every build on it.
+    """
     from model_builder.errors import ConfigInvalid
     from model_builder.progress import SilentProgress
     from model_builder.tabular.fitting import split_table
     from model_builder.tabular.loading import load_table
     from model_builder.tabular.schema import infer_features
+    from model_builder.tabular.schema_file import beside
 
     data, task, config = _found(**asked)
     if task == "recsys":
         raise ConfigInvalid([f"{data.name}: a log of interactions has no features"])
     table = load_table(data, _rule(task), SilentProgress(), config.split_by)
     features = infer_features(table, split_table(table, config).training)
+    if write or out is not None:
+        _write_schema(out or beside(data.path), data, table, features)
+        return
     if as_json:
         rows = [feature.model_dump(mode="json") for feature in features]
         click.echo(json.dumps({"features": rows, "labels": table.labels}))
@@ -91,6 +110,20 @@ def data_schema(as_json: bool, **asked: Any) -> None:
         )
         for feature in features
     ])])  # fmt: skip
+
+
+def _write_schema(
+    path: Path, data: ResolvedData, table: Table, features: Sequence[FeatureSpec]
+) -> None:
+    from model_builder.errors import ConfigInvalid
+    from model_builder.tabular.schema_file import written
+
+    if path.exists():
+        raise ConfigInvalid([f"{path}: exists, and may have been edited; it is left as it is"])
+    path.write_text(written(table.label, table.columns, features), encoding="utf-8")
+    for line in table.findings:
+        click.echo(line, err=True)
+    click.echo(f"Wrote {path}: {len(features)} features of {data.name}.", err=True)
 
 
 def _found(

@@ -15,8 +15,12 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     if manifest.data.generated:
         parts.append("**Built from made-up data. For trying out, never for use.**\n")
     parts.append(_facts(manifest))
+    if manifest.data.findings:
+        lines = "".join(f"* {line}\n" for line in manifest.data.findings)
+        parts.append(f"## What was found in the data\n\n{lines}")
     parts.append("## Metrics\n\nWith 95 % intervals, beside simple baselines.\n")
     parts.append(_metrics(manifest, headline))
+    parts += _risk(manifest)
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
         f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
@@ -54,6 +58,52 @@ def _settings(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tup
             yield from _settings(value, f"{prefix}{key}.")
         else:
             yield prefix + key, str(value)
+
+
+def _risk(manifest: Manifest) -> Iterator[str]:
+    if manifest.cutoff is None:
+        return
+    cutoff = manifest.cutoff
+    yield (
+        "## Use\n\nScores applicants like those of the data above, for a person or a policy to "
+        "decide on. Reasons are each feature's share of how far the log-odds of default lie from "
+        "those of an applicant who is typical throughout; they say what moved this model, not what "
+        "causes default.\n"
+    )
+    yield (
+        f"Calibrated by {manifest.calibration}. Typical applicant: "
+        f"score {manifest.reference_score:.1f}; a contribution of 1 takes "
+        f"{manifest.points_per_log_odds:.2f} points from it.\n"
+    )
+    bands = (
+        (b.name, f"{b.minimum_score:g}", _percent(b.share), _percent(b.bad_rate))
+        for b in manifest.bands
+    )
+    yield "## Bands\n\n" + _table(("band", "from", "rows", "bad rate"), bands)
+    yield (
+        f"Cut-off {cutoff.minimum_score:g}, chosen for {cutoff.chosen_for}: approves "
+        f"{_percent(cutoff.approval_rate)}, of whom {_percent(cutoff.bad_rate)} default.\n"
+    )
+    groups = (
+        (
+            f"{g.attribute}: {g.group}",
+            str(g.rows),
+            metric_text(g.approval_rate),
+            "–" if g.approval_ratio is None else f"{g.approval_ratio:.2f}",
+            metric_text(g.paid_approval_rate),
+            f"{g.promised:.4f}",
+            metric_text(g.happened),
+        )
+        for g in manifest.fairness
+    )
+    if manifest.fairness:
+        header = ("group", "rows", "approved", "ratio", "approved of the paid", "promised",
+                  "happened")  # fmt: skip
+        yield "## Fairness at the cut-off\n\n" + _table(header, groups)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def metric_names(manifest: Manifest, split: str, headline: Sequence[str] = ()) -> list[str]:

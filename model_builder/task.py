@@ -95,6 +95,8 @@ class Candidate:
     review_threshold: float | None = None
     bands: tuple[ScoreBand, ...] = ()
     item_count: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the manifest that only this line has."""
     headline: tuple[str, ...] = ()
     """The metrics that the closing table shows, most telling first."""
     extra_files: Mapping[str, bytes] = field(default_factory=dict)

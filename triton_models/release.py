@@ -71,6 +71,9 @@ class FeatureSpec(_Frozen):
     categories: tuple[str, ...] = ()
     codes: tuple[float, ...] = ()
     """The only values of a number that is a code; empty if it is a quantity."""
+    special_codes: dict[float, str] = Field(default_factory=dict)
+    """Values of a quantity that name something instead, such as -9 for "no record"; they may lie
+    outside its range."""
     missing_rule: Literal["impute", "refuse"] = "impute"
     unknown_rule: Literal["clip", "impute", "refuse"] = "impute"
     typical: float | str | None = None
@@ -80,6 +83,15 @@ class FeatureSpec(_Frozen):
     """Plain words for a reason when a number lies above ``typical``; ``{value}`` is filled in."""
     low_text: str = ""
     """The same when it lies at or below ``typical``, and for every category."""
+    protected: bool = False
+    """Whether it is an attribute that must not decide: no reason ever names it."""
+    monotonic: Literal["increasing", "decreasing"] | None = None
+    """How the risk moves with a quantity, whatever the others are; ``None`` leaves it free."""
+
+    @property
+    def specials(self) -> tuple[float, ...]:
+        """The special codes."""
+        return tuple(self.special_codes)
 
 
 class Metric(_Frozen):
@@ -120,6 +132,8 @@ class DataSource(_Frozen):
     """The address or path it was read from."""
     split: dict[str, int] = Field(default_factory=dict)
     """Rows in each split."""
+    findings: tuple[str, ...] = ()
+    """What was wrong with it, such as a column that holds one value; named at build time."""
     split_sha256: str = ""
     """Of which row is in which split: the same data and seed give the same."""
     protocol: str = ""
@@ -171,6 +185,53 @@ class ScoreBand(_Frozen):
 
     name: str
     minimum_score: float
+    share: float | None = None
+    """Of the held-out rows."""
+    bad_rate: float | None = None
+    """Of the held-out rows in it; ``None`` if it holds none."""
+
+
+class Distribution(_Frozen):
+    """How many rows lay where when the release was built."""
+
+    name: str
+    """Of the feature; ``score`` with the kind ``score``."""
+    kind: Literal["number", "category", "score"]
+    edges: tuple[float, ...] = ()
+    """Of a number: what lies between bins, rising; a value at an edge is above it."""
+    values: tuple[str, ...] = ()
+    """Of categories and codes: the bins; special codes of a number have bins of their own."""
+    counts: tuple[int, ...]
+    """Rows in each bin: those of ``edges``, those of ``values``, anything else, missing."""
+
+
+class GroupFairness(_Frozen):
+    """How a group of a protected attribute fares at the cut-off; held-out rows."""
+
+    attribute: str
+    group: str
+    rows: int
+    approval_rate: Metric
+    approval_ratio: float | None
+    """To the group that is approved most; below 0.8 is commonly held to be adverse impact."""
+    paid_approval_rate: Metric | None
+    """Of those who paid back: equal opportunity."""
+    promised: float
+    """Mean probability of default."""
+    happened: Metric
+    """Share of defaults: the calibration by group."""
+
+
+class Cutoff(_Frozen):
+    """The score from which a credit is approved."""
+
+    minimum_score: float
+    chosen_for: str
+    """What was stated at build, such as ``bad rate 0.05``."""
+    approval_rate: float
+    """Of the held-out rows."""
+    bad_rate: float | None = None
+    """Of the held-out rows that it approves; ``None`` if it approves none."""
 
 
 class Manifest(_Frozen):
@@ -215,6 +276,19 @@ class Manifest(_Frozen):
     """Diagnosis: below this probability of the first finding a person must look."""
     bands: tuple[ScoreBand, ...] = ()
     """Risk: safest first."""
+    cutoff: Cutoff | None = None
+    """Risk: where fairness was measured. The gateway decides nothing by it."""
+    calibration: str = ""
+    """Risk: ``beta`` or ``isotonic``, whichever held-out rows chose."""
+    reference_score: float | None = None
+    """Risk: of a row that is typical throughout. A score is less than it by the points that
+    the contributions add up to."""
+    points_per_log_odds: float | None = None
+    """Risk: what a contribution of 1 takes from the score."""
+    distributions: tuple[Distribution, ...] = ()
+    """Risk: of each feature and of the score, for ``model-builder drift``."""
+    fairness: tuple[GroupFairness, ...] = ()
+    """Risk: by group of each protected attribute, at the cut-off."""
     item_count: int = 0
     """Recommendation: the size of the catalogue."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)

@@ -166,7 +166,7 @@ SCORE_RISK = Signature(
             "contributions",
             "FP32",
             (Axis("F"),),
-            "fall of the log-odds of default when the feature is set to its typical value",
+            "shares of how far the log-odds of default lie from those of a typical row",
         ),
         _INPUT_RULES,
     ),

@@ -185,6 +185,8 @@ def _check_value(violations: Violations, path: str, value: float | str, spec: Fe
 def _check_known_number(violations: Violations, path: str, value: float, spec: FeatureSpec) -> None:
     if spec.codes and value not in spec.codes:
         violations.add(path, f"must be one of {_listed(spec.codes)}, got {value}")
+    if value in spec.special_codes:
+        return
     low = -math.inf if spec.minimum is None else spec.minimum
     high = math.inf if spec.maximum is None else spec.maximum
     if not low <= value <= high:

@@ -114,4 +114,8 @@ def _feature(spec: FeatureSpec) -> pb.Feature:
         codes=spec.codes,
         missing_rule=_RULES[spec.missing_rule],
         unknown_rule=_RULES[spec.unknown_rule],
+        special_codes=[
+            pb.SpecialCode(code=code, meaning=words) for code, words in spec.special_codes.items()
+        ],
+        protected=spec.protected,
     )

@@ -76,7 +76,7 @@ class DiagnosisTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, finding_target, progress, config.split_by)
+            table = load_table(data, finding_target, progress, config.split_by, config.schema_file)
             check_numbers(table, data.path.name)
         fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
         return candidate(fitted, data, config, progress)

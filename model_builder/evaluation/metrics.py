@@ -32,6 +32,23 @@ def auc(target: Integers, score: Floats) -> float:
     return float((below + not_above) / 2 / (len(wanted) * len(others)))
 
 
+def gini(target: Integers, score: Floats) -> float:
+    """Twice the AUC less 1: 0 for chance, 1 for a perfect order."""
+    return 2 * auc(target, score) - 1
+
+
+def lift(target: Integers, score: Floats, share: float = 0.1) -> float:
+    """How many times likelier class 1 is among the ``share`` of highest scores than among all.
+
+    NaN if class 1 does not occur.
+    """
+    positive = target == 1
+    if not positive.any():
+        return float("nan")
+    chosen = np.argsort(-score, kind="stable")[: max(1, round(share * len(score)))]
+    return float(positive[chosen].mean() / positive.mean())
+
+
 def macro_auc(target: Integers, probabilities: Floats) -> float:
     """Mean over the classes of one class against the others; for two classes, :func:`auc`.
 

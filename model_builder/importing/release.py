@@ -24,7 +24,7 @@ from model_builder.tabular.targets import finding_target, outcome_target
 from model_builder.tabular.training import TabularConfig
 from model_builder.task import Candidate, ResolvedData, TaskConfig
 
-_SHARED_KEYS = ("test_share", "split", "split_column", "resamples")
+_SHARED_KEYS = ("test_share", "split", "split_column", "schema_file", "resamples")
 _ONE_VALIDATION_SPLIT = {"cross_validate_below": 0, "members": 1}
 """The network is one and is trained: there is nothing to cross-validate."""
 
@@ -106,7 +106,9 @@ class ImportTask:
             ParityBroken: If an exported step does not answer like the framework.
         """
         with progress.stage("read"):
-            table = load_table(data, self.line.rule, progress, self.config.split_by)
+            table = load_table(
+                data, self.line.rule, progress, self.config.split_by, self.config.schema_file
+            )
             if self.line.task == "diagnosis":
                 diagnosis.check_numbers(table, data.path.name)
             read = read_for_import(table, self.config)

@@ -94,6 +94,7 @@ class ImportedTable(TableModel):
     judged: npt.NDArray[np.float32]
     """``(judged rows, K)``."""
     test: Answers
+    reference: float
     compared: Compared
     tolerances: Mapping[str, float]
 
@@ -111,6 +112,11 @@ class ImportedTable(TableModel):
     def judged_logits(self) -> npt.NDArray[np.float32]:
         """``(judged rows, K)``: what the network answers for the validation rows."""
         return self.judged
+
+    @property
+    def reference_logit(self) -> float:
+        """The first logit of a row that is typical throughout."""
+        return self.reference
 
     def test_answers(self) -> Answers:
         """Return the framework's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
@@ -178,6 +184,7 @@ def import_network(
     answers = logits_of(asked, gives, classes).reshape(len(rows), features + 1, classes)
     moved = np.any([each.moved(rows) for each in taken], axis=0)[:, :, None]  # (rows, F, 1)
     reset = np.where(moved, answers[:, 1:], answers[:, :1])
+    typical = _ask(foreign, mapped, taken, gives, {t.place: t.typical[None] for t in taken})
     return ImportedTable(
         table=read.table,
         splits=read.splits,
@@ -195,6 +202,7 @@ def import_network(
         ),
         judged=logits_of(judged, gives, classes),
         test={"logits": answers[:, 0], "reset_logits": reset},
+        reference=float(logits_of(typical, gives, classes)[0, 0]),
         compared=foreign.compared,
         tolerances=TOLERANCES_OF_PROBABILITIES if gives == "probabilities" else {},
     )

@@ -13,28 +13,29 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from triton_models.release import ScoreBand
+from model_builder.evaluation.risk_calibration import Calibration
 
 Floats = npt.NDArray[np.floating[Any]]
 
 LOWEST_SCORE = 300.0
 HIGHEST_SCORE = 850.0
-BAND_NAMES = ("A", "B", "C", "D", "E")
+NEAR = 1e-9
+"""Logits nearer than this to the reference have the slope at it."""
 
 
 @dataclass(frozen=True)
 class Scorecard:
     """Calibration and scale of a release."""
 
-    slope: float
-    """Platt's: calibrated log-odds are ``slope * logit + offset``."""
-    offset: float
+    calibration: Calibration
     base_score: float
     """The score at ``base_odds``."""
     base_odds: float
     """Paid to defaulted, such as 30 for 30:1."""
     points_to_double: float
     """Points that double the odds of being paid back."""
+    reference_logit: float = 0.0
+    """Of a row that is typical throughout: what contributions are measured from."""
 
     @property
     def points_per_log_odds(self) -> float:
@@ -46,9 +47,14 @@ class Scorecard:
         """The score, before clipping, where default is as likely as not."""
         return self.base_score - self.points_per_log_odds * math.log(self.base_odds)
 
+    @property
+    def reference_log_odds(self) -> float:
+        """The calibrated log-odds of a row that is typical throughout."""
+        return float(self.log_odds(np.array([self.reference_logit]))[0])
+
     def log_odds(self, logits: Floats) -> Floats:
         """Return the calibrated log-odds, float64, of logits of any shape."""
-        return self.slope * logits.astype(np.float64) + self.offset
+        return self.calibration.log_odds(logits)
 
     def probabilities(self, logits: Floats) -> Floats:
         """Return the calibrated probabilities of default, float64."""
@@ -56,32 +62,50 @@ class Scorecard:
 
     def scores(self, logits: Floats) -> Floats:
         """Return the scores, float64 in [300, 850], higher is safer."""
-        points = self.even_score - self.points_per_log_odds * self.log_odds(logits)
+        return self.scores_of(self.log_odds(logits))
+
+    def scores_of(self, log_odds: Floats) -> Floats:
+        """Return the scores of calibrated log-odds."""
+        points = self.even_score - self.points_per_log_odds * log_odds
         return np.clip(points, LOWEST_SCORE, HIGHEST_SCORE)
 
-    def contributions(self, logits: Floats, reset_logits: Floats) -> Floats:
-        """Return how far the log-odds fall when a feature is reset.
+    def contributions(self, logits: Floats, attributions: Floats) -> Floats:
+        """Return each feature's share of how far the log-odds lie from those of a typical row.
 
         Args:
             logits: ``(B, 1)`` float32.
-            reset_logits: ``(B, F, 1)`` float32, with feature F at its typical value.
+            attributions: ``(B, F)``, shares of the logit's distance, which they add up to.
 
         Returns:
-            ``(B, F)`` float64, positive raised the risk.
+            ``(B, F)`` float64, positive raised the risk. A row adds up to
+            ``log_odds(logit) - reference_log_odds``.
         """
-        fall = logits.astype(np.float64) - reset_logits[:, :, 0]  # (B, F)
-        return self.slope * fall
+        distance = logits.astype(np.float64) - self.reference_logit  # (B, 1)
+        moved = self.log_odds(logits) - self.reference_log_odds
+        near = np.abs(distance) < NEAR
+        slope = self.calibration.slope(self.reference_logit)
+        factor = np.where(near, slope, moved / np.where(near, 1.0, distance))
+        return np.asarray(attributions.astype(np.float64) * factor)
 
 
-def make_bands(scores: Floats) -> tuple[ScoreBand, ...]:
-    """Return bands A (safest) to E that each hold a fifth of ``scores`` ``(rows,)``.
+def shares_of_falls(logits: Floats, reset_logits: Floats, reference: float) -> Floats:
+    """Return shares of the logit's distance from ``reference``, from what each feature changes.
 
-    Their limits are whole points. Where two limits fall together, the band between is left
-    out; the last band begins at the lowest score.
+    For a network that can only be asked: a feature's share is by how much the logit falls when it
+    alone becomes typical, and what these leave of the distance, or exceed it by, is spread in
+    proportion to their size.
+
+    Args:
+        logits: ``(B, 1)`` float32.
+        reset_logits: ``(B, F, 1)`` float32, with feature F at its typical value.
+        reference: The logit of a typical row.
+
+    Returns:
+        ``(B, F)`` float64.
     """
-    limits = np.floor(np.quantile(scores, [0.8, 0.6, 0.4, 0.2]))
-    bands: list[ScoreBand] = []
-    for limit in (*limits, LOWEST_SCORE):
-        if not bands or limit < bands[-1].minimum_score:
-            bands.append(ScoreBand(name=BAND_NAMES[len(bands)], minimum_score=float(limit)))
-    return tuple(bands)
+    z = logits.astype(np.float64)
+    falls = z - reset_logits[:, :, 0]
+    sizes = np.abs(falls)
+    whole = sizes.sum(axis=1, keepdims=True)
+    left = z - reference - falls.sum(axis=1, keepdims=True)
+    return np.asarray(falls + left * sizes / np.where(whole > 0, whole, 1.0))

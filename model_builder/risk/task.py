@@ -8,27 +8,33 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
+from scipy.special import logit
 
-from model_builder.evaluation.calibration import fit_platt
 from model_builder.evaluation.parity import compare
+from model_builder.evaluation.risk_calibration import Calibration
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
+from model_builder.risk.boosting import boosting_baseline
 from model_builder.risk.calibrate_graph import calibrate_graph
-from model_builder.risk.score import Scorecard, make_bands
+from model_builder.risk.config import RiskConfig as RiskConfig
+from model_builder.risk.deciding import decide
+from model_builder.risk.deciles import deciles
+from model_builder.risk.distributions import distributions
+from model_builder.risk.judging import Judged, judged
+from model_builder.risk.report import Shown, page
+from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
 from model_builder.tabular.fitting import (
     TableModel,
-    cross_fitted,
     feature_rows,
     fit_table,
     run_in_parts,
 )
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.table import Table
 from model_builder.tabular.targets import outcome_target
-from model_builder.tabular.training import TabularConfig
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.signatures import SCORE_RISK
 
@@ -39,16 +45,6 @@ TOLERANCES = {
     "input_rules": 0.0,
 }
 """How far the exported steps may be from torch, by output."""
-
-
-class RiskConfig(TabularConfig):
-    """Hyperparameters of a risk release."""
-
-    base_score: float = Field(600, ge=300, le=850)
-    """The score at ``base_odds``."""
-    base_odds: float = Field(30, gt=0)
-    """Paid to defaulted."""
-    points_to_double: float = Field(20, gt=0)
 
 
 class RiskTask:
@@ -67,7 +63,7 @@ class RiskTask:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            table = load_table(data, outcome_target, progress, config.split_by)
+            table = load_table(data, outcome_target, progress, config.split_by, config.schema_file)
         fitted = fit_table(table, config, logits=1, progress=progress)
         return candidate(fitted, data, config, progress)
 
@@ -80,10 +76,13 @@ def candidate(
     Raises:
         ParityBroken: If an exported step does not answer like the network.
     """
-    card = _scorecard(fitted, config)
+    held_out = judged(fitted, config.calibration)
+    card = _scorecard(fitted, held_out.calibration, config)
+    scores = card.scores_of(logit(held_out.probabilities))
+    decided = decide(fitted, held_out.probabilities, scores, config)
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
-        metrics = _metrics(fitted, answers, config)
+        metrics = _metrics(fitted, held_out, answers, config)
         baselines = _baselines(fitted, config)
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
@@ -99,10 +98,27 @@ def candidate(
             )
             for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
         )
+    source = fitted.data_source(data, config)
+    with progress.stage("report"):
+        report = page(
+            Shown(
+                data=data.name,
+                split=fitted.splits.judged_split,
+                source=source,
+                metrics=metrics,
+                baselines=baselines,
+                deciles=deciles(fitted.judged_target, held_out.probabilities),
+                decided=decided,
+                scores=scores,
+                target=fitted.judged_target,
+                importance=_largest_first(fitted.table, answers["contributions"]),
+                calibration=held_out.calibration.name,
+            )
+        )
     return Candidate(
         line="score-risk",
         steps=steps,
-        data=fitted.data_source(data, config),
+        data=source,
         metrics=metrics,
         baselines=baselines,
         parity=parity,
@@ -110,51 +126,63 @@ def candidate(
         answers=_answer_table(fitted, answers),
         recorded=Recorded(fitted.test_tensors(), answers),
         features=fitted.encoding.features,
-        bands=make_bands(card.scores(fitted.judged_logits[:, 0])),
-        headline=("auc", "ks", "brier", "ece"),
+        bands=decided.bands,
+        details={
+            "cutoff": decided.cutoff,
+            "distributions": distributions(
+                fitted.encoding.features,
+                fitted.table.values_of(fitted.splits.training),
+                answers["score"][:, 0],  # of the release itself, for rows that it has never seen
+            ),
+            "fairness": decided.fairness,
+            "calibration": held_out.calibration.name,
+            "reference_score": float(card.scores_of(np.array(card.reference_log_odds))),
+            "points_per_log_odds": card.points_per_log_odds,
+        },
+        headline=("auc", "gini", "ks", "brier", "ece"),
+        extra_files={"report.html": report},
     )
 
 
-def _scorecard(fitted: TableModel, config: RiskConfig) -> Scorecard:
-    slope, offset = fit_platt(fitted.judged_logits[:, 0], fitted.judged_target)
-    return Scorecard(slope, offset, config.base_score, config.base_odds, config.points_to_double)
+def _largest_first(table: Table, contributions: npt.NDArray[Any]) -> list[tuple[str, float]]:
+    names = [column.name for column in table.columns]
+    pairs = zip(names, np.abs(contributions).mean(axis=0).tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def _scorecard(fitted: TableModel, calibration: Calibration, config: RiskConfig) -> Scorecard:
+    return Scorecard(
+        calibration,
+        config.base_score,
+        config.base_odds,
+        config.points_to_double,
+        fitted.reference_logit,
+    )
 
 
 def _test_answers(fitted: TableModel, card: Scorecard) -> dict[str, npt.NDArray[Any]]:
     """Return what the release must answer for the test rows: torch's logits, then numpy."""
-    logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
+    answers = fitted.test_answers()
+    logits, explained = answers["logits"], answers[fitted.explanation]
+    if fitted.explanation == "reset_logits":
+        explained = shares_of_falls(logits, explained, card.reference_logit)
     return {
         "default_probability": card.probabilities(logits),  # (rows, 1)
         "score": card.scores(logits),  # (rows, 1)
-        "contributions": card.contributions(logits, reset),  # (rows, F)
+        "contributions": card.contributions(logits, explained),  # (rows, F)
         "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
     }
 
 
-def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
-    """Return the probabilities of default of the judged rows, ``(judged rows,)``.
-
-    By members and by a calibration that have not seen the row.
-    """
-
-    def calibrate(
-        known: npt.NDArray[np.float32],
-        target: npt.NDArray[np.int64],
-        asked: npt.NDArray[np.float32],
-    ) -> npt.NDArray[Any]:
-        card = Scorecard(*fit_platt(known[:, 0], target), 0, 1, 1)
-        return card.probabilities(asked[:, 0])
-
-    return cross_fitted(fitted, calibrate)
-
-
 def _metrics(
-    fitted: TableModel, answers: dict[str, npt.NDArray[Any]], config: RiskConfig
+    fitted: TableModel,
+    held_out: Judged,
+    answers: dict[str, npt.NDArray[Any]],
+    config: RiskConfig,
 ) -> dict[str, Metrics]:
-    judged = judged_probabilities(fitted)
     test_target = fitted.table.target[fitted.splits.test]
     return {
-        fitted.splits.judged_split: _measured(fitted.judged_target, judged, config),
+        fitted.splits.judged_split: _measured(fitted.judged_target, held_out.probabilities, config),
         "test": _measured(test_target, answers["default_probability"][:, 0], config),
     }
 
@@ -164,27 +192,32 @@ def _baselines(fitted: TableModel, config: RiskConfig) -> dict[str, dict[str, Me
         fitted.splits.judged_split: fitted.judged_target,
         "test": fitted.table.target[fitted.splits.test],
     }
-    return {
-        name: {
-            split: _measured(target[split], answers[:, 1], config)
-            for split, answers in splits.items()
-        }
+    simple = {
+        name: {split: answers[:, 1] for split, answers in splits.items()}
         for name, splits in fitted.baselines(config).items()
+    }
+    found = {"lightgbm": boosting_baseline(fitted, config.seed), **simple}
+    return {
+        name: {split: _measured(target[split], answers, config) for split, answers in some.items()}
+        for name, some in found.items()
     }
 
 
 def _measured(
     target: npt.NDArray[np.int64], probability: npt.NDArray[Any], config: RiskConfig
 ) -> Metrics:
-    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=config.resamples)
+    # Of many rows, the ends of an interval move little with the resamples, and each costs more.
+    resamples = min(config.resamples, max(100, 4_000_000 // len(target)))
+    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=resamples)
 
 
 def _steps(fitted: TableModel, card: Scorecard) -> tuple[StepModel, ...]:
     prepare, score = fitted.export()
+    calibrate = calibrate_graph(card, len(fitted.encoding.features), fitted.explanation)
     return (
         StepModel("prepare", "pre", prepare),
         StepModel("score", "core", score),
-        StepModel("calibrate", "post", calibrate_graph(card, len(fitted.encoding.features))),
+        StepModel("calibrate", "post", calibrate),
     )
 
 

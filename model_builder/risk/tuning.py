@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_builder.evaluation import metrics
-from model_builder.risk.task import judged_probabilities
+from model_builder.risk.judging import judged_probabilities
 from model_builder.tabular.fitting import Fitted
 from model_builder.tabular.targets import outcome_target
 from model_builder.tabular.tuning import TabularTuning

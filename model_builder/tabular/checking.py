@@ -10,6 +10,7 @@ import polars as pl
 
 from model_builder.errors import DataFault, Fault
 from model_builder.tabular.columns import Column, Target, canonical
+from model_builder.tabular.kinds import written_numbers
 from model_builder.tabular.reading import RawTable
 from model_builder.tabular.split_keys import SplitBy, split_keys
 from model_builder.tabular.table import Table
@@ -41,6 +42,8 @@ def check_table(
     values: dict[str, npt.NDArray[np.generic]] = {}
     for column in columns:
         cells = raw.frame[column.file_name]
+        if column.missing_values:
+            cells = cells.set(cells.is_in(list(column.missing_values)).fill_null(False), None)
         if column.kind == "category":
             values[column.name], found = _words(raw, column, cells)
         else:
@@ -52,13 +55,13 @@ def check_table(
     faults += found
     if faults:
         raise DataFault(sorted(faults, key=lambda fault: fault.row or 0))
-    return Table(tuple(columns), values, classes, target.labels, keys)
+    return Table(tuple(columns), values, classes, target.labels, keys, target.name)
 
 
 def _numbers(
     raw: RawTable, column: Column, cells: pl.Series
 ) -> tuple[npt.NDArray[np.float64], list[Fault]]:
-    numbers = cells.cast(pl.Float64, strict=False)
+    numbers = written_numbers(cells).cast(pl.Float64, strict=False)
     texts = (cells.is_not_null() & numbers.is_null()).arg_true()
     faults = list(_faults(raw, column.file_name, cells, texts, "a number"))
     # The tensor is float32: what overflows there is as good as infinite.

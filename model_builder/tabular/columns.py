@@ -27,6 +27,20 @@ class Column:
     meanings: Mapping[str, str] = field(default_factory=dict)
     """A category's words for each text in the file; empty if the file holds the words. Of a
     code: what each number means, for people."""
+    special_codes: Mapping[float, str] = field(default_factory=dict)
+    """Values of a quantity that name something instead, such as -9 for "no record"."""
+    minimum: float | None = None
+    """The allowed range of a quantity; ``None`` takes it from the data."""
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    """The allowed ones; empty takes them from the data."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that hold no value, beside those that never do."""
+    missing_rule: Literal["impute", "refuse"] = "impute"
+    unknown_rule: Literal["clip", "impute", "refuse"] | None = None
+    """``None``: a quantity outside its range is clipped, anything else unknown is missing."""
+    protected: bool = False
+    monotonic: Literal["increasing", "decreasing"] | None = None
 
     @property
     def file_name(self) -> str:

@@ -19,11 +19,13 @@ Measure = Callable[..., float]
 
 RISK_MEASURES: Mapping[str, Measure] = {
     "auc": metrics.auc,
+    "gini": metrics.gini,
     "ks": metrics.ks,
     "accuracy": metrics.accuracy,
     "brier": metrics.brier,
     "log_loss": metrics.log_loss,
     "ece": metrics.ece,
+    "lift@10": metrics.lift,
 }
 """Of ``(rows,)`` probabilities of class 1."""
 

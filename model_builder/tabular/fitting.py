@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import torch
 
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress
+from model_builder.tabular.attribution import AttributedNetwork
 from model_builder.tabular.encoding import Encoding, fit_encoding
 from model_builder.tabular.evaluation import (
     Floats,
@@ -22,6 +24,7 @@ from model_builder.tabular.evaluation import (
     logistic_regression,
 )
 from model_builder.tabular.network import OccludedNetwork
+from model_builder.tabular.packed import PackedNetwork
 from model_builder.tabular.preparation import prepare
 from model_builder.tabular.prepare_graph import prepare_graph
 from model_builder.tabular.schema import infer_features
@@ -34,6 +37,9 @@ from triton_models.signatures import MAX_BATCH_ROWS
 
 Answers = dict[str, npt.NDArray[np.float32]]
 Tensors = dict[str, npt.NDArray[np.generic]]
+Explanation = Literal["reset_logits", "attributions"]
+"""``(rows, F, K)``: the logits with each feature reset; or ``(rows, F)``: each feature's share of
+the logit's distance from that of a typical row."""
 
 _CALIBRATION_PARTS = 5
 
@@ -55,9 +61,19 @@ class TableModel(ABC):
     def judged_logits(self) -> npt.NDArray[np.float32]:
         """``(judged rows, K)``: what is answered for rows that nothing has learnt from."""
 
+    @property
+    @abstractmethod
+    def reference_logit(self) -> float:
+        """The first logit of a row that is typical throughout."""
+
+    @property
+    def explanation(self) -> Explanation:
+        """What explains the logits."""
+        return "reset_logits"
+
     @abstractmethod
     def test_answers(self) -> Answers:
-        """Return the ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)`` of the test."""
+        """Return the ``logits`` ``(rows, K)`` and the explanation, for the test rows."""
 
     @abstractmethod
     def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
@@ -125,6 +141,7 @@ class TableModel(ABC):
             generated=data.generated,
             licence=data.licence,
             source=data.source,
+            findings=self.table.findings,
             split=self.splits.counts,
             split_sha256=self.splits.sha256,
             protocol=protocol(
@@ -149,27 +166,42 @@ class Fitted(TableModel):
         """``(judged rows, K)``: what the members answer for rows that they have not seen."""
         return self.trained.held_out_logits[self.splits.judging]
 
-    def occluded(self) -> OccludedNetwork:
-        """Return the network as it is exported."""
-        return OccludedNetwork(
-            self.trained.network,
-            torch.from_numpy(self.encoding.owners),
-            torch.from_numpy(self.encoding.typical),
-        ).eval()
+    @cached_property
+    def explained(self) -> OccludedNetwork | AttributedNetwork:
+        """The network as it is exported, with what explains its logits."""
+        network = self.trained.network
+        owners = torch.from_numpy(self.encoding.owners)
+        typical = torch.from_numpy(self.encoding.typical)
+        if isinstance(network, PackedNetwork):
+            # Its scales and signs are worked into one matrix for each member.
+            return AttributedNetwork(network, owners, typical).eval()
+        return OccludedNetwork(network, owners, typical).eval()
+
+    @property
+    def explanation(self) -> Explanation:
+        """What explains the logits."""
+        packed = isinstance(self.explained, AttributedNetwork)
+        return "attributions" if packed else "reset_logits"
+
+    @property
+    def reference_logit(self) -> float:
+        """The first logit of a row that is typical throughout."""
+        with torch.no_grad():
+            answer, _ = self.explained(torch.from_numpy(self.encoding.typical)[None])
+        return float(answer[0, 0])
 
     def test_answers(self) -> Answers:
-        """Return torch's ``logits`` ``(rows, K)`` and ``reset_logits`` ``(rows, F, K)``."""
-        network = self.occluded()
+        """Return torch's ``logits`` ``(rows, K)`` and the explanation, for the test rows."""
         inputs = torch.from_numpy(self.inputs[self.splits.test])
         with torch.no_grad():
-            parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
-        logits, reset = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
-        return {"logits": logits, "reset_logits": reset}
+            parts = [self.explained(part) for part in inputs.split(MAX_BATCH_ROWS)]
+        logits, explanation = (torch.cat(some).numpy() for some in zip(*parts, strict=True))
+        return {"logits": logits, self.explanation: explanation}
 
     def export(self) -> tuple[onnx.ModelProto, onnx.ModelProto]:
         """Return the steps that prepare and that run the network."""
         example = {"inputs": torch.from_numpy(self.inputs[:2])}
-        core = export_core(self.occluded(), example, ["logits", "reset_logits"])
+        core = export_core(self.explained, example, ["logits", self.explanation])
         return prepare_graph(self.encoding), core
 
 
@@ -224,7 +256,9 @@ def fit_splits(
     """
     numbers, categories = table.numbers, table.categories
     features = infer_features(table, splits.training)
-    encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
+    learned = splits.training
+    pieces = config.pieces_for(len(learned))
+    encoding = fit_encoding(features, numbers[learned], categories[learned], pieces)
     inputs, rules = prepare(encoding, numbers, categories)
     trained = train_members(
         inputs[splits.development],
@@ -234,6 +268,7 @@ def fit_splits(
         config=config,
         progress=progress,
         watch=watch,
+        signs=encoding.signs,
     )
     return Fitted(table, splits, encoding, inputs, rules, trained)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from model_builder import npz
 from model_builder.errors import DataFault, Fault
-from model_builder.progress import Progress
 from model_builder.tabular.checking import check_table
 from model_builder.tabular.columns import Column, Layout, Target
-from model_builder.tabular.kinds import guess_columns
+from model_builder.tabular.kinds import Says, guess_columns
 from model_builder.tabular.layouts.known import known_layout
+from model_builder.tabular.leaks import leaking_columns
 from model_builder.tabular.reading import RawTable, read_frame, read_parquet, read_text
+from model_builder.tabular.schema_file import applied, find_schema, outcomes_target
 from model_builder.tabular.split_keys import SplitBy
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import target_name
@@ -26,39 +28,65 @@ TargetRule = Callable[[RawTable, str], Target]
 """What the values of a column to predict mean, for a table that is not known."""
 
 
+class _Heard:
+    """Passes on what is said to people, and keeps it."""
+
+    def __init__(self, progress: Says) -> None:
+        self._progress = progress
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        self._progress.say(text)
+
+
 def load_table(
     data: ResolvedData,
     unknown_target: TargetRule,
-    progress: Progress,
+    progress: Says,
     split_by: SplitBy = _BY_CLASS,
+    schema_file: str | None = None,
 ) -> Table:
     """Read and check ``data``.
 
     Args:
         data: A known data set, by its name or by its file's, or any table.
         unknown_target: Makes the target of a table that is not known.
-        progress: Is told which columns are left out.
+        progress: Is told which columns are left out, and what else a person should know.
         split_by: Whether it is split by a column, which then is no feature.
+        schema_file: Says what the columns hold; by default the one beside the data, if any.
 
     Raises:
         DataFault: If anything in it cannot be used.
     """
-    raw, columns, target = read_table(data, unknown_target, progress, split_by)
-    return check_table(raw, columns, target, split_by)
+    heard = _Heard(progress)
+    raw, columns, target = read_table(data, unknown_target, heard, split_by, schema_file)
+    table = check_table(raw, columns, target, split_by)
+    if len(table.labels) == 2:
+        for name, found, what in leaking_columns(table):
+            tells = "" if what == "value" else "whether there is a value in "
+            heard.say(
+                f"{raw.file}: {tells}column '{name}' alone tells the outcome (AUC {found:.3f}): "
+                "was it written down after it? If so, leave it out (type: left out in the schema)."
+            )
+    return replace(table, findings=tuple(heard.lines))
 
 
 def read_table(
     data: ResolvedData,
     unknown_target: TargetRule,
-    progress: Progress,
+    progress: Says,
     split_by: SplitBy = _BY_CLASS,
+    schema_file: str | None = None,
 ) -> tuple[RawTable, tuple[Column, ...], Target]:
     """Return the cells of ``data``, its feature columns and its target; none is checked yet.
 
     Raises:
-        DataFault: If the file cannot be read, or the column to predict cannot be one.
+        DataFault: If the file or its schema cannot be read, or the column to predict cannot be
+            one.
     """
     path = _file(data.path)
+    schema, schema_name = find_schema(path, schema_file)
     # A generated stand-in has the columns of a table, not the layout that it stands in for.
     layout = None if data.generated else known_layout(data.name, path.name)
     if layout is not None:
@@ -66,13 +94,30 @@ def read_table(
         columns, target = layout.columns, layout.target
     else:
         raw = _read(path, split_by.column)
-        name = target_name(raw, data.label)
-        target = unknown_target(raw, name)
+        name = target_name(raw, data.label or (schema.label if schema else None))
+        stated = outcomes_target(schema, name) if schema else None
+        target = stated or unknown_target(raw, name)
         columns = guess_columns(raw, name, progress)
+    if schema is not None:
+        known = {target.name, *(column.file_name for column in columns)}
+        others = [name for name in raw.frame.columns if name not in known]
+        columns = applied(schema, schema_name, columns, others)
+        progress.say(f"{raw.file}: read with the schema {schema_name}.")
     if split_by.column == target.name:
         expected = "a column to split by that is not the one to predict"
         raise DataFault([Fault(raw.file, expected, f"'{target.name}'")])
     return raw, tuple(c for c in columns if c.file_name != split_by.column), target
+
+
+def read_raw(data: ResolvedData) -> RawTable:
+    """Return the cells of ``data`` alone; nothing in it is looked at.
+
+    Raises:
+        DataFault: If the file cannot be read.
+    """
+    path = _file(data.path)
+    layout = None if data.generated else known_layout(data.name, path.name)
+    return _read(path, None) if layout is None else _read_known(path, layout, None)
 
 
 def _read_known(path: Path, layout: Layout, label: str | None) -> RawTable:

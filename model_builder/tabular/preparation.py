@@ -4,6 +4,7 @@ The rules of :mod:`triton_models.signatures`, feature by feature, first match wi
 
 - missing (NaN or ''): the typical value, ``RULE_IMPUTED``;
 - a code or category that is not in the schema: as missing, ``RULE_UNKNOWN_AS_MISSING``;
+- a special code of a quantity: itself, ``RULE_NONE``, wherever its range is;
 - a quantity outside ``[minimum, maximum]``: the nearer end if the feature's ``unknown_rule``
   is ``clip``, ``RULE_CLIPPED_TO_…``; else as missing, ``RULE_OUT_OF_RANGE_AS_MISSING``;
 - anything else: itself, ``RULE_NONE``.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model_builder.tabular.encoding import SOFT_LIMIT, Encoding
+from model_builder.tabular.encoding import Encoding
 from triton_models.release import FeatureSpec
 from triton_models.signatures import (
     RULE_CLIPPED_TO_MAXIMUM,
@@ -52,9 +53,10 @@ def prepare(
     inputs = np.zeros((rows, len(encoding.slots)), np.float32)
     for d, slot in enumerate(encoding.slots):
         values = clean[slot.feature]
-        if slot.kind == "scaled":
-            scaled = (values.astype(np.float64) - slot.center) / slot.scale
-            inputs[:, d] = scaled / np.sqrt(1 + (scaled / SOFT_LIMIT) ** 2)
+        if slot.kind in ("scaled", "piece"):
+            feature = encoding.features[slot.feature]
+            special = np.isin(values, np.array(feature.specials, np.float32))
+            inputs[:, d] = slot.of_quantity(np.where(special, np.float32(feature.minimum), values))
         elif slot.kind == "missing":
             inputs[:, d] = np.isin(rules[:, slot.feature], _AS_MISSING)
         elif slot.kind == "code":
@@ -122,9 +124,10 @@ def _clean_numbers(
         clean[unknown], rules[unknown] = typical, RULE_UNKNOWN_AS_MISSING
         return clean, rules
     low, high = np.float32(feature.minimum), np.float32(feature.maximum)
+    plain = ~missing & ~np.isin(clean, np.array(feature.specials, np.float32))
     for outside, end, rule in (
-        (~missing & (clean < low), low, RULE_CLIPPED_TO_MINIMUM),
-        (~missing & (clean > high), high, RULE_CLIPPED_TO_MAXIMUM),
+        (plain & (clean < low), low, RULE_CLIPPED_TO_MINIMUM),
+        (plain & (clean > high), high, RULE_CLIPPED_TO_MAXIMUM),
     ):
         clips = feature.unknown_rule == "clip"
         clean[outside] = end if clips else typical

@@ -11,7 +11,7 @@ import spox.opset.ai.onnx.ml.v3 as ml
 import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build
 
-from model_builder.tabular.encoding import SOFT_LIMIT, Encoding
+from model_builder.tabular.encoding import SOFT_LIMIT, Encoding, Slot
 from triton_models.release import FeatureSpec
 from triton_models.signatures import (
     RULE_CLIPPED_TO_MAXIMUM,
@@ -99,6 +99,9 @@ def _clean_numbers(numbers: Var, features: Sequence[FeatureSpec]) -> tuple[Var, 
     missing = op.isnan(numbers)
     present = op.where(missing, typical, numbers)
     below, above = op.less(present, low), op.greater(present, high)
+    if any(feature.specials for feature in features):
+        plain = op.not_(_is_one_of(present, [feature.specials for feature in features]))
+        below, above = op.and_(below, plain), op.and_(above, plain)
     known = _known_codes(present, features)
 
     nearest = op.where(below, low, op.where(above, high, present))
@@ -115,31 +118,49 @@ def _clean_numbers(numbers: Var, features: Sequence[FeatureSpec]) -> tuple[Var, 
 
 def _known_codes(present: Var, features: Sequence[FeatureSpec]) -> Var:
     """Return ``(B, N)``: whether a number is no code, or one of its feature's codes."""
-    codes = [(n, code) for n, feature in enumerate(features) for code in feature.codes]
     quantity = op.const(np.array([[not feature.codes for feature in features]]))
-    if not codes:
+    if not any(feature.codes for feature in features):
         return op.or_(op.equal(present, present), quantity)
-    matches = _equals(present, [n for n, _ in codes], [code for _, code in codes])  # (B, codes)
-    owner = np.zeros((len(codes), len(features)), np.float32)
-    owner[np.arange(len(codes)), [n for n, _ in codes]] = 1
-    return op.or_(op.greater(op.matmul(matches, op.const(owner)), _row([0.0])), quantity)
+    return op.or_(_is_one_of(present, [feature.codes for feature in features]), quantity)
+
+
+def _is_one_of(present: Var, codes: Sequence[Sequence[float]]) -> Var:
+    """Return ``(B, N)``: whether a number is one of the codes of its feature."""
+    pairs = [(n, code) for n, some in enumerate(codes) for code in some]
+    matches = _equals(present, [n for n, _ in pairs], [code for _, code in pairs])  # (B, codes)
+    owner = np.zeros((len(pairs), len(codes)), np.float32)
+    owner[np.arange(len(pairs)), [n for n, _ in pairs]] = 1
+    return op.greater(op.matmul(matches, op.const(owner)), _row([0.0]))
 
 
 def _number_columns(encoding: Encoding, clean: Var, places: Sequence[int]) -> list[Var]:
     columns = []
+    features = [encoding.features[f] for f in places]
+    on_scale = clean
+    if any(feature.specials for feature in features):
+        special = _is_one_of(clean, [feature.specials for feature in features])
+        on_scale = op.where(special, _row([feature.minimum for feature in features]), clean)
     scaled = [slot for slot in encoding.slots if slot.kind == "scaled"]
     if scaled:
-        values = _take(clean, [places.index(slot.feature) for slot in scaled])
-        values = op.sub(values, _row([slot.center for slot in scaled]))
-        values = op.div(values, _row([slot.scale for slot in scaled]))
-        share = op.div(values, _row([SOFT_LIMIT]))
+        share = op.div(_shares(on_scale, scaled, places), _row([SOFT_LIMIT]))
         bend = op.sqrt(op.add(_row([1.0]), op.mul(share, share)))
-        columns.append(op.div(values, bend))
+        columns.append(op.div(op.mul(share, _row([SOFT_LIMIT])), bend))
+    pieces = [slot for slot in encoding.slots if slot.kind == "piece"]
+    if pieces:
+        nothing, whole = op.const(np.float32(0)), op.const(np.float32(1))
+        columns.append(op.clip(_shares(on_scale, pieces, places), nothing, whole))
     codes = [slot for slot in encoding.slots if slot.kind == "code"]
     if codes:
         owners = [places.index(slot.feature) for slot in codes]
         columns.append(_equals(clean, owners, [slot.value for slot in codes]))
     return columns
+
+
+def _shares(values: Var, slots: Sequence[Slot], places: Sequence[int]) -> Var:
+    """Return ``(value - center) / scale`` for each slot, ``(B, len(slots))``."""
+    of_slots = _take(values, [places.index(slot.feature) for slot in slots])
+    moved = op.sub(of_slots, _row([slot.center for slot in slots]))
+    return op.div(moved, _row([slot.scale for slot in slots]))
 
 
 def _clean_words(categories: Var, features: Sequence[FeatureSpec]) -> tuple[Var, Var]:

@@ -28,19 +28,33 @@ def _feature(column: Column, values: npt.NDArray[np.generic]) -> FeatureSpec:
 
 
 def _quantity(column: Column, values: npt.NDArray[np.generic]) -> FeatureSpec:
-    present = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
-    typical = _single(np.median(present))
+    known = values[~np.isnan(values)]
+    special = np.isin(known, list(column.special_codes))
+    present = known[~special] if not special.all() else np.zeros(1)
+    low = _single(present.min()) if column.minimum is None else _single(column.minimum)
+    high = _single(present.max()) if column.maximum is None else _single(column.maximum)
+    typical = min(max(_single(np.median(present)), low), high)
+    if special.sum() > len(known) / 2:  # most have no value of the quantity at all
+        codes, counts = np.unique(known[special], return_counts=True)
+        typical = _single(codes[counts.argmax()])
+    of_codes = {_single(code): words for code, words in column.special_codes.items()}
     unit = f" {column.unit}" if column.unit else ""
     of_value = f"{_subject(column)} of {{value}}{unit}"
     than = f"the typical {_number(typical)}{unit}"
+    if typical in of_codes:
+        than = f"what is most common ({_plain(of_codes[typical]) or _number(typical)})"
     return FeatureSpec(
         name=column.name,
         kind="number",
         description=column.description,
         unit=column.unit,
-        minimum=_single(present.min()),
-        maximum=_single(present.max()),
-        unknown_rule="clip",
+        minimum=low,
+        maximum=high,
+        special_codes=of_codes,
+        missing_rule=column.missing_rule,
+        unknown_rule=column.unknown_rule or "clip",
+        protected=column.protected,
+        monotonic=column.monotonic,
         typical=typical,
         high_text=f"{of_value} is above {than}",
         low_text=f"{of_value} is at or below {than}",
@@ -64,7 +78,9 @@ def _code(
         minimum=_single(codes.min()),
         maximum=_single(codes.max()),
         codes=tuple(_single(code) for code in codes),
-        unknown_rule="impute",
+        missing_rule=column.missing_rule,
+        unknown_rule="refuse" if column.unknown_rule == "refuse" else "impute",
+        protected=column.protected,
         typical=typical,
         high_text=text,
         low_text=text,
@@ -75,14 +91,18 @@ def _category(column: Column, values: npt.NDArray[np.generic]) -> FeatureSpec:
     categories, counts = np.unique(values[values != ""], return_counts=True)
     if not len(categories):
         categories, counts = np.array(["unknown"]), np.ones(1, np.int64)
-    typical = str(categories[counts.argmax()])
+    allowed = column.categories or _ordered(column, [str(each) for each in categories])
+    known = [place for place, each in enumerate(categories) if each in allowed]
+    typical = str(categories[max(known, key=lambda place: counts[place])] if known else allowed[0])
     text = f"{_subject(column)} is '{{value}}', most often '{_plain(typical)}'"
     return FeatureSpec(
         name=column.name,
         kind="category",
         description=column.description,
-        categories=_ordered(column, [str(category) for category in categories]),
-        unknown_rule="impute",
+        categories=allowed,
+        missing_rule=column.missing_rule,
+        unknown_rule="refuse" if column.unknown_rule == "refuse" else "impute",
+        protected=column.protected,
         typical=typical,
         high_text=text,
         low_text=text,

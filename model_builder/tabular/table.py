@@ -28,6 +28,10 @@ class Table:
     split_keys: npt.NDArray[np.float64] | None = None
     """``(rows,)`` float64: the number of each row's group, or its time; ``None`` for a table
     that is split by class."""
+    label: str = ""
+    """The name of the column to predict."""
+    findings: tuple[str, ...] = ()
+    """What a person should know of the data, in words."""
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -42,6 +46,10 @@ class Table:
     def categories(self) -> Texts:
         """The tensor ``categories``: ``(rows, S)`` of ``str``, '' is missing."""
         return self._stack([c for c in self.columns if c.kind == "category"], np.object_)
+
+    def values_of(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.generic]]:
+        """Return the values ``(len(rows),)`` of each column, in order."""
+        return [self.values[column.name][rows] for column in self.columns]
 
     def _stack(self, columns: list[Column], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
         stacked = np.empty((len(self), len(columns)), dtype)

@@ -17,6 +17,7 @@ from torch import nn
 from model_builder.progress import Progress
 from model_builder.tabular.drawing import How
 from model_builder.tabular.network import TabularNetwork
+from model_builder.tabular.packed import PackedNetwork, Signs
 from model_builder.tabular.split_keys import SplitBy
 from model_builder.tabular.splits import HeldOut
 from model_builder.task import TaskConfig
@@ -24,7 +25,9 @@ from model_builder.training.loop import FitResult, FitSettings, fit
 from model_builder.training.losses import binary_cross_entropy, cross_entropy
 from model_builder.training.seeding import seed_everything
 
-_LARGE_TABLE_ROWS = 5000
+LARGE_TABLE_ROWS = 5000
+_ROWS_AT_ONCE = 4096
+"""Judged together: the members' inner values of a whole table would fill the memory."""
 
 Watch = Callable[[int, float], None]
 """Takes the number of an epoch, from 0, and its validation; what it raises ends the training."""
@@ -38,10 +41,12 @@ class TabularConfig(TaskConfig):
     """By class; ``grouped``: a group lies in one part only; ``time``: the newest rows test."""
     split_column: str | None = None
     """What a ``grouped`` or ``time`` split goes by; it is no feature."""
+    schema_file: str | None = None
+    """What the columns hold; by default the file beside the data, if any."""
     folds: int = Field(5, ge=2)
     repeats: int = Field(2, ge=1)
     """Cross-validations; a small table gets ``folds * repeats`` members."""
-    cross_validate_below: int = Field(_LARGE_TABLE_ROWS, ge=0)
+    cross_validate_below: int = Field(LARGE_TABLE_ROWS, ge=0)
     """Tables with fewer rows are cross-validated; larger ones get one validation split."""
     members: int = Field(4, ge=1)
     """Networks in the ensemble for a large table."""
@@ -71,15 +76,40 @@ class TabularConfig(TaskConfig):
 
     def width_for(self, rows: int) -> int:
         """Return the hidden width."""
-        return self.width or (128 if rows >= _LARGE_TABLE_ROWS else 32)
+        return self.width or (128 if rows >= LARGE_TABLE_ROWS else 32)
+
+    def pieces_for(self, rows: int) -> int:
+        """Return how many pieces each quantity is cut into; 0 leaves it whole."""
+        return 0
+
+    def network_for(
+        self, rows: int, groups: int, columns: int, logits: int, signs: Signs
+    ) -> TabularNetwork | PackedNetwork:
+        """Return a network that is not trained, with as many members a group as it likes.
+
+        Args:
+            rows: That it can learn from.
+            groups: G; what one learns, no other has seen.
+            columns: D of the prepared input.
+            logits: K.
+            signs: Of the columns.
+        """
+        return TabularNetwork(
+            members=groups,
+            columns=columns,
+            logits=logits,
+            width=self.width_for(rows),
+            depth=self.depth,
+            dropout=self.dropout,
+        )
 
     def epochs_for(self, rows: int) -> int:
         """Return the most passes over the training data."""
-        return self.epochs or (16 if rows >= _LARGE_TABLE_ROWS else 60)
+        return self.epochs or (16 if rows >= LARGE_TABLE_ROWS else 60)
 
     def batch_size_for(self, rows: int) -> int:
         """Return the rows of a batch."""
-        return self.batch_size or (1024 if rows >= _LARGE_TABLE_ROWS else 64)
+        return self.batch_size or (1024 if rows >= LARGE_TABLE_ROWS else 64)
 
 
 class Batch(NamedTuple):
@@ -97,7 +127,7 @@ class Batch(NamedTuple):
 class TrainedMembers:
     """A trained network and what its members answer for rows that they have never seen."""
 
-    network: TabularNetwork
+    network: TabularNetwork | PackedNetwork
     held_out_logits: npt.NDArray[np.float32]
     """``(development rows, K)``: mean over the members that a row was held out from; NaN for
     a row that none was held out from."""
@@ -113,28 +143,26 @@ def train_members(
     config: TabularConfig,
     progress: Progress,
     watch: Watch | None = None,
+    signs: Signs | None = None,
 ) -> TrainedMembers:
     """Train and stop when the answers for held-out rows get no better.
 
     Args:
         inputs: ``(rows, D)`` float32, prepared; the development rows.
         target: ``(rows,)`` int64, the class.
-        held_out: ``(rows, M)``, what each member must not learn from.
+        held_out: ``(rows, G)``, what each group of members must not learn from.
         logits: K; 1 gives the log-odds of class 1, more the unnormalised log of each class.
         config: Hyperparameters.
         progress: Shows the training.
         watch: Is told the validation of each epoch.
+        signs: ``(D,)``, whether a column may only raise or only lower the logit.
     """
     seed_everything(config.seed)
-    rows, members = held_out.shape
-    network = TabularNetwork(
-        members=members,
-        columns=inputs.shape[1],
-        logits=logits,
-        width=config.width_for(rows),
-        depth=config.depth,
-        dropout=config.dropout,
-    )
+    rows, groups = held_out.shape
+    columns = inputs.shape[1]
+    free = np.zeros(columns, np.int8)
+    network = config.network_for(rows, groups, columns, logits, free if signs is None else signs)
+    held_out = np.repeat(held_out, network.members // groups, axis=1)  # (rows, M)
     data = Batch(
         torch.from_numpy(inputs),
         torch.from_numpy(target),
@@ -153,8 +181,8 @@ def train_members(
     epochs = itertools.count()
 
     def validate(model: nn.Module) -> float:
-        answers = _held_out_logits(model, data.inputs, held_out)
-        chosen = torch.from_numpy(answers[judging]).unsqueeze(0)
+        answers = _held_out_logits(model, data.inputs, held_out)[judging]
+        chosen = torch.from_numpy(answers).unsqueeze(0)
         validation = -float(_losses(chosen, data.target[torch.from_numpy(judging)]).mean())
         if watch is not None:
             watch(next(epochs), validation)
@@ -204,8 +232,8 @@ def member_loss(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) ->
     """Return the mean loss of the members, each over the rows that it may learn from."""
     losses = _losses(model(batch.inputs), batch.target, label_smoothing)  # (M, B)
     learns = batch.learns.T.contiguous()  # (M, B), summed in the order of its places
-    # Summed, not averaged, over the members: they share no weight, and each shall learn as
-    # fast as if it were alone.
+    # Summed, not averaged, over the members: mostly they share no weight, and each shall learn
+    # as fast as if it were alone.
     return (losses * learns).sum() / learns.sum() * losses.shape[0]
 
 
@@ -224,8 +252,15 @@ def _losses(
 def _held_out_logits(
     model: nn.Module, inputs: torch.Tensor, held_out: HeldOut
 ) -> npt.NDArray[np.float32]:
+    """Return ``(rows, K)``, NaN for the rows that no member is held out from."""
+    judging = np.flatnonzero(held_out.any(axis=1))
     device = next(model.parameters()).device
-    answers = model(inputs.to(device)).cpu().numpy()  # (M, rows, K)
-    share = held_out.T[:, :, None].astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        return (answers * share).sum(axis=0) / share.sum(axis=0)
+    parts = []
+    for some in np.array_split(judging, max(1, len(judging) // _ROWS_AT_ONCE)):
+        answers = model(inputs[torch.from_numpy(some)].to(device)).cpu().numpy()  # (M, some, K)
+        share = held_out[some].T[:, :, None].astype(np.float32)
+        parts.append((answers * share).sum(axis=0) / share.sum(axis=0))
+    judged = np.concatenate(parts)
+    answers = np.full((len(inputs), judged.shape[1]), np.nan, np.float32)
+    answers[judging] = judged
+    return answers

@@ -54,7 +54,7 @@ class TabularTuning:
             DataFault: If the data cannot be used.
         """
         with progress.stage("read"):
-            table = load_table(data, self._rule, progress, config.split_by)
+            table = load_table(data, self._rule, progress, config.split_by, config.schema_file)
         table, splits = without_test(table, split_table(table, config))
         logits = self._logits(table)
 

@@ -58,6 +58,14 @@ def test_risk_equals_torch_on_every_test_row(built: Any, channel: grpc.Channel) 
         for reason in answer.reasons:
             expected = torch_contributions[reason.feature]
             assert reason.contribution == pytest.approx(expected, rel=0, abs=tolerance)
+        raised = {
+            feature.name
+            for feature in manifest.features
+            if torch_contributions[feature.name] > tolerance and not feature.protected
+        }
+        assert raised <= {reason.feature for reason in answer.reasons}
+        distance = manifest.points_per_log_odds * sum(row["contributions"])
+        assert answer.score == pytest.approx(manifest.reference_score - distance, abs=0.05)
 
 
 def test_diagnosis_equals_torch_on_every_test_row(built: Any, channel: grpc.Channel) -> None:

@@ -10,12 +10,7 @@ from model_builder.tabular.columns import Column, Layout, Target
 
 _MONTHS = ("september", "august", "july", "june", "may", "april")
 _STATUS_SOURCES = ("PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6")
-_STATUS_MEANINGS = {
-    "-2": "no use of the card",
-    "-1": "paid duly",
-    "0": "revolving credit",
-    **{str(n): f"{n} month{'s' if n > 1 else ''} late" for n in range(1, 10)},
-}
+_NOT_LATE = {-2: "no use of the card", -1: "paid duly", 0: "revolving credit"}
 
 
 def _months(month: str, number: int) -> tuple[Column, Column, Column]:
@@ -23,10 +18,11 @@ def _months(month: str, number: int) -> tuple[Column, Column, Column]:
     return (
         Column(
             f"repayment_status_{month}",
-            "code",
+            "quantity",
             _STATUS_SOURCES[number],
-            f"Repayment status in {name} 2005",
-            meanings=_STATUS_MEANINGS,
+            f"Delay of payment in {name} 2005",
+            "months",
+            special_codes=_NOT_LATE,
         ),
         Column(
             f"bill_{month}",
@@ -49,7 +45,7 @@ _BY_MONTH = [_months(month, number) for number, month in enumerate(_MONTHS)]
 
 _COLUMNS = (
     Column("credit_limit", "quantity", "LIMIT_BAL", "Credit limit", "NT dollars"),
-    Column("sex", "category", "SEX", "Sex", meanings={"1": "male", "2": "female"}),
+    Column("sex", "category", "SEX", "Sex", meanings={"1": "male", "2": "female"}, protected=True),
     Column(
         "education",
         "category",
@@ -71,8 +67,9 @@ _COLUMNS = (
         "MARRIAGE",
         "Marital status",
         meanings={"1": "married", "2": "single", "3": "others", "0": "undocumented 0"},
+        protected=True,
     ),
-    Column("age_years", "quantity", "AGE", "Age", "years"),
+    Column("age_years", "quantity", "AGE", "Age", "years", protected=True),
     *(column for part in range(3) for column in (months[part] for months in _BY_MONTH)),
 )
 

@@ -91,6 +91,7 @@ _COLUMNS = (
             "A94": "male, married or widowed",
             "A95": "female, single",
         },
+        protected=True,
     ),
     Column(
         "other_parties",
@@ -112,7 +113,7 @@ _COLUMNS = (
             "A124": "unknown or no property",
         },
     ),
-    Column("age_years", "quantity", description="Age", unit="years"),
+    Column("age_years", "quantity", description="Age", unit="years", protected=True),
     Column(
         "other_payment_plans",
         "category",
@@ -149,6 +150,7 @@ _COLUMNS = (
         "category",
         description="Foreign worker",
         meanings={"A201": "yes", "A202": "no"},
+        protected=True,
     ),
 )
 

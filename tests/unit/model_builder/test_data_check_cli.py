@@ -86,3 +86,24 @@ def test_what_is_asked_wrongly_exits_with_2(invoke, arguments, message):
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
+
+
+def test_a_schema_is_written_beside_the_data_and_read_by_the_next_look(invoke, tmp_path):
+    path = tmp_path / "loans.csv"
+    path.write_text("debt,sex,bad\n" + "".join(f"{i},{'mf'[i % 2]},{i // 7 % 2}\n"
+                                             for i in range(80)))  # fmt: skip
+    result = invoke("schema", str(path), "--label", "bad", "--task", "risk", "--write")
+    assert result.exit_code == 0, result.output
+    schema = tmp_path / "loans.schema.yaml"
+    text = schema.read_text()
+    for part in ("label: bad", "protected: true", "type: quantity", "# What the columns hold"):
+        assert part in text
+    before = invoke("schema", str(path), "--json").stdout
+    schema.write_text(text.replace("type: quantity", "type: quantity\n    unit: EUR"))
+    after = json.loads(invoke("schema", str(path), "--json").stdout)
+    assert after["features"][0]["unit"] == "EUR"
+    assert json.loads(before)["features"][1] == after["features"][1]
+    again = invoke("schema", str(path), "--write")
+    assert again.exit_code == 2
+    assert "may have been edited" in again.stderr
+    assert "unit: EUR" in schema.read_text()

@@ -155,6 +155,28 @@ def test_a_reason_is_said_in_plain_words(
     assert reason.text == text
 
 
+def test_a_protected_attribute_is_never_a_reason_and_takes_no_place() -> None:
+    age, *others = RELEASE.features
+    release = manifest("score-risk", features=(age.model_copy(update={"protected": True}), *others))
+    answer = outputs(contributions=(9.0, 2.0, 1.0, 0.0, 0.0))
+    reasons = answered(answer, asked(2, age=20), release).reasons
+    assert [reason.feature for reason in reasons] == ["housing", "amount"]
+
+
+def test_a_special_code_is_said_by_its_meaning_and_never_refused() -> None:
+    age, _, amount, *_ = RELEASE.features
+    coded = {"special_codes": {-9.0: "no record"}, "unknown_rule": "refuse"}
+    specs = (age.model_copy(update=coded), amount)
+    release = manifest("score-risk", features=specs)
+    request = asked(age=-9)
+    violations = Violations()
+    risk.check_schema(request, release, violations)
+    assert violations.found == {}
+    answer = outputs(contributions=(1, 0)) | {"input_rules": np.zeros((1, 2), np.int32)}
+    (reason,) = answered(answer, request, release).reasons
+    assert reason.text == f"{age.description or 'age'}: no record"
+
+
 def test_a_hostile_category_cannot_play_with_the_template() -> None:
     (_, housing, *_) = RELEASE.features
     spec = housing.model_copy(update={"low_text": "Lives in '{value}' {0}"})

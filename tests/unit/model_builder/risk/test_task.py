@@ -40,7 +40,7 @@ def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
 def test_quality_stands_beside_the_baselines(built):
     assert set(built.metrics) == {"cv", "test"}
     for split, metrics in built.metrics.items():
-        assert {"auc", "ks", "accuracy", "brier", "log_loss", "ece"} <= set(metrics)
+        assert {"auc", "gini", "ks", "brier", "log_loss", "ece", "lift@10"} <= set(metrics)
         assert metrics["auc"].low <= metrics["auc"].value <= metrics["auc"].high
         assert built.baselines["base_rate"][split]["auc"].value == 0.5
         assert metrics["auc"].value > 0.65
@@ -81,6 +81,14 @@ def test_bands_go_from_safest_to_the_lowest_score(built):
     assert limits[-1] == 300
 
 
+def test_the_contributions_of_every_test_row_add_up_to_its_score(built):
+    answers = built.answers.to_pydict()
+    points = built.details["points_per_log_odds"] * np.sum(answers["contributions"], axis=1)
+    expected = built.details["reference_score"] - points
+    np.testing.assert_allclose(answers["score"], expected, rtol=1e-6)
+    assert np.ptp(answers["score"]) > 10
+
+
 def test_the_data_is_described(built):
     assert built.data.rows == sum(built.data.split.values())
     assert built.data.generated
@@ -105,8 +113,10 @@ def test_a_large_table_is_validated_by_one_split(loans):
     config = CONFIG.model_copy(update={"cross_validate_below": 0, "members": 2, "epochs": 2})
     table = load_table(loans, outcome_target, SilentProgress())
     fitted = fit_table(table, config, logits=1, progress=SilentProgress())
-    answers = task._test_answers(fitted, task._scorecard(fitted, config))
-    metrics, baselines = task._metrics(fitted, answers, config), task._baselines(fitted, config)
+    held_out = task.judged(fitted, "auto")
+    answers = task._test_answers(fitted, task._scorecard(fitted, held_out.calibration, config))
+    metrics = task._metrics(fitted, held_out, answers, config)
+    baselines = task._baselines(fitted, config)
     assert {frozenset(splits) for splits in (metrics, *baselines.values())} == {
         frozenset({"validation", "test"})
     }

@@ -5,7 +5,7 @@ import pytest
 
 from model_builder.evaluation import metrics
 from model_builder.progress import SilentProgress
-from model_builder.risk.task import judged_probabilities
+from model_builder.risk.judging import judged_probabilities
 from model_builder.risk.tuning import TUNING
 from model_builder.tabular.fitting import fit_splits, fit_table, split_table
 from model_builder.tabular.loading import load_table

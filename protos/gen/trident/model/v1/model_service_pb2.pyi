@@ -106,7 +106,7 @@ class Metric(_message.Message):
     def __init__(self, split: _Optional[str] = ..., name: _Optional[str] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class Feature(_message.Message):
-    __slots__ = ("name", "kind", "description", "unit", "minimum", "maximum", "categories", "codes", "missing_rule", "unknown_rule")
+    __slots__ = ("name", "kind", "description", "unit", "minimum", "maximum", "categories", "codes", "missing_rule", "unknown_rule", "special_codes", "protected")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,8 @@ class Feature(_message.Message):
     CODES_FIELD_NUMBER: _ClassVar[int]
     MISSING_RULE_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_RULE_FIELD_NUMBER: _ClassVar[int]
+    SPECIAL_CODES_FIELD_NUMBER: _ClassVar[int]
+    PROTECTED_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: FeatureKind
     description: str
@@ -127,7 +129,17 @@ class Feature(_message.Message):
     codes: _containers.RepeatedScalarFieldContainer[float]
     missing_rule: FeatureRule
     unknown_rule: FeatureRule
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[FeatureKind, str]] = ..., description: _Optional[str] = ..., unit: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[float]] = ..., missing_rule: _Optional[_Union[FeatureRule, str]] = ..., unknown_rule: _Optional[_Union[FeatureRule, str]] = ...) -> None: ...
+    special_codes: _containers.RepeatedCompositeFieldContainer[SpecialCode]
+    protected: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[FeatureKind, str]] = ..., description: _Optional[str] = ..., unit: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[float]] = ..., missing_rule: _Optional[_Union[FeatureRule, str]] = ..., unknown_rule: _Optional[_Union[FeatureRule, str]] = ..., special_codes: _Optional[_Iterable[_Union[SpecialCode, _Mapping]]] = ..., protected: _Optional[bool] = ...) -> None: ...
+
+class SpecialCode(_message.Message):
+    __slots__ = ("code", "meaning")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    code: float
+    meaning: str
+    def __init__(self, code: _Optional[float] = ..., meaning: _Optional[str] = ...) -> None: ...
 
 class Band(_message.Message):
     __slots__ = ("name", "minimum_score")

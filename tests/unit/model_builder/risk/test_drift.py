@@ -1,0 +1,102 @@
+"""``model-builder drift`` on a release in a store, with rows that moved and rows that did not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from model_builder.build import build_release
+from model_builder.cli import cli
+from model_builder.progress import SilentProgress
+from model_builder.risk.task import TASK, RiskConfig
+from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.usefixtures("quick_torch")
+
+
+@pytest.fixture(scope="module")
+def store(loans, quick_torch, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    config = RiskConfig(epochs=2, width=8, folds=3, resamples=20)
+    build_release(TASK, loans, config, ReleaseStore(folder), SilentProgress(), "r1")
+    return folder
+
+
+def drift(store: Path, data: Path, *options: str) -> tuple[int, str]:
+    command = ["drift", "score-risk/r1", "--data", str(data), "--store", str(store), *options]
+    done = CliRunner().invoke(cli, command)
+    return done.exit_code, done.stdout
+
+
+@pytest.fixture
+def rows(loans) -> list[dict[str, str]]:
+    path = loans.path / "loans.csv" if loans.path.is_dir() else loans.path
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_the_rows_that_it_was_built_on_have_not_drifted(store, rows, tmp_path):
+    code, text = drift(store, write(tmp_path / "same.csv", rows), "--strict", "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["rows"] == len(rows)
+    assert found["shifts"][0]["kind"] == "score"
+    assert len(found["shifts"]) == 8
+    assert not any(shift["drifted"] for shift in found["shifts"])
+    assert max(shift["psi"] for shift in found["shifts"] if shift["kind"] != "score") < 0.05
+
+
+def test_what_moved_is_named_and_the_score_with_it(store, rows, tmp_path):
+    draws = np.random.default_rng(0)
+    for row in rows:
+        row.pop("default")
+        row["housing"] = "boat" if draws.random() < 0.4 else row["housing"]
+        row["income"] = str(float(row["income"] or 20000) / 3)
+    moved = write(tmp_path / "moved.csv", rows)
+    code, text = drift(store, moved, "--strict", "--json")
+    found = {shift["name"]: shift for shift in json.loads(text)["shifts"]}
+    assert code == 3
+    assert found["income"]["drifted"]
+    assert found["housing"]["drifted"]
+    assert found["housing"]["unknown"] == pytest.approx(0.4, abs=0.05)
+    assert not found["purpose"]["drifted"]
+    assert "(score)" in drift(store, moved)[1]
+
+
+def test_a_feature_without_a_column_is_named(store, rows, tmp_path):
+    for row in rows:
+        del row["income"]
+    done = CliRunner().invoke(
+        cli, ["drift", "score-risk/r1", "--store", str(store), "--data",
+              str(write(tmp_path / "less.csv", rows))]
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert "expected a column 'income', found none" in done.stderr
+
+
+def test_the_release_holds_what_a_regulator_asks_for(store):
+    manifest = ReleaseStore(store).manifest("score-risk", "r1")
+    assert manifest.calibration in ("beta", "isotonic")
+    assert manifest.cutoff.minimum_score >= 300
+    assert {group.attribute for group in manifest.fairness} == {"age_years"}
+    assert set(manifest.baselines) == {"lightgbm", "logistic_regression", "base_rate"}
+    reports = store / "reports" / "score-risk" / "r1"
+    page = (reports / "report.html").read_text()
+    for part in ("Calibration and lift by decile", "Fairness at the cut-off", "lightgbm", "<svg"):
+        assert part in page
+    card = (reports / "report.md").read_text()
+    for part in ("## Bands", "Cut-off", "## Fairness at the cut-off", "age_years: "):
+        assert part in card
