@@ -40,6 +40,7 @@ OWNED = {
     "triton_log_file": "for an embedded Triton",
     "triton_instances": "for an embedded Triton",
     "ready_timeout_s": "for an embedded Triton",
+    "public_key": "the chart's, see gateway.publicKeySecret",
     "shared_memory_bytes": "Triton is in another pod",
     "traces_file": "the root file system is read-only",
 }

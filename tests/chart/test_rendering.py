@@ -176,6 +176,10 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
             "gateway.autoscaling.targetCpuPercent needs gateway.resources.requests.cpu",
         ),
         (
+            {"gateway": {"settings": {"require_signed": True}}},
+            "gateway.settings.require_signed needs gateway.publicKeySecret",
+        ),
+        (
             {"collector": {"enabled": True, "exportTo": "a:1", "existing": "b:2"}},
             "collector: give enabled or existing, not both.",
         ),

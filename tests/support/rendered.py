@@ -104,13 +104,15 @@ def containers(template: Object) -> Sequence[Object]:
 FULL: dict[str, Any] = {
     "gateway": {
         "autoscaling": {"kind": "hpa", "targetCallsPerPod": 40},
-        "settings": {"max_in_flight": 12, "transport": "grpc"},
+        "settings": {"max_in_flight": 12, "transport": "grpc", "require_signed": True},
+        "publicKeySecret": "signing",
         "secretEnv": {"AWS_SECRET_ACCESS_KEY": {"secret": "bucket", "key": "secret"}},
     },
     "triton": {"autoscaling": {"kind": "keda"}, "gpu": {"count": 1}, "modelConfigName": "h100"},
     "store": {"kind": "bucket", "url": "s3://models/trident"},
     "builder": {
-        "cronJobs": {"nightly": {"task": "risk", "schedule": "0 3 * * *", "set": {"epochs": 2}}}
+        "signKeySecret": "signing",
+        "cronJobs": {"nightly": {"task": "risk", "schedule": "0 3 * * *", "set": {"epochs": 2}}},
     },
     "ingress": {"enabled": True, "host": "a.example.com", "tlsSecretName": "edge"},
     "certificate": {"enabled": True, "issuerName": "letsencrypt"},
