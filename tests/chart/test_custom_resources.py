@@ -1,7 +1,12 @@
-"""Custom resources: by the types that a package carries, else by what their documentation says."""
+"""Custom resources, by the types that packages carry: for Python, else for Node."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import cloudcoil.models.cert_manager.v1 as cert_manager
@@ -16,7 +21,22 @@ TYPES: dict[str, Any] = {
     "ScaledObject": keda.ScaledObject,
     "Certificate": cert_manager.Certificate,
 }
-BY_ASSERTION = {"GRPCRoute", "ExternalSecret"}
+# These know the types of fields, and not that a field does not exist: that is by assertion.
+NODE_TYPES = {
+    "GRPCRoute": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
+    "ExternalSecret": "@kubernetes-models/external-secrets/external-secrets.io/v1",
+}
+NODE_PACKAGES = Path(sys.prefix) / "custom-resources"
+VALIDATE = """
+const [, kind, module, text] = process.argv;
+const types = await import(module);
+try {
+  new types[kind](JSON.parse(text)).validate();
+} catch (error) {
+  console.error(String(error));
+  process.exit(1);
+}
+"""
 KEDA = merged(FULL, {"gateway": {"autoscaling": {"kind": "keda"}}})
 
 
@@ -52,8 +72,8 @@ def faults(one: Object) -> list[str]:
     return lost(dict(one), understood.model_dump(by_alias=True, exclude_unset=True))
 
 
-def test_every_custom_resource_is_checked_one_way_or_the_other(chart: Chart) -> None:
-    assert {one["kind"] for one in custom(chart)} == set(TYPES) | BY_ASSERTION
+def test_every_custom_resource_has_a_type_to_be_checked_by(chart: Chart) -> None:
+    assert {one["kind"] for one in custom(chart)} == set(TYPES) | set(NODE_TYPES)
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
@@ -67,6 +87,41 @@ def test_a_field_that_a_type_does_not_have_is_seen(chart: Chart) -> None:
     monitor = next(one for one in custom(chart) if one["kind"] == "ServiceMonitor")
     broken = merged(monitor, {"spec": {"selektor": {}}})
     assert faults(broken) == [".spec.selektor"]
+
+
+@pytest.fixture
+def node_fault(missing_tool: Callable[[str], None]) -> Callable[[Mapping[str, Any]], str]:
+    """What the type of an object says against it, or nothing."""
+    if not (NODE_PACKAGES / "node_modules" / "@kubernetes-models" / "gateway-api").exists():
+        missing_tool("@kubernetes-models/… are not installed; .ci/run says how")
+
+    def fault(one: Mapping[str, Any]) -> str:
+        kind = one["kind"]
+        given = (kind, NODE_TYPES[kind], json.dumps(one))
+        done = subprocess.run(
+            ["node", "--input-type=module", "-e", VALIDATE, *given],
+            cwd=NODE_PACKAGES, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.stderr if done.returncode else ""
+
+    return fault
+
+
+@pytest.mark.parametrize("kind", sorted(NODE_TYPES))
+def test_every_value_is_of_the_type_that_node_knows(
+    chart: Chart, node_fault: Callable[[Mapping[str, Any]], str], kind: str
+) -> None:
+    found = [one for one in custom(chart) if one["kind"] == kind]
+    assert found
+    assert [node_fault(one) for one in found] == [""] * len(found)
+
+
+def test_a_value_of_another_type_is_seen(
+    chart: Chart, node_fault: Callable[[Mapping[str, Any]], str]
+) -> None:
+    route = next(one for one in custom(chart) if one["kind"] == "GRPCRoute")
+    broken = merged(route, {"spec": {"rules": [{"backendRefs": [{"name": "x", "port": "grpc"}]}]}})
+    assert "port must be integer" in node_fault(broken)
 
 
 def test_the_route_is_as_the_gateway_api_has_it(chart: Chart) -> None:
