@@ -287,6 +287,29 @@ ALERTS: list[tuple[str, str, list[dict[str, str]], list[str]]] = [
 ]  # fmt: skip
 
 
+def play(
+    promtool: str,
+    folder: Path,
+    rendered: Rendered,
+    given: list[dict[str, str]],
+    at: str,
+    alerts: list[str],
+) -> str:
+    """Return what promtool says against it that after a time just these alerts fire."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(rendered)))
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in alerts]
+    firing = {
+        "expr": 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0',
+        "eval_time": at,
+        "exp_samples": expected,
+    }
+    played = {"interval": "1m", "input_series": given, "promql_expr_test": [firing]}
+    test = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [played]}
+    (folder / "test.yaml").write_text(yaml.safe_dump(test))
+    said = promtool_says(promtool, "test", "rules", folder / "test.yaml")
+    return said.stdout + said.stderr if said.returncode else ""
+
+
 @pytest.mark.parametrize(("what", "at", "given", "alerts"), ALERTS, ids=[one[0] for one in ALERTS])
 def test_an_alert_fires_when_it_should_and_no_other(
     full: Rendered,
@@ -297,25 +320,26 @@ def test_an_alert_fires_when_it_should_and_no_other(
     given: list[dict[str, str]],
     alerts: list[str],
 ) -> None:
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules(full)))
-    firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
-    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in alerts]
-    test = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": given,
-                "promql_expr_test": [
-                    {"expr": f"{firing} > bool 0", "eval_time": at, "exp_samples": expected}
-                ],
-            }
-        ],
-    }
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
-    said = promtool_says(promtool, "test", "rules", tmp_path / "test.yaml")
-    assert said.returncode == 0, f"{what}: {said.stdout}{said.stderr}"
+    assert play(promtool, tmp_path, full, given, at, alerts) == "", what
+
+
+@pytest.mark.parametrize(("wanted", "alerts"), [(2, ["TridentTritonDown"]), (1, [])])
+def test_a_triton_is_missed_only_where_it_should_run(
+    chart: Chart, promtool: str, tmp_path: Path, wanted: int, alerts: list[str]
+) -> None:
+    """Several gateways look at each; what may come by autoscaling need not be there."""
+    scaling = {"kind": "hpa", "minReplicas": wanted, "maxReplicas": 2}
+    rendered = chart.render(merged(FULL, {"triton": {"autoscaling": scaling}}))
+    given = [
+        {
+            "series": 'trident_triton_up{namespace="ml", service="demo-trident-gateway-headless",'
+            f' pod="{pod}", trident_triton="t-{number}"}}',
+            "values": f"{1 - number}x200",
+        }
+        for pod in "abc"
+        for number in (0, 1)
+    ]
+    assert play(promtool, tmp_path, rendered, given, "10m", alerts) == ""
 
 
 def test_every_alert_is_tried_and_is_in_the_runbook(full: Rendered) -> None:
