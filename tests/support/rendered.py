@@ -133,3 +133,20 @@ PLANS: dict[str, Any] = {
     "store": {"pvc": {"existingClaim": "models"}},
     "plans": {"enabled": True, "command": ["/store/compile"]},
 }
+
+
+def gateway_container(rendered: Rendered) -> Object:
+    deployment = rendered.one("Deployment", "gateway")
+    return dict(deployment["spec"]["template"]["spec"]["containers"][0])
+
+
+def triton_pod(rendered: Rendered) -> Object:
+    return dict(rendered.one("StatefulSet", "triton")["spec"]["template"]["spec"])
+
+
+def environment(container: Object) -> dict[str, Any]:
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
+EVERYTHING = [{}, FULL, PLANS, *(values_of(path) for path in EXAMPLES)]
+IDS = ["none", "full", "plans", *(path.stem for path in EXAMPLES)]
