@@ -123,6 +123,31 @@ def test_no_gpu_is_asked_for_on_a_cpu(plain: Rendered) -> None:
     assert "--allow-gpu-metrics=false" in triton_pod(plain)["containers"][0]["args"]
 
 
+# Numbers
+
+
+def test_large_numbers_are_written_out(chart: Chart) -> None:
+    """Helm reads every number as a float, and would write 1e+08."""
+    job = {"task": "risk", "schedule": "0 3 * * *", "set": {"steps": 10_000_000, "rate": 0.25}}
+    rendered = chart.render(
+        {
+            "gateway": {"settings": {"cache_bytes": 268_435_456, "call_timeout_s": 2.5}},
+            "triton": {"autoscaling": {"kind": "hpa", "targetQueueMicroseconds": 10_000_000}},
+            "builder": {"deadlineSeconds": 100_000_000, "cronJobs": {"a": job}},
+        }
+    )
+    given = environment(gateway_container(rendered))
+    assert given["TRIDENT_CACHE_BYTES"] == "268435456"
+    assert given["TRIDENT_CALL_TIMEOUT_S"] == "2.5"
+    hpa = rendered.one("HorizontalPodAutoscaler", "triton")["spec"]["metrics"][0]["pods"]
+    assert hpa["target"]["averageValue"] == "10000000"
+    spec = rendered.one("CronJob", "builder")["spec"]["jobTemplate"]["spec"]
+    assert spec["activeDeadlineSeconds"] == 100_000_000
+    assert {"--set=steps=10000000", "--set=rate=0.25"} <= set(
+        containers(spec["template"])[0]["args"]
+    )
+
+
 # Ends and beginnings
 
 

@@ -236,3 +236,8 @@ priorityClassName: {{ . }}
         cidr: 169.254.0.0/16
 {{- end }}
 {{- end -}}
+
+{{/* A value as text. Helm reads every number as a float, which it would write as 1e+06. */}}
+{{- define "trident.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ . | toString }}{{- end -}}
+{{- end -}}
