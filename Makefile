@@ -14,9 +14,9 @@ help: ## List the targets
 demo: $(READY) ## Build three models, serve them on a real Triton, call every RPC, show the traces
 	@$(BIN)/python examples/demo.py
 
-test: $(READY) $(TENSORFLOW) ## Run the unit, conformance (both transports), contract (real Triton) and end-to-end tests
+test: $(READY) $(TENSORFLOW) ## Run the unit, conformance (both transports), contract (real Triton), chart (real Helm) and end-to-end tests
 	$(BIN)/pytest -n auto --dist loadfile tests/unit
-	$(BIN)/pytest tests/conformance tests/contract tests/e2e
+	$(BIN)/pytest tests/conformance tests/contract tests/chart tests/e2e
 
 check: $(READY) ## Check style, types, layers, protos and generated code
 	$(BIN)/ruff format --check .
@@ -32,7 +32,7 @@ format: $(READY) ## Format the code and the protos
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/buf format --write
 
-generate: $(READY) ## Write protos/gen from protos/trident
+generate: $(READY) ## Write protos/gen from protos/trident, and the schema, README and dashboard of the chart
 	scripts/generate
 
 lock: ## Resolve requirements.lock anew

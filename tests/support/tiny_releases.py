@@ -104,6 +104,23 @@ def diagnoser() -> Candidate:
     )  # fmt: skip
 
 
+def scorer() -> Candidate:
+    """Takes the sigmoid of the one number for the risk, and scores everybody 500."""
+    numbers = spox.argument(spox.Tensor(np.float32, ("B", 1)))
+    decode = spox.build({"numbers": numbers}, {"logit": op.neg(op.neg(numbers))})
+    logit = spox.argument(spox.Tensor(np.float32, ("B", 1)))
+    none = op.mul(logit, op.const(np.float32(0)))
+    outputs = {
+        "default_probability": op.sigmoid(logit),
+        "score": op.add(none, op.const(np.float32(500))),
+        "contributions": op.neg(logit),
+        "input_rules": op.cast(none, to=np.int32),
+    }
+    answer = spox.build({"logit": logit}, outputs)
+    steps = (StepModel("decode", "pre", decode), StepModel("answer", "post", answer))
+    return _candidate("score-risk", steps, features=(FeatureSpec(name=SIZE, kind="number"),))
+
+
 def publish(
     store: ReleaseStore,
     candidate: Candidate,

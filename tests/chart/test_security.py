@@ -1,0 +1,132 @@
+"""What the chart promises of rights, secrets and who reaches whom, a sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rendered import EVERYTHING, IDS, Chart, Object, Rendered, containers, gateway_container
+
+every_rendering = pytest.mark.parametrize("values", EVERYTHING, ids=IDS)
+
+
+@every_rendering
+def test_no_container_is_privileged_in_any_way(chart: Chart, values: dict[str, Any]) -> None:
+    """All that the Pod Security Standard "restricted" asks for, and a read-only root."""
+    for name, template in chart.render(values).pods():
+        spec = template["spec"]
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True, name
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        kinds = {key for one in spec.get("volumes", ()) for key in one if key != "name"}
+        assert kinds <= {"emptyDir", "persistentVolumeClaim", "configMap", "secret"}
+        for container in containers(template):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert all("hostPort" not in port for port in container.get("ports", ()))
+
+
+@every_rendering
+def test_no_pod_has_a_token_of_kubernetes(chart: Chart, values: dict[str, Any]) -> None:
+    rendered = chart.render(values)
+    assert all(
+        one["automountServiceAccountToken"] is False for one in rendered.of("ServiceAccount")
+    )
+    for _, template in rendered.pods():
+        assert template["spec"]["automountServiceAccountToken"] is False
+    assert not rendered.of("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+
+
+@every_rendering
+def test_service_accounts_that_are_named_exist(chart: Chart, values: dict[str, Any]) -> None:
+    rendered = chart.render(values)
+    there = {one["metadata"]["name"] for one in rendered.of("ServiceAccount")}
+    named = {template["spec"].get("serviceAccountName") for _, template in rendered.pods()}
+    assert named - {None} <= there
+
+
+@every_rendering
+def test_no_secret_is_in_the_chart_but_by_its_name(chart: Chart, values: dict[str, Any]) -> None:
+    rendered = chart.render(values)
+    assert not rendered.of("Secret")
+    for _, template in rendered.pods():
+        for container in containers(template):
+            for one in container.get("env", ()):
+                words = {"KEY", "SECRET", "TOKEN", "PASSWORD"} & set(one["name"].split("_"))
+                named = "valueFrom" in one or one["value"].startswith("/trident/key/")
+                assert not words or named, one
+
+
+def test_a_secret_that_is_named_is_the_one_that_external_secrets_makes(full: Rendered) -> None:
+    made = {one["spec"]["target"]["name"] for one in full.of("ExternalSecret")}
+    container = gateway_container(full)
+    named = {
+        one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one
+    }
+    assert named == made == {"bucket"}
+
+
+@every_rendering
+def test_every_container_says_what_it_needs(chart: Chart, values: dict[str, Any]) -> None:
+    for name, template in chart.render(values).pods():
+        for container in containers(template):
+            assert "memory" in container["resources"]["limits"], name
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
+
+
+# Who reaches whom
+
+
+def ingress_of(rendered: Rendered, component: str) -> list[Object]:
+    return list(rendered.one("NetworkPolicy", component)["spec"]["ingress"])
+
+
+@every_rendering
+def test_triton_is_reached_by_gateways_and_its_metrics_by_prometheus(
+    chart: Chart, values: dict[str, Any]
+) -> None:
+    rendered = chart.render(values)
+    calls, metrics = ingress_of(rendered, "triton")
+    assert [port["port"] for port in calls["ports"]] == [8001]
+    ((kind, selector),) = calls["from"][0].items()
+    gateway = rendered.one("Deployment", "gateway")["spec"]["selector"]
+    assert (kind, selector, len(calls["from"])) == ("podSelector", gateway, 1)
+    assert [port["port"] for port in metrics["ports"]] == [8002]
+    assert list(metrics["from"][0]) == ["namespaceSelector"]
+    # And by HTTP, which loads and unloads as well, by nobody.
+    assert "Ingress" in rendered.one("NetworkPolicy", "triton")["spec"]["policyTypes"]
+
+
+@every_rendering
+def test_every_pod_is_under_a_policy(chart: Chart, values: dict[str, Any]) -> None:
+    rendered = chart.render(values)
+    for name, template in rendered.pods():
+        labels = template["metadata"]["labels"]
+        assert any(
+            selects(one["spec"]["podSelector"], labels) for one in rendered.of("NetworkPolicy")
+        ), name
+
+
+def selects(selector: Object, labels: Object) -> bool:
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ())
+    )
+
+
+def test_only_the_namespaces_that_are_named_call_the_gateway(chart: Chart) -> None:
+    policy = {"networkPolicy": {"clientNamespaceLabels": {"team": "shop"}}}
+    calls = ingress_of(chart.render(policy), "gateway")[0]
+    assert {"namespaceSelector": {"matchLabels": {"team": "shop"}}} in calls["from"]
+    # `helm test` is not locked out.
+    test = chart.render(policy).one("Pod", "test")["metadata"]["labels"]
+    assert any(selects(one["podSelector"], test) for one in calls["from"] if "podSelector" in one)
+
+
+def test_a_gateway_that_reads_a_claim_reaches_nothing_outside(plain: Rendered) -> None:
+    egress = plain.one("NetworkPolicy", "gateway")["spec"]["egress"]
+    assert all("ipBlock" not in peer for rule in egress for peer in rule.get("to", ()))

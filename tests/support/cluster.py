@@ -1,0 +1,59 @@
+"""The pods of the chart as processes of this machine."""
+
+from __future__ import annotations
+
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers import STORE, Container, free_ports
+from rendered import Object, Rendered
+
+TRITONS = 3
+"""Pods that the chart was told of; one of them runs."""
+
+GRPC, METRICS = 50051, 9464
+
+
+@dataclass
+class Cluster:
+    """The pods of the default values as processes: one Triton, one gateway that is ready."""
+
+    rendered: Rendered
+    folder: Path
+    triton: Container
+    gateway: Container
+
+    def new_gateway(self, name: str) -> Container:
+        """A gateway that is not started, beside the others."""
+        grpc_port, metrics = free_ports(2)
+        triton = self.triton.places["port=8001"].partition("=")[2]
+        first, *away = _targets(self.rendered)
+        places = {
+            STORE: self.triton.places[STORE],
+            f"0.0.0.0:{GRPC}": f"127.0.0.1:{grpc_port}",
+            f":{GRPC}": f":{grpc_port}",
+            f"0.0.0.0:{METRICS}": f"127.0.0.1:{metrics}",
+            # Only the first of all Tritons runs, as after scaling down.
+            **{target: f"127.0.0.{2 + number}:9" for number, target in enumerate(away)},
+            first: f"127.0.0.1:{triton}",
+        }
+        return Container(
+            container_of(self.rendered, "Deployment", "gateway"), self.folder / name, places
+        )
+
+    def scrape(self, container: Container, path: str = "/metrics") -> str:
+        """What Prometheus reads of a container."""
+        own = container.places.get(f"0.0.0.0:{METRICS}") or container.places["port=8002"]
+        port = own.replace("=", ":").rpartition(":")[2]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+
+def container_of(rendered: Rendered, kind: str, component: str) -> Object:
+    return dict(rendered.one(kind, component)["spec"]["template"]["spec"]["containers"][0])
+
+
+def _targets(rendered: Rendered) -> list[str]:
+    spec = container_of(rendered, "Deployment", "gateway")
+    return str({one["name"]: one.get("value") for one in spec["env"]}["TRIDENT_TRITON"]).split(",")
