@@ -44,6 +44,7 @@ def bars(summary: Summary, soak: Mapping[str, Any]) -> list[Bar]:
         *_transformer(summary),
         *_one_at_a_time(summary),
         *_batch_and_stream(summary),
+        *_tracing(summary),
         *_tail(summary),
         *_memory(summary, soak),
     ]
@@ -95,6 +96,17 @@ def _batch_and_stream(summary: Summary) -> Iterator[Bar]:
         yield _bar(f"{MLP}, batches of 256, {_label(name)}: of Triton's", "≥", 0.7, direct)
         stream = summary.ratio(MLP, (f"{name}-stream", 1), (name, 64))
         yield _bar(f"{MLP}, a stream, {_label(name)}: rows/s of unary", "≥", 2, stream)
+
+
+def _tracing(summary: Summary) -> Iterator[Bar]:
+    for name in _GATEWAYS:
+        for kind, words, wanted in (
+            ("traced-10", "10 % of the calls traced", 0.97),
+            ("traced-100", "all calls traced", 0.85),
+            ("no-collector", "10 % traced, collector away", 0.97),
+        ):
+            spread = summary.ratio(MLP, (f"{name}-{kind}", 64), (name, 64))
+            yield _bar(f"{MLP}, {words}, {_label(name)}: of untraced", "≥", wanted, spread)
 
 
 def _tail(summary: Summary) -> Iterator[Bar]:

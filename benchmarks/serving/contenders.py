@@ -24,6 +24,8 @@ class Server:
     workers: int = 1
     sampling: float = 0
     """The share of calls that are traced; 0: tracing is off."""
+    collector_away: bool = False
+    """Whether its traces go to a collector that does not answer."""
     metered: bool = False
     """Whether it counts its calls for Prometheus."""
     peer: str = ""
@@ -153,9 +155,14 @@ def _gateways() -> list[Contender]:
             for share in (0.1, 1.0)
         ]  # fmt: skip
         metered = Server("gateway", transport=transport, metered=True)
-        made.append(
-            Contender(f"{name}-metered", f"{label}, fused, metrics", metered, {"diagnose": (64,)})
-        )
+        away = Server("gateway", transport=transport, sampling=0.1, collector_away=True)
+        made += [
+            Contender(f"{name}-metered", f"{label}, fused, metrics", metered, {"diagnose": (64,)}),
+            Contender(
+                f"{name}-no-collector", f"{label}, fused, 10% traced, collector away", away,
+                {"diagnose": (64,)},
+            ),
+        ]  # fmt: skip
     return made
 
 

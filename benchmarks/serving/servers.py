@@ -105,9 +105,11 @@ class Servers:
                 command += [option, value]
             elif value != default:
                 raise CannotRun(f"`gateway serve` does not know {option} {value}")
-        traces = self._folder / "spans.jsonl" if server.sampling else ""
+        in_file = server.sampling and not server.collector_away
         environment = {
-            "TRIDENT_TRACES_FILE": str(traces),
+            "TRIDENT_TRACES_FILE": str(self._folder / "spans.jsonl") if in_file else "",
+            # Port 9 throws away what comes, and mostly nobody listens there.
+            "TRIDENT_OTLP_ENDPOINT": "http://127.0.0.1:9" if server.collector_away else "",
             "TRIDENT_TRACE_SAMPLE_RATIO": str(server.sampling),
             "TRIDENT_METRICS_LISTEN": "127.0.0.1:0" if server.metered else "",
         }
