@@ -141,7 +141,9 @@ def test_what_is_shown_is_what_was_asked_and_what_triton_did(gateway: Gateway) -
     assert total(found, "trident_inferences_total", **RELEASE) == CONNECTIONS * (CALLS + 1)
     assert total(found, "trident_calls_active") == 0
     assert total(found, "trident_release_serving", **RELEASE) == 1
-    assert total(found, "trident_admission_limit", trident_line="diagnose-measurements") == 2 * 64
+    # Of the workers that were asked: the kernel may have given all connections to one.
+    limit = total(found, "trident_admission_limit", trident_line="diagnose-measurements")
+    assert limit in (64, 2 * 64)
     check_steps(gateway)
     check_native(gateway)
     check_exemplars(gateway, found)
