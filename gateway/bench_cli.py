@@ -198,12 +198,17 @@ def _requests(
 
 
 def _report(driver: Driver, traces: Path, settle_s: float) -> Report | None:
-    """Return the report of the calls that were traced; ``None`` if there are none."""
+    """Return the report of the calls that were traced; ``None`` if there is none."""
     from gateway.client.load.traces import report_of, wait_until_quiet, write_client_spans
+    from gateway.telemetry.exporter import SendFailed
 
     if not driver.traced:
         return None
-    write_client_spans(traces, driver.load.method, driver.target, driver.traced)
+    try:
+        write_client_spans(traces, driver.load.method, driver.target, driver.traced)
+    except SendFailed as error:  # what was measured is worth more than what caused it
+        click.echo(f"No report: {error}.", err=True)
+        return None
     wait_until_quiet(traces, settle_s, _SPANS_S)
     report = report_of(traces, driver.traced)
     if report.calls < len(driver.traced):

@@ -34,7 +34,7 @@ def run(traces: Path) -> Iterator[Bench]:
         options = ["--target", target, "--traces", str(traces), "--duration", "0.5",
                    "--warmup", "0.1", "--connections", "1", "--settle", "0.6"]  # fmt: skip
         runner = CliRunner(env={"COLUMNS": "100"})
-        yield lambda *words: runner.invoke(bench, [*words, *options])
+        yield lambda *words: runner.invoke(bench, [*options, *words])
     tracing.shutdown()
 
 
@@ -104,6 +104,19 @@ def test_requests_of_a_file_for_nobody_end_at_the_deadline(tmp_path: Path) -> No
     done = CliRunner().invoke(bench, [*words, "--target", "127.0.0.1:9"])
     assert done.exit_code == 1
     assert "nothing answers at 127.0.0.1:9" in done.stderr
+
+
+def test_spans_that_cannot_be_written_cost_the_report_and_not_the_result(
+    run: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    below_a_file = str(tmp_path / "file" / "traces.jsonl")
+    done = run("score-risk", "--rate", "20", "--sample", "1", "--json", "--traces", below_a_file)
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert content["answered"] == content["sent"] > 0
+    assert content["report"] is None
+    assert below_a_file in done.stderr
 
 
 def test_a_page_of_the_report_can_be_written(run: Bench, tmp_path: Path) -> None:
