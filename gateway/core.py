@@ -19,7 +19,7 @@ from gateway.inference.triton_runner import TritonRunner
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
-from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.metrics.reporter import Metrics

@@ -22,7 +22,7 @@ from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_tracing
-from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.triton_spans import TritonSpans

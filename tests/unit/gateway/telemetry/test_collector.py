@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.telemetry.collector import UnknownCollector, collector_exporter
+from gateway.telemetry.collector import collector_exporter
+from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.otlp_sender import GrpcSender, HttpSender
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
