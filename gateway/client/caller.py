@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,8 @@ from google.protobuf.message import Message
 
 from gateway.client.errors import CallFailed
 from gateway.telemetry.building import process_source
-from gateway.telemetry.span import Attributes, Kind, Span, Status, new_span_id, new_trace_id
-from gateway.telemetry.span_queue import SendFailed
+from gateway.telemetry.exporter import SendFailed
+from gateway.telemetry.span import Attributes, Kind, Source, Span, Status, new_span_id, new_trace_id
 from gateway.telemetry.trace_context import TRACEPARENT, write_traceparent
 from gateway.telemetry.trace_file import TraceFile
 
@@ -45,7 +46,6 @@ class Caller:
         self._deadline_s = deadline_s
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         self._file = TraceFile(traces_file) if traces_file is not None else None
-        self._source = process_source("trident-client", "trident.client")
 
     def __enter__(self) -> Caller:
         return self
@@ -96,6 +96,10 @@ class Caller:
         )
         response: Response = rpc(request, timeout=self._deadline_s, metadata=tuple(headers.items()))
         return response
+
+    @cached_property
+    def _source(self) -> Source:
+        return process_source("trident-client", "trident.client")
 
     def _span(
         self, method: str, ids: tuple[int, int], start_ns: int, error: grpc.RpcError | None

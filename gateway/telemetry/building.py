@@ -12,9 +12,10 @@ from uuid import uuid4
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from gateway.telemetry.collector import collector_exporter
+from gateway.telemetry.exporter import Exporter
 from gateway.telemetry.record import RecordSink
 from gateway.telemetry.span import Source
-from gateway.telemetry.span_queue import Exporter, Limits, SpanQueue
+from gateway.telemetry.span_queue import Limits, SpanQueue
 from gateway.telemetry.trace_file import TraceFile
 from gateway.telemetry.tracing import Tracing
 

@@ -18,32 +18,19 @@ from urllib.parse import unquote
 
 from google.rpc import code_pb2
 
+from gateway.telemetry.record import ADMISSION, BATCH, SERVER_FAULTS, TRITON
 from gateway.telemetry.recording import Failure, Inference, RecordedCall
 from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status
 from gateway.telemetry.span_encoding import SpanEncoder
 
 T = TypeVar("T")
 
-BATCH = "batch"
-TRITON = "triton"
 _ASKING = frozenset({BATCH, TRITON})
 """Stages that inferences say more of."""
-_ADMISSION = "admission"
 _AT_ONCE_NS = 20_000
 """Who is admitted so fast did not wait: most are, and a span for each would say nothing."""
 TRITON_METHOD = "inference.GRPCInferenceService/ModelInfer"
 
-# Semantic conventions: only these are the server's fault; the others are answers.
-SERVER_FAULTS = frozenset(
-    {
-        code_pb2.UNKNOWN,
-        code_pb2.DEADLINE_EXCEEDED,
-        code_pb2.UNIMPLEMENTED,
-        code_pb2.INTERNAL,
-        code_pb2.UNAVAILABLE,
-        code_pb2.DATA_LOSS,
-    }
-)
 _NAMES: dict[int, str] = {number: name for name, number in code_pb2.Code.items()}
 _RPC: Attributes = {"rpc.system.name": "grpc"}
 _MAX_CONSTANTS = 4096
@@ -68,7 +55,7 @@ class CallSpans(Generic[T]):
         for place, (name, start_ns, end_ns) in enumerate(call.stages):
             error = failures.get(place, "") if failures else ""
             if name in _ASKING or (
-                name == _ADMISSION and not error and end_ns - start_ns < _AT_ONCE_NS
+                name == ADMISSION and not error and end_ns - start_ns < _AT_ONCE_NS
             ):
                 continue
             constant = constants.get((name, error)) or self._stage(name, error)

@@ -102,7 +102,7 @@ class JsonSpans:
 def spans_to_json(spans: Iterable[Span]) -> bytes:
     """Return an ``ExportTraceServiceRequest`` with the spans, on one line."""
     encoder = JsonSpans()
-    return encoder.request(by_source(encoder, spans))
+    return encoder.request(by_source(encoder, spans).items())
 
 
 def json_to_spans(content: Any, default_service: str = "unknown_service") -> list[Span]:

@@ -22,8 +22,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.stop import stop_any, stop_when_event_set
 from tenacity.wait import wait_random_exponential
 
+from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
-from gateway.telemetry.span_queue import SendFailed
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PROTOBUF = "application/x-protobuf"

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from google.rpc import code_pb2
+
+ADMISSION = "admission"
+BATCH, TRITON = "batch", "triton"
+"""The whole inference, of a call with company and of one alone."""
+
+# OpenTelemetry's conventions for RPC: only these are the server's fault; the others are answers.
+SERVER_FAULTS = frozenset(
+    {
+        code_pb2.UNKNOWN,
+        code_pb2.DEADLINE_EXCEEDED,
+        code_pb2.UNIMPLEMENTED,
+        code_pb2.INTERNAL,
+        code_pb2.UNAVAILABLE,
+        code_pb2.DATA_LOSS,
+    }
+)
+
 
 class CallRecord:
     """A call and its stages, as they happened. Times in ns since 1970.

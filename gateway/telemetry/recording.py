@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from random import getrandbits, random
+from random import random
 from traceback import format_exception
 from typing import Protocol
 
-from gateway.telemetry.record import CallRecord
+from gateway.telemetry.record import ADMISSION, BATCH, TRITON, CallRecord
 from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_span_id, new_trace_id
 from gateway.telemetry.trace_context import (
     BAGGAGE,
@@ -216,7 +216,7 @@ class Inference:
     """
 
     __slots__ = (
-        "_calls", "_entered_ns", "admitted_ns", "end_ns", "failure", "headers", "mates", "model",
+        "_calls", "_entered_ns", "admitted_ns", "end_ns", "failure", "mates", "model",
         "owner_span_id", "owner_trace_id", "rows", "size", "span_id", "start_ns",
     )  # fmt: skip
 
@@ -257,14 +257,12 @@ class Inference:
             span_id = span_id + 1 & ALL_BITS or 1
             call.inferences.append((self, span_id))
             if call.sampled:
-                trace_id = call.trace_id
-                if not trace_id:
-                    trace_id = call.trace_id = getrandbits(128) or 1
+                call.trace_id = call.trace_id or new_trace_id()
                 if owner is None:
                     owner = call
-                    self.owner_trace_id, self.owner_span_id = trace_id, span_id
+                    self.owner_trace_id, self.owner_span_id = call.trace_id, span_id
                 else:
-                    self.mates.append((trace_id, span_id))
+                    self.mates.append((call.trace_id, span_id))
         if somebody_left:  # while they waited: nothing more can be noted of them
             self._calls = [call for call in self._calls if not call.end_ns]
         headers: dict[str, str] = {}
@@ -288,11 +286,11 @@ class Inference:
         if not self.start_ns:  # Triton was not asked
             failure = None if self.admitted_ns else error
             for call in calls:
-                call.add_stage("admission", self._entered_ns, self.admitted_ns or now, failure)
+                call.add_stage(ADMISSION, self._entered_ns, self.admitted_ns or now, failure)
             return
         stages = (
-            ("admission", self._entered_ns, self.admitted_ns),
-            ("triton" if self.size == 1 else "batch", self.start_ns, now),
+            (ADMISSION, self._entered_ns, self.admitted_ns),
+            (TRITON if self.size == 1 else BATCH, self.start_ns, now),
         )
         late: list[RecordedCall] = []
         for call in calls:
@@ -306,7 +304,8 @@ class Inference:
 
     def _decide(self) -> None:
         """Decide for all together whose clients have not."""
-        verdict: bool | None = None
-        for call in self._calls:
-            if call.sampled is None:
-                call.sampled = verdict = call.decide() if verdict is None else verdict
+        undecided = [call for call in self._calls if call.sampled is None]
+        if undecided:
+            verdict = undecided[0].decide()
+            for call in undecided:
+                call.sampled = verdict

@@ -81,9 +81,11 @@ def encode_span(encoder: SpanEncoder[T], span: Span) -> T:
     return encoded
 
 
-def by_source(encoder: SpanEncoder[T], spans: Iterable[Span]) -> list[tuple[Source, Sequence[T]]]:
-    """Encode spans, those of one source together."""
-    groups: dict[Source, list[T]] = {}
+def by_source(
+    encoder: SpanEncoder[T], spans: Iterable[Span], groups: dict[Source, list[T]] | None = None
+) -> dict[Source, list[T]]:
+    """Encode spans, those of one source together; beside those in ``groups``, if given."""
+    groups = {} if groups is None else groups
     for span in spans:
         groups.setdefault(span.source, []).append(encode_span(encoder, span))
-    return list(groups.items())
+    return groups

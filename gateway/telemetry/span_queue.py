@@ -13,12 +13,13 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from gateway.telemetry.call_spans import CallSpans
+from gateway.telemetry.exporter import Exporter, SendFailed
 from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import Source, Span
-from gateway.telemetry.span_encoding import SpanEncoder, encode_span
+from gateway.telemetry.span_encoding import by_source
 
 _log = logging.getLogger(__name__)
 
@@ -27,36 +28,6 @@ Item = RecordedCall | Sequence[Span]
 
 _TURN = 16
 """Items that are encoded before the event loop gets its turn."""
-
-
-class SendFailed(Exception):
-    """An exporter could not send; the spans are lost."""
-
-    def __init__(self, detail: str, rejected: int | None = None) -> None:
-        super().__init__(detail)
-        self.rejected = rejected
-        """How many of them; ``None``: all."""
-
-
-class Exporter(Protocol[T]):
-    """Takes spans away. Used by one thread."""
-
-    @property
-    def encoder(self) -> SpanEncoder[T]:
-        """The encoding that it takes."""
-        ...
-
-    def send(self, request: bytes) -> None:
-        """Send an ``ExportTraceServiceRequest``.
-
-        Raises:
-            SendFailed: If it could not.
-        """
-        ...
-
-    def close(self) -> None:
-        """Give up what it is sending, and what it holds."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -215,9 +186,7 @@ class SpanQueue(Generic[T]):
             spans = self._calls.encode(item)
             groups.setdefault(self._source, []).extend(spans)
             return len(spans)
-        encoder = self._exporter.encoder
-        for span in item:
-            groups.setdefault(span.source, []).append(encode_span(encoder, span))
+        by_source(self._exporter.encoder, item, groups)
         return len(item)
 
     def _warn(self, why: str) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.span import Span
-from gateway.telemetry.span_queue import SendFailed
 
 MAX_BYTES = 64 * 1024 * 1024
 

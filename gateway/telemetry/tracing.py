@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.telemetry.call_spans import SERVER_FAULTS
-from gateway.telemetry.record import RecordSink
+from gateway.telemetry.record import SERVER_FAULTS, RecordSink
 from gateway.telemetry.recording import Caller, Inference, RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue

@@ -22,23 +22,12 @@ from gateway.telemetry.metrics.instruments import (
     Instrument,
 )
 from gateway.telemetry.metrics.tally import Exemplar, Labels, Tally
-from gateway.telemetry.record import CallRecord
+from gateway.telemetry.record import SERVER_FAULTS, CallRecord
 
 _NS = 1e9
 
-# OpenTelemetry's conventions for RPC: only these are the server's fault.
-_SERVER_FAULTS = frozenset(
-    {
-        code_pb2.UNKNOWN,
-        code_pb2.DEADLINE_EXCEEDED,
-        code_pb2.UNIMPLEMENTED,
-        code_pb2.INTERNAL,
-        code_pb2.UNAVAILABLE,
-        code_pb2.DATA_LOSS,
-    }
-)
 _OUTCOMES: dict[int, tuple[str, str]] = {
-    code: (name, name if code in _SERVER_FAULTS else "") for name, code in code_pb2.Code.items()
+    code: (name, name if code in SERVER_FAULTS else "") for name, code in code_pb2.Code.items()
 }
 """Of each code: its name, and ``error.type``."""
 

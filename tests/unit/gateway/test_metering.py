@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from otlp_collector import http_collector
+from metric_collectors import http_collector
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.serving import serve

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fake_runner import FakeCall
 from opentelemetry import trace
-from otlp_collectors import http_collector
+from span_collectors import http_collector
 
 from gateway.telemetry.building import build_tracing, process_source
-from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.tracing import NO_TRACE
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"

@@ -70,7 +70,7 @@ spans = st.builds(
 
 
 def protobuf(some: Sequence[Span]) -> bytes:
-    return ENCODER.request(by_source(ENCODER, some))
+    return ENCODER.request(by_source(ENCODER, some).items())
 
 
 def plain(one: Span) -> dict[str, Any]:

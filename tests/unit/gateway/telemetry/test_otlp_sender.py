@@ -13,19 +13,19 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from otlp_collectors import Taken, grpc_collector, http_collector, write_certificate
+from span_collectors import Taken, grpc_collector, http_collector, write_certificate
 from span_makers import span
 
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector import collector_exporter
+from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
 from gateway.telemetry.otlp_sender import GrpcSender, HttpSender, SenderOptions
 from gateway.telemetry.span_encoding import by_source
-from gateway.telemetry.span_queue import SendFailed
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"
 ENCODER = ProtobufSpans()
-REQUEST = ENCODER.request(by_source(ENCODER, [span(f"call {n}", n) for n in range(1, 60)]))
+REQUEST = ENCODER.request(by_source(ENCODER, [span(f"call {n}", n) for n in range(1, 60)]).items())
 COLLECTORS = {"grpc": grpc_collector, "http": http_collector}
 AGAIN = {"grpc": grpc.StatusCode.UNAVAILABLE, "http": 503}
 NEVER = {"grpc": grpc.StatusCode.INVALID_ARGUMENT, "http": 400}

@@ -24,7 +24,7 @@ SPANS = [
 ]
 BODIES = {
     JSON: spans_to_json(SPANS),
-    PROTOBUF: ENCODER.request(by_source(ENCODER, SPANS)),
+    PROTOBUF: ENCODER.request(by_source(ENCODER, SPANS).items()),
 }
 
 

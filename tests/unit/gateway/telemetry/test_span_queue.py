@@ -11,9 +11,10 @@ import pytest
 from fake_runner import FakeCall
 from span_makers import span
 
+from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.otlp_json import JsonSpans, json_to_spans
 from gateway.telemetry.span import Source
-from gateway.telemetry.span_queue import Limits, SendFailed, SpanQueue
+from gateway.telemetry.span_queue import Limits, SpanQueue
 from gateway.telemetry.trace_file import TraceFile
 from gateway.telemetry.tracing import Tracing
 

@@ -11,8 +11,8 @@ from textwrap import dedent
 import pytest
 from span_makers import span as make_span
 
+from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.span import Span
-from gateway.telemetry.span_queue import SendFailed
 from gateway.telemetry.trace_file import TraceFile, previous_file
 
 WRITER = dedent(
@@ -20,7 +20,7 @@ WRITER = dedent(
     import sys
     from pathlib import Path
     from gateway.telemetry.span import Kind, Source, Span
-    from gateway.telemetry.span_queue import SendFailed
+    from gateway.telemetry.exporter import SendFailed
     from gateway.telemetry.trace_file import TraceFile
 
     path, writer = Path(sys.argv[1]), int(sys.argv[2])
@@ -38,7 +38,7 @@ CRAMPED = dedent(
     import resource, signal, sys
     from pathlib import Path
     from gateway.telemetry.span import Kind, Source, Span
-    from gateway.telemetry.span_queue import SendFailed
+    from gateway.telemetry.exporter import SendFailed
     from gateway.telemetry.trace_file import TraceFile
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -13,8 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from span_makers import CLIENT_SPAN_ID, TRACE_ID, TRACEPARENT, UNSAMPLED, span
 
-from gateway.telemetry.call_spans import SERVER_FAULTS
-from gateway.telemetry.record import CallRecord
+from gateway.telemetry.record import SERVER_FAULTS, CallRecord
 from gateway.telemetry.recording import Inference, RecordedCall
 from gateway.telemetry.tracing import (
     NO_INFERENCE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from call_records import folded, record, shown
-from otlp_collector import grpc_collector
+from metric_collectors import grpc_collector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.telemetry.metrics.building import GatewayMetrics

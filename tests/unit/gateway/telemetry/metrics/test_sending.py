@@ -12,13 +12,13 @@ import pytest
 from call_records import START_NS, folded, record, records, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_collectors import Collected, grpc_collector, http_collector
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
 from opentelemetry.sdk.resources import Resource
-from otlp_collector import Collected, grpc_collector, http_collector
 
-from gateway.telemetry.collector import UnknownCollector
+from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.grid import SCALE
 from gateway.telemetry.metrics.instruments import (
