@@ -147,7 +147,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         seed=config.seed,
         run=current_session().run_id,
         data=candidate.data,
-        hyperparameters=config.model_dump(mode="json"),
+        hyperparameters={**config.model_dump(mode="json"), **candidate.chosen},
         metrics={split: dict(metrics) for split, metrics in candidate.metrics.items()},
         baselines={
             name: {split: dict(metrics) for split, metrics in splits.items()}

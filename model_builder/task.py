@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from model_builder.training.config import TrainingConfig
 from triton_models.release import DataSource, FeatureSpec, Metric, Parity, ScoreBand
@@ -97,6 +97,8 @@ class Candidate:
     item_count: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the manifest that only this line has."""
+    chosen: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Hyperparameters that were left to the task, as it chose them: the manifest has these."""
     headline: tuple[str, ...] = ()
     """The metrics that the closing table shows, most telling first."""
     extra_files: Mapping[str, bytes] = field(default_factory=dict)

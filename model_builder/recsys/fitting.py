@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -13,9 +14,20 @@ from model_builder.recsys.company import company_vectors
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits
 from model_builder.recsys.evaluation import item_counts, network_ranks
+from model_builder.recsys.sizing import Shape, Sizes, sizes_for
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.recsys.windows import Batch, WindowBatches
-from model_builder.training.loop import FitSettings, fit
+from model_builder.training.loop import Epoch, FitSettings, fit
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network that has learnt."""
+
+    network: NextItemNetwork
+    sizes: Sizes
+    epochs: tuple[Epoch, ...]
+    """How it learnt."""
 
 
 def fit_network(
@@ -24,7 +36,7 @@ def fit_network(
     config: RecsysConfig,
     progress: Progress,
     watch: Callable[[int, float], None] | None = None,
-) -> NextItemNetwork:
+) -> Fitted:
     """Lay out the items' vectors, then train until the validation split no longer gains.
 
     Args:
@@ -34,23 +46,24 @@ def fit_network(
         progress: Shows the training.
         watch: Is told the number of each epoch and its NDCG@10; what it raises ends the training.
     """
+    sizes = sizes_for(config, Shape.of(splits, item_count))
     network = NextItemNetwork(
         torch.from_numpy(item_counts(splits, item_count)),
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        history_length=config.history_length,
-        dropout=config.dropout,
-        negatives=config.negatives,
+        width=sizes.width,
+        layers=sizes.layers,
+        heads=sizes.heads,
+        history_length=sizes.history_length,
+        dropout=sizes.dropout,
+        negatives=sizes.negatives,
         label_smoothing=config.training.label_smoothing,
     )
     if config.neighbours:
         with progress.stage("lay out items"):
             vectors = company_vectors(
-                splits.training, item_count, config.neighbours, config.width, config.seed
+                splits.training, item_count, config.neighbours, sizes.width, config.seed
             )
             network.lay_out(torch.from_numpy(vectors))
-    batches = WindowBatches(splits.training, config.history_length, config.batch_size, config.seed)
+    batches = WindowBatches(splits.training, sizes.history_length, sizes.batch_size, config.seed)
     epochs = itertools.count()
 
     def validate(model: NextItemNetwork) -> float:
@@ -59,15 +72,15 @@ def fit_network(
             watch(next(epochs), validation)
         return validation
 
-    fit(
+    result = fit(
         network,
         batches=batches,
-        steps=batches.steps(config.epochs),
+        steps=batches.steps(sizes.epochs),
         loss=surprise,
         validate=validate,
         settings=FitSettings(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
+            epochs=sizes.epochs,
+            batch_size=sizes.batch_size,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             patience=config.patience,
@@ -76,7 +89,7 @@ def fit_network(
         weigh=labels_in,
         progress=progress,
     )
-    return network
+    return Fitted(network, sizes, result.history)
 
 
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import ClassVar
 
 import numpy as np
@@ -18,23 +19,17 @@ from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.data import Splits, data_source, leave_one_out, load_interactions
+from model_builder.recsys.data import data_source, leave_one_out, load_interactions
 from model_builder.recsys.decode_graph import decode_graph
 from model_builder.recsys.encode_graph import encode_graph
-from model_builder.recsys.evaluation import (
-    HEADLINE,
-    Ranks,
-    item_counts,
-    measure,
-    network_ranks,
-    popularity_ranks,
-)
+from model_builder.recsys.evaluation import HEADLINE
 from model_builder.recsys.fitting import fit_network
-from model_builder.recsys.item_knn import item_knn_ranks
+from model_builder.recsys.judging import judge
 from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.reference import Reference, Request, Tensors
+from model_builder.recsys.report import Shown, page
 from model_builder.recsys.transformer import NextItemNetwork
-from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from triton_models.signatures import RECOMMEND
 
 
@@ -60,13 +55,10 @@ class RecsysTask:
             interactions = load_interactions(data.path)
             splits = leave_one_out(interactions.sequences, data.path.name)
         item_ids = interactions.item_ids
-        network = fit_network(splits, len(item_ids), config, progress)
-        with progress.stage("evaluate"):
-            metrics = _measured(
-                {split: network_ranks(network, asked) for split, asked in splits.asked.items()},
-                config,
-            )
-            baselines = _baselines(splits, len(item_ids), config)
+        fitted = fit_network(splits, len(item_ids), config, progress)
+        network = fitted.network
+        judged = judge(network, splits, len(item_ids), config.seed, progress)
+        source = data_source(data, interactions, splits)
         with progress.stage("export"):
             steps = export_steps(network, item_ids)
         requests = [Request(interactions.ids(items)) for items in splits.test.histories]
@@ -78,31 +70,18 @@ class RecsysTask:
         return Candidate(
             line="recommend",
             steps=steps,
-            data=data_source(data, interactions, splits),
-            metrics=metrics,
-            baselines=baselines,
+            data=source,
+            metrics=judged.metrics,
+            baselines=judged.baselines,
             parity=parity,
             fused_parity=fused_parity,
             answers=_answer_table(requests, answers),
             recorded=_recorded(requests, answers),
             item_count=len(item_ids),
             headline=HEADLINE,
+            chosen=asdict(fitted.sizes),
+            extra_files={"report.html": page(Shown(source, judged, fitted))},
         )
-
-
-def _measured(ranks: Mapping[str, Ranks], config: RecsysConfig) -> dict[str, Metrics]:
-    return {split: measure(each, config.seed) for split, each in ranks.items()}
-
-
-def _baselines(
-    splits: Splits, item_count: int, config: RecsysConfig
-) -> dict[str, dict[str, Metrics]]:
-    counts = item_counts(splits, item_count)
-    popularity = {split: popularity_ranks(counts, asked) for split, asked in splits.asked.items()}
-    return {
-        "popularity": _measured(popularity, config),
-        "item_knn": _measured(item_knn_ranks(splits, item_count), config),
-    }
 
 
 def export_steps(network: NextItemNetwork, item_ids: tuple[str, ...]) -> tuple[StepModel, ...]:

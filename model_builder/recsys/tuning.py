@@ -35,8 +35,8 @@ class RecsysTuning:
         items = len(interactions.item_ids)
 
         def objective(config: RecsysConfig, watch: Watch) -> float:
-            network = fit_network(splits, items, config, SilentProgress(), watch)
-            return ndcg_at(network_ranks(network, splits.validation), 10)
+            fitted = fit_network(splits, items, config, SilentProgress(), watch)
+            return ndcg_at(network_ranks(fitted.network, splits.validation), 10)
 
         return objective
 

@@ -21,8 +21,6 @@ def small_network(items: int = ITEMS, length: int = LENGTH, **changes: int) -> N
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, items + 1))
     options = {"width": 8, "layers": 2, "heads": 2, "dropout": 0.0, **changes}
     network = NextItemNetwork(counts, history_length=length, **options)
-    for block in network.blocks:
-        torch.nn.init.normal_(block.distance_bias.weight)
     torch.nn.init.normal_(network.items.weight)
     return network.eval()
 

@@ -1,0 +1,68 @@
+"""How good a network is, beside the baselines of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model_builder.progress import Progress
+from model_builder.recsys.baselines import baselines
+from model_builder.recsys.beyond import measure_lists
+from model_builder.recsys.data import Splits
+from model_builder.recsys.evaluation import (
+    Lists,
+    Ranks,
+    item_counts,
+    lists_by,
+    measure,
+    network_ranks,
+    network_scores,
+)
+from model_builder.recsys.segments import Segment, segments
+from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.task import Metrics
+
+THIS = "this release"
+"""What the network is called among the models of a segment."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a network and of its baselines."""
+
+    metrics: Mapping[str, Metrics]
+    """By split."""
+    baselines: Mapping[str, Mapping[str, Metrics]]
+    """By name, then by split."""
+    chosen: Mapping[str, str]
+    """What the validation split chose for each baseline, in words."""
+    segments: tuple[Segment, ...]
+    """Of the test."""
+
+
+def judge(
+    network: NextItemNetwork, splits: Splits, item_count: int, seed: int, progress: Progress
+) -> Judged:
+    """Measure the network, let the baselines learn, and measure them."""
+    counts = item_counts(splits, item_count)
+    users = len(splits.training)
+
+    def both(validation: Ranks, test: Lists) -> dict[str, Metrics]:
+        beyond = measure_lists(test, counts, users, seed)
+        return {
+            "validation": measure(validation, seed),
+            "test": measure(test.ranks, seed) | beyond,
+        }
+
+    with progress.stage("evaluate"):
+        scores = network_scores(network)
+        shown = lists_by(scores, splits.test, item_count + 1)
+        metrics = both(network_ranks(network, splits.validation), shown)
+    found, chosen, ranks = {}, {}, {THIS: shown.ranks}
+    with progress.stage("baselines"):
+        for baseline in baselines(splits, item_count, seed):
+            found[baseline.name] = both(baseline.validation, baseline.test)
+            chosen[baseline.name] = baseline.chosen
+            ranks[baseline.name] = baseline.test.ranks
+    parts = segments(splits.test, counts, ranks, seed)
+    return Judged(metrics, found, chosen, tuple(parts))
