@@ -17,7 +17,7 @@ from model_builder.task import Candidate, ResolvedData
 from model_builder.training.seeding import seed_everything
 from triton_models.signatures import RECOMMEND
 
-CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, dropout=0.0,
+CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, layers=1, dropout=0.0,
                       batch_size=16, negatives=0)  # fmt: skip
 ITEMS = 12
 
@@ -63,13 +63,28 @@ def test_the_core_could_become_a_tensorrt_plan(built):
 def test_quality_stands_beside_the_baselines(built):
     for split in ("validation", "test"):
         metrics, popularity = built.metrics[split], built.baselines["popularity"][split]
-        assert {"ndcg@10", "hr@10", "mrr"} <= metrics.keys() == popularity.keys()
+        assert {"ndcg@10", "hr@5", "mrr@20"} <= metrics.keys() == popularity.keys()
         assert metrics["ndcg@10"].low <= metrics["ndcg@10"].value <= metrics["ndcg@10"].high
         assert metrics["mrr"].low > popularity["mrr"].high
         neighbours = built.baselines["item_knn"][split]
         assert neighbours.keys() == metrics.keys()
         assert neighbours["mrr"].value > popularity["mrr"].high  # it finds the planted order too
+    assert built.baselines.keys() == {"popularity", "item_knn", "ease", "als"}
     assert set(built.headline) <= built.metrics["test"].keys()
+
+
+def test_what_was_left_to_the_task_is_said_in_numbers(built):
+    assert built.chosen.keys() >= {"heads", "width", "epochs", "negatives"}
+    assert all(isinstance(value, int | float) for value in built.chosen.values())
+    assert (built.chosen["width"], built.chosen["epochs"]) == (CONFIG.width, CONFIG.epochs)
+
+
+def test_a_report_shows_how_it_learnt_and_for_whom_it_works(built):
+    report = built.extra_files["report.html"].decode()
+    assert built.data.protocol.split(":")[0] in report
+    assert report.count("<svg") == 3
+    for text in ("item_knn", "ease", "als", "popularity", "By how many items", "coverage@10"):
+        assert text in report
 
 
 def test_parity_covers_every_output_on_the_whole_test_split(built):
