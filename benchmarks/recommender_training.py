@@ -28,6 +28,7 @@ import torch
 from rich.console import Console
 from torch.nn import functional
 
+from model_builder.config import read_config
 from model_builder.progress import SilentProgress
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits, leave_one_out
@@ -118,8 +119,7 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
         lines = (f"{user} {' '.join(map(str, s))}" for user, s in enumerate(sequences, 1))
         write.write_text("\n".join(lines) + "\n")
         return
-    changes = dict(setting.split("=", 1) for setting in settings)
-    config = RecsysConfig.model_validate(changes)
+    config = read_config(RecsysConfig, settings=settings)
     splits = leave_one_out(sequences, "generated")
     sizes = sizes_for(config, Shape.of(splits, LogShape().items))
     seed_everything(0)

@@ -35,6 +35,9 @@ class RecsysConfig(TaskConfig):
     neighbours: int = Field(5, ge=0)
     """Items before and after one that count as its company when the vectors are laid out before
     training; 0 lays them out at random."""
+    base: str | None = None
+    """A text encoder: the folder, or the name on the hub, of a sentence-transformers model. It
+    places items that nobody had yet, from the table of items beside the log (``content``)."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

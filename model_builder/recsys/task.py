@@ -19,6 +19,7 @@ from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.content import place_new_items
 from model_builder.recsys.data import data_source, leave_one_out, load_interactions
 from model_builder.recsys.decode_graph import decode_graph
 from model_builder.recsys.encode_graph import encode_graph
@@ -57,8 +58,14 @@ class RecsysTask:
         item_ids = interactions.item_ids
         fitted = fit_network(splits, len(item_ids), config, progress)
         network = fitted.network
+        findings: tuple[str, ...] = ()
+        if config.base is not None:
+            with progress.stage("place new items"):
+                network, item_ids, done = place_new_items(network, item_ids, data.path, config.base)
+            findings = (done,)
         judged = judge(network, splits, len(item_ids), config.seed, progress)
         source = data_source(data, interactions, splits)
+        source = source.model_copy(update={"findings": (*source.findings, *findings)})
         with progress.stage("export"):
             steps = export_steps(network, item_ids)
         requests = [Request(interactions.ids(items)) for items in splits.test.histories]

@@ -19,7 +19,15 @@ from model_builder.recsys.fitting import fit_network, labels_in
 from model_builder.training.seeding import seed_everything
 
 CATALOGUE = 12
-SMALL = {"width": 16, "layers": 1, "heads": 1, "dropout": 0.0, "batch_size": 16, "history_length": 6, "patience": 30}
+SMALL = {
+    "width": 16,
+    "layers": 1,
+    "heads": 1,
+    "dropout": 0.0,
+    "batch_size": 16,
+    "history_length": 6,
+    "patience": 30,
+}
 
 
 def cycles(users: int = 40) -> list[np.ndarray]:
