@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,14 @@ from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits, leave_one_out
 from model_builder.recsys.evaluation import item_counts, network_ranks
 from model_builder.recsys.fitting import labels_in, surprise
+from model_builder.recsys.precision import as_computed
 from model_builder.recsys.sizing import Shape, Sizes, sizes_for
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.recsys.windows import Batch, WindowBatches
 from model_builder.training.loop import FitSettings, fit
 from model_builder.training.seeding import seed_everything
+
+Loss = Callable[[NextItemNetwork, Batch], torch.Tensor]
 
 _THEMES = 60
 
@@ -96,14 +100,20 @@ def plain_surprise(network: NextItemNetwork, batch: Batch) -> torch.Tensor:
     return functional.cross_entropy(logits, batch["labels"][asked])
 
 
-def timed(network: NextItemNetwork, batches: list[Batch], loss) -> float:
+def timed(network: NextItemNetwork, batches: list[Batch], loss: Loss, half: bool) -> float:
     """Return the seconds of a forward and backward pass, the mean over some batches."""
     network.train()
-    loss(network, batches[0]).backward()
+
+    def passes(batch: Batch) -> None:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            value = loss(network, batch)
+        value.backward()
+
+    passes(batches[0])
     began = time.perf_counter()
     for batch in batches:
-        network.zero_grad(set_to_none=True)
-        loss(network, batch).backward()
+        passes(batch)
     return (time.perf_counter() - began) / len(batches)
 
 
@@ -128,7 +138,11 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
     epoch = cutter(0)
     some = [epoch[place] for place in range(min(steps, len(epoch)))]
     places = sum(int((batch["labels"] > 0).sum()) for batch in some)
-    bare, plain = timed(network, some, surprise), timed(network, some, plain_surprise)
+    training = as_computed(config.training)
+    bare, plain = (
+        timed(network, some, loss, training.precision == "bf16")
+        for loss in (surprise, plain_surprise)
+    )
     times: list[float] = []
 
     def noted(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -141,7 +155,7 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
         steps=len(some),
         loss=noted,
         validate=lambda _: times.append(time.perf_counter()) or 0.0,
-        settings=FitSettings(1, sizes.batch_size, 1e-3, training=config.training),
+        settings=FitSettings(1, sizes.batch_size, 1e-3, training=training),
         weigh=labels_in,
         progress=SilentProgress(),
     )
@@ -163,6 +177,7 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
         "epochs": sizes.epochs,
         "peak, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "threads": torch.get_num_threads(),
+        "bf16": training.precision == "bf16",
     }
     if as_json:
         click.echo(json.dumps(found))

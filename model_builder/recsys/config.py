@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from model_builder.recsys.precision import RecsysTraining
 from model_builder.task import TaskConfig
 
 Auto = Literal["auto"]
@@ -15,6 +16,7 @@ Auto = Literal["auto"]
 class RecsysConfig(TaskConfig):
     """Hyperparameters of a recommender; ``auto`` is chosen by the size of the log (``sizing``)."""
 
+    training: RecsysTraining = Field(default_factory=RecsysTraining)
     history_length: Annotated[int, Field(ge=2, le=500)] | Auto = "auto"
     """Newest known items that the network reads."""
     width: Annotated[int, Field(ge=4)] | Auto = "auto"
@@ -28,7 +30,7 @@ class RecsysConfig(TaskConfig):
     """Windows of full length in a batch; it takes more of shorter ones."""
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    patience: int = Field(3, ge=1)
+    patience: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Epochs without a better NDCG@10 on the validation split before training stops."""
     negatives: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Items drawn for each batch, beside those in it, to stand for the catalogue; 0 takes all."""

@@ -14,9 +14,11 @@ from model_builder.recsys.company import company_vectors
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits
 from model_builder.recsys.evaluation import item_counts, network_ranks
+from model_builder.recsys.precision import as_computed
 from model_builder.recsys.sizing import Shape, Sizes, sizes_for
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.recsys.windows import Batch, WindowBatches
+from model_builder.training.config import TrainingConfig
 from model_builder.training.loop import Epoch, FitSettings, fit
 
 
@@ -26,6 +28,7 @@ class Fitted:
 
     network: NextItemNetwork
     sizes: Sizes
+    training: TrainingConfig
     epochs: tuple[Epoch, ...]
     """How it learnt."""
 
@@ -46,6 +49,7 @@ def fit_network(
         progress: Shows the training.
         watch: Is told the number of each epoch and its NDCG@10; what it raises ends the training.
     """
+    training = as_computed(config.training)
     sizes = sizes_for(config, Shape.of(splits, item_count))
     network = NextItemNetwork(
         torch.from_numpy(item_counts(splits, item_count)),
@@ -55,7 +59,7 @@ def fit_network(
         history_length=sizes.history_length,
         dropout=sizes.dropout,
         negatives=sizes.negatives,
-        label_smoothing=config.training.label_smoothing,
+        label_smoothing=training.label_smoothing,
     )
     if config.neighbours:
         with progress.stage("lay out items"):
@@ -83,13 +87,13 @@ def fit_network(
             batch_size=sizes.batch_size,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            patience=config.patience,
-            training=config.training,
+            patience=sizes.patience,
+            training=training,
         ),
         weigh=labels_in,
         progress=progress,
     )
-    return Fitted(network, sizes, result.history)
+    return Fitted(network, sizes, training, result.history)
 
 
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:

@@ -45,6 +45,7 @@ class Sizes:
     heads: int
     dropout: float
     epochs: int
+    patience: int
     batch_size: int
     negatives: int
 
@@ -68,19 +69,19 @@ def sizes_for(config: RecsysConfig, shape: Shape) -> Sizes:
 
 def _usual(shape: Shape) -> dict[str, Any]:
     if shape.interactions < _LARGE:
-        return {
-            "history_length": 50, "width": 64, "layers": 1, "heads": 1, "dropout": 0.4,
-            "epochs": 12, "batch_size": 32, "negatives": _negatives(shape),
-        }  # fmt: skip
-    return {
-        "history_length": 200 if shape.usual_history > 50 else 50,
-        "width": 128, "layers": 2, "heads": 2, "dropout": 0.2, "epochs": 30, "batch_size": 64,
-        "negatives": _negatives(shape),
-    }  # fmt: skip
+        sizes = {"history_length": 50, "width": 64, "layers": 1, "heads": 1, "dropout": 0.4}
+        learning = {"epochs": 12, "batch_size": 32}
+    else:
+        sizes = {"history_length": 200, "width": 128, "layers": 2, "heads": 2, "dropout": 0.2}
+        learning = {"epochs": 40, "batch_size": 32}
+    if shape.usual_history < sizes["history_length"]:
+        sizes["history_length"] = 50
+    patience = max(3, int(learning["epochs"]) // 3)
+    negatives = 0 if shape.items <= _TAKEN_WHOLE else 2048
+    return {**sizes, **learning, "patience": patience, "negatives": negatives}
 
 
 _LARGE = 500_000
-
-
-def _negatives(shape: Shape) -> int:
-    return 0 if shape.items <= 5000 else 2048
+"""Interactions."""
+_TAKEN_WHOLE = 5000
+"""Items."""

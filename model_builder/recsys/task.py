@@ -86,7 +86,7 @@ class RecsysTask:
             recorded=_recorded(requests, answers),
             item_count=len(item_ids),
             headline=HEADLINE,
-            chosen=asdict(fitted.sizes),
+            chosen={**asdict(fitted.sizes), "training": fitted.training.model_dump(mode="json")},
             extra_files={"report.html": page(Shown(source, judged, fitted))},
         )
 

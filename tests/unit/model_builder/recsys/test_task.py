@@ -17,8 +17,8 @@ from model_builder.task import Candidate, ResolvedData
 from model_builder.training.seeding import seed_everything
 from triton_models.signatures import RECOMMEND
 
-CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, layers=1, dropout=0.0,
-                      batch_size=16, negatives=0)  # fmt: skip
+CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, layers=1,
+                      dropout=0.0, batch_size=16, negatives=0)  # fmt: skip
 ITEMS = 12
 
 
