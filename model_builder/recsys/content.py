@@ -2,10 +2,9 @@
 
 Beside the log may lie a table of items: ``items.csv``, ``items.parquet`` or MovieLens'
 ``movies.csv``, with ``id`` (or ``item``, ``movieId``), ``title`` and ``genres``. A text encoder
-that learns no further turns each line into a vector; what is learnt is a linear map from there
-to the vectors that the network has learnt for the items of the log (ridge regression, as for the new
-words of Schick & Schütze 2019, arXiv:1811.03866, and the cold items of van den Oord et al. 2013,
-*Deep content-based music recommendation*). So new items stand near those that are like them.
+that learns no further turns each line into a vector; what is learnt is a linear map from there to
+the vectors that the network has learnt for the items of the log (as van den Oord et al. 2013, *Deep
+content-based music recommendation*). So new items stand near those that are like them.
 
 Letters: ``V`` items of the log, ``N`` new ones, ``E`` width of the text's vectors, ``D`` of items'.
 """

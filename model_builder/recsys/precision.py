@@ -12,7 +12,7 @@ _OF_PROCESSORS = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
 
 
 class RecsysTraining(TrainingConfig):
-    """How a recommender is trained: as anything else, in the precision that the machine is best at."""
+    """How a recommender is trained: as anything else, in the precision that suits the machine."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # type: ignore[assignment]
     """Of the multiplications; the weights stay fp32. ``auto`` is bf16 where the hardware has it,

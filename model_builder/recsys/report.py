@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from model_builder.html_page import bullets, ends, page_of, svg, table, text
+from model_builder.html_page import document, listing, plain, svg, table
 from model_builder.recsys.ease import LARGEST
 from model_builder.recsys.evaluation import HEADLINE
 from model_builder.recsys.fitting import Fitted
@@ -16,7 +16,7 @@ from model_builder.recsys.judging import THIS, Judged
 from model_builder.recsys.segments import Segment
 from model_builder.report import metric_text
 from model_builder.training.results import Epoch
-from triton_models.release import DataSource
+from triton_models.release import DataSource, Metric
 
 _WORDS = {
     "history": "By how many items a user had before",
@@ -38,8 +38,8 @@ def page(shown: Shown) -> bytes:
     title = f"Recommendations from {shown.source.name}"
     judged = shown.judged
     parts = [
-        f"<h1>{text(title)}</h1><p>{text(shown.source.protocol)}</p>",
-        bullets("What was found in the data", shown.source.findings),
+        f"<h1>{plain(title)}</h1><p>{plain(shown.source.protocol)}</p>",
+        listing("What was found in the data", shown.source.findings),
         "<h2>How it learnt</h2>",
         _learning(shown.fitted.epochs),
         table(("setting", "value"), [(k, f"{v:g}") for k, v in asdict(shown.fitted.sizes).items()]),
@@ -48,7 +48,7 @@ def page(shown: Shown) -> bytes:
         "<h2>For whom it works</h2><p>NDCG@10 of the test with 95 % intervals.</p>",
         *(_segments(judged.segments, kind) for kind in _WORDS),
     ]
-    return page_of(title, parts)
+    return document(title, parts)
 
 
 def _learning(epochs: Sequence[Epoch]) -> str:
@@ -74,12 +74,12 @@ def _measures(judged: Judged, split: str) -> str:
          *(metric_text(splits[split].get(name)) for splits in judged.baselines.values()))
         for name in names
     ]  # fmt: skip
-    return f"<h2>Measured on {text(split)}</h2>" + table(("", THIS, *judged.baselines), rows)
+    return f"<h2>Measured on {plain(split)}</h2>" + table(("", THIS, *judged.baselines), rows)
 
 
 def _notes(judged: Judged) -> str:
     lines = [f"{name}: {chosen}" for name, chosen in judged.chosen.items() if chosen]
-    parts = bullets("What the validation split chose for the baselines", lines)
+    parts = listing("What the validation split chose for the baselines", lines)
     if "ease" not in judged.baselines:
         parts += (
             f"<p>EASE was left out: it needs the square of users or items, whichever are fewer, "
@@ -91,10 +91,10 @@ def _notes(judged: Judged) -> str:
         if judged.metrics["test"]["ndcg@10"].low > splits["test"]["ndcg@10"].high
     ]
     rest = [name for name in judged.baselines if name not in above]
-    parts += f"<p>NDCG@10 of the test lies above that of {text(_listed(above))}"
+    parts += f"<p>NDCG@10 of the test lies above that of {plain(_listed(above))}"
     parts += ", with intervals that do not overlap.</p>"
     if rest:
-        parts += f"<p>The intervals overlap with those of {text(_listed(rest))}.</p>"
+        parts += f"<p>The intervals overlap with those of {plain(_listed(rest))}.</p>"
     return parts
 
 
@@ -111,7 +111,7 @@ def _segments(parts: Sequence[Segment], kind: str) -> str:
     for number, model in enumerate(models):
         values = [part.ndcg[model] for part in chosen]
         at = np.arange(len(chosen)) + (number - (len(models) - 1) / 2) * wide
-        axes.bar(at, [v.value for v in values], wide, yerr=ends(values), label=model)
+        axes.bar(at, [v.value for v in values], wide, yerr=_ends(values), label=model)
     axes.set_xticks(range(len(chosen)), [part.name.replace(" of all", "") for part in chosen],
                     fontsize="small")  # fmt: skip
     axes.set(ylabel="NDCG@10")
@@ -121,3 +121,8 @@ def _segments(parts: Sequence[Segment], kind: str) -> str:
         for part in chosen
     ]
     return f"<h3>{_WORDS[kind]}</h3>" + svg(figure) + table(("", "users", *models), rows)
+
+
+def _ends(metrics: Sequence[Metric]) -> list[list[float]]:
+    """Return how far each interval reaches below and above."""
+    return [[m.value - m.low for m in metrics], [m.high - m.value for m in metrics]]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from model_builder.html_page import bullets, ends, page_of, svg, table, text
+from model_builder.html_page import document, listing, plain, svg, table
 from model_builder.report import metric_text
 from model_builder.risk.deciding import Decided
 from model_builder.risk.deciles import Decile
@@ -40,11 +40,11 @@ def page(shown: Shown) -> bytes:
     """Return the page."""
     title = f"Credit risk from {shown.data}"
     parts = [
-        f"<h1>{text(title)}</h1><p>{text(shown.source.protocol)}</p>",
-        bullets("What was found in the data", shown.source.findings),
+        f"<h1>{plain(title)}</h1><p>{plain(shown.source.protocol)}</p>",
+        listing("What was found in the data", shown.source.findings),
         *(_metrics(shown, split) for split in shown.metrics),
-        f"<h2>Calibration and lift by decile ({text(shown.split)})</h2>"
-        f"<p>Calibrated by {text(shown.calibration)}, chosen by held-out log-loss.</p>",
+        f"<h2>Calibration and lift by decile ({plain(shown.split)})</h2>"
+        f"<p>Calibrated by {plain(shown.calibration)}, chosen by held-out log-loss.</p>",
         _calibration_plot(shown.deciles),
         _deciles(shown.deciles),
         "<h2>Scores, bands and cut-off</h2>",
@@ -55,7 +55,7 @@ def page(shown: Shown) -> bytes:
         "log-odds, over the test rows.</p>",
         _importance_plot(shown.importance),
     ]
-    return page_of(title, parts)
+    return document(title, parts)
 
 
 def _metrics(shown: Shown, split: str) -> str:
@@ -66,7 +66,7 @@ def _metrics(shown: Shown, split: str) -> str:
         ))
         for name, metric in shown.metrics[split].items()
     ]  # fmt: skip
-    return f"<h2>Measured on {text(split)}</h2>" + table(("", "this release", *names), rows)
+    return f"<h2>Measured on {plain(split)}</h2>" + table(("", "this release", *names), rows)
 
 
 def _deciles(deciles: Sequence[Decile]) -> str:
@@ -97,7 +97,7 @@ def _bands(shown: Shown) -> str:
     ]
     bad = "–" if cutoff.bad_rate is None else f"{cutoff.bad_rate:.1%}"
     return table(("band", "from", "rows", "bad rate"), rows) + (
-        f"<p>Cut-off {cutoff.minimum_score:g}, chosen for {text(cutoff.chosen_for)}: approves "
+        f"<p>Cut-off {cutoff.minimum_score:g}, chosen for {plain(cutoff.chosen_for)}: approves "
         f"{cutoff.approval_rate:.1%}, of whom {bad} default.</p>"
     )
 
@@ -131,16 +131,20 @@ def _calibration_plot(deciles: Sequence[Decile]) -> str:
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     promised = [each.promised for each in deciles]
-    axes[0].errorbar(promised, [d.happened.value for d in deciles], ends(
+    axes[0].errorbar(promised, [d.happened.value for d in deciles], _ends(
         [d.happened for d in deciles]), fmt="o")  # fmt: skip
     top = max([*promised, *(d.happened.high for d in deciles)])
     axes[0].plot([0, top], [0, top], color="grey", linewidth=1)
     axes[0].set(xlabel="promised", ylabel="happened", title="Calibration")
-    axes[1].errorbar(range(1, len(deciles) + 1), [d.lift.value for d in deciles], ends(
+    axes[1].errorbar(range(1, len(deciles) + 1), [d.lift.value for d in deciles], _ends(
         [d.lift for d in deciles]), fmt="o")  # fmt: skip
     axes[1].axhline(1, color="grey", linewidth=1)
     axes[1].set(xlabel="decile, riskiest first", title="Lift")
     return svg(figure)
+
+
+def _ends(metrics: Sequence[Any]) -> list[list[float]]:
+    return [[m.value - m.low for m in metrics], [m.high - m.value for m in metrics]]
 
 
 def _score_plot(shown: Shown) -> str:
