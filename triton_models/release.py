@@ -134,6 +134,8 @@ class DataSource(_Frozen):
     """Rows in each split."""
     findings: tuple[str, ...] = ()
     """What was wrong with it, such as a column that holds one value; named at build time."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """How many rows, or users, were left out, put in order or found odd, by what they were."""
     split_sha256: str = ""
     """Of which row is in which split: the same data and seed give the same."""
     protocol: str = ""

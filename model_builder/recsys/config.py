@@ -6,14 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from model_builder.recsys.log_config import LogConfig
 from model_builder.recsys.precision import RecsysTraining
-from model_builder.task import TaskConfig
 
 Auto = Literal["auto"]
 """Chosen by the size of the log: ``sizing``."""
 
 
-class RecsysConfig(TaskConfig):
+class RecsysConfig(LogConfig):
     """Hyperparameters of a recommender; ``auto`` is chosen by the size of the log (``sizing``)."""
 
     training: RecsysTraining = Field(default_factory=RecsysTraining)

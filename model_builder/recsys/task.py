@@ -20,7 +20,7 @@ from model_builder.proof.recorded import Recorded
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.content import place_new_items
-from model_builder.recsys.data import data_source, leave_one_out, load_interactions
+from model_builder.recsys.data import data_source, load_interactions, split_interactions
 from model_builder.recsys.decode_graph import decode_graph
 from model_builder.recsys.encode_graph import encode_graph
 from model_builder.recsys.evaluation import HEADLINE
@@ -53,8 +53,8 @@ class RecsysTask:
         if data.label is not None:
             raise ConfigInvalid([f"--label {data.label}: a log of interactions has no label"])
         with progress.stage("read"):
-            interactions = load_interactions(data.path)
-            splits = leave_one_out(interactions.sequences, data.path.name)
+            interactions = load_interactions(data.path, config)
+            splits = split_interactions(interactions, config, data.path.name)
         item_ids = interactions.item_ids
         fitted = fit_network(splits, len(item_ids), config, progress)
         network = fitted.network

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_builder.recsys.data import Items
+from model_builder.recsys.sequences import Items, Sequences
 
 Batch = dict[str, torch.Tensor]
 
@@ -48,12 +48,11 @@ class WindowBatches:
             batch_size: Windows of full length in a batch; it takes more of shorter ones.
             seed: Of the cuts and of the order.
         """
-        lengths = np.array([len(items) for items in sequences], np.int64)
-        self._items = np.concatenate(sequences)
-        begins = np.cumsum(lengths) - lengths
-        learnt = lengths >= 2
-        self._begins = begins[learnt]
-        self._asked = lengths[learnt] - 1
+        runs = Sequences.of(sequences)
+        learnt = runs.chosen(runs.lengths >= 2)
+        self._items = runs.items
+        self._begins = learnt.begins
+        self._asked = learnt.lengths - 1
         self._length = length
         self._places = batch_size * length
         self._seed = seed
