@@ -160,6 +160,16 @@ class ConfigInvalid(BuilderError):
         super().__init__("\n".join(faults))
 
 
+class CannotGoOn(BuilderError):
+    """The release that ``--from`` names cannot be started from."""
+
+    exit_code = 2
+
+    def __init__(self, release: str, why: str) -> None:
+        super().__init__(f"cannot go on from {release}: {why}")
+        self.release = release
+
+
 class ReleaseUnusable(BuilderError):
     """What was kept to be uploaded is not there."""
 

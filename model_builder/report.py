@@ -133,6 +133,7 @@ def _facts(manifest: Manifest) -> str:
         ("signature", manifest.signature or ""),
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("run", manifest.run),
+        ("went on from", _warm_start(manifest)),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
         ("split sha256", data.split_sha256),
@@ -143,6 +144,16 @@ def _facts(manifest: Manifest) -> str:
         ("versions", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())),
     ]
     return _table(("", ""), (row for row in rows if row[1]))
+
+
+def _warm_start(manifest: Manifest) -> str:
+    start = manifest.warm_start
+    if start is None:
+        return ""
+    return (
+        f"{start.release}: {start.items_kept} items kept their vectors ({start.items_unseen} of "
+        f"them are not in this log), {start.items_new} are new"
+    )
 
 
 def _metrics(manifest: Manifest, headline: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import pyarrow as pa
 
+    from model_builder.previous import Previous
     from model_builder.progress import Progress
     from model_builder.proof.recorded import Recorded
 
@@ -119,6 +120,23 @@ class Task(Protocol):
         """Train, evaluate and export.
 
         Raises:
+            DataFault: If the data cannot be used; nothing has been written.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        ...
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """A task that can start from one of its earlier releases."""
+
+    def build_from(
+        self, data: ResolvedData, config: Any, progress: Progress, previous: Previous
+    ) -> Candidate:
+        """Train on from there, and compare with it on the same test.
+
+        Raises:
+            CannotGoOn: If the release is not of a kind that can be started from.
             DataFault: If the data cannot be used; nothing has been written.
             ParityBroken: If an exported step does not answer like torch.
         """

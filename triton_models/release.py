@@ -236,6 +236,19 @@ class Cutoff(_Frozen):
     """Of the held-out rows that it approves; ``None`` if it approves none."""
 
 
+class WarmStart(_Frozen):
+    """What a release took over from an earlier one."""
+
+    release: str
+    """``LINE/RELEASE``."""
+    items_kept: int
+    """Items of the earlier catalogue; they keep their vectors."""
+    items_unseen: int
+    """Those of them that the newer log does not have; they stay in the catalogue."""
+    items_new: int
+    """Items that the earlier catalogue did not have."""
+
+
 class Manifest(_Frozen):
     """Everything known about a release. Written last: a release without one does not exist."""
 
@@ -268,7 +281,8 @@ class Manifest(_Frozen):
     latency: dict[str, Latency] = Field(default_factory=dict)
     """By variant."""
     recorded: dict[str, str] = Field(default_factory=dict)
-    """sha256 of what a proof compares with, by its path below the release's reports."""
+    """sha256 of what a proof compares with, and of the weights that a build may go on from, by
+    their paths below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -293,6 +307,8 @@ class Manifest(_Frozen):
     """Risk: by group of each protected attribute, at the cut-off."""
     item_count: int = 0
     """Recommendation: the size of the catalogue."""
+    warm_start: WarmStart | None = None
+    """Recommendation: the release that training went on from; ``None`` if it began anew."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""

@@ -39,6 +39,7 @@ def fit_network(
     config: RecsysConfig,
     progress: Progress,
     watch: Callable[[int, float], None] | None = None,
+    start: Callable[[NextItemNetwork], None] | None = None,
 ) -> Fitted:
     """Lay out the items' vectors, then train until the validation split no longer gains.
 
@@ -48,6 +49,7 @@ def fit_network(
         config: Hyperparameters.
         progress: Shows the training.
         watch: Is told the number of each epoch and its NDCG@10; what it raises ends the training.
+        start: Is given the network once its items are laid out, to change what it starts from.
     """
     training = as_computed(config.training)
     sizes = sizes_for(config, Shape.of(splits, item_count))
@@ -67,6 +69,8 @@ def fit_network(
                 splits.training, item_count, config.neighbours, sizes.width, config.seed
             )
             network.lay_out(torch.from_numpy(vectors))
+    if start is not None:
+        start(network)
     batches = WindowBatches(splits.training, sizes.history_length, sizes.batch_size, config.seed)
     epochs = itertools.count()
 

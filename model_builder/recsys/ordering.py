@@ -154,3 +154,13 @@ def _typed(cells: pl.Series) -> pl.Series:
     if known.cast(pl.String).cast(pl.Float64, strict=False).null_count():
         return cells
     return cells.cast(pl.String).cast(pl.Float64)
+
+
+def with_items(interactions: Interactions, item_ids: Sequence[str]) -> Interactions:
+    """Return the same interactions numbered in a catalogue that has these items too."""
+    whole = sorted({*interactions.item_ids, *item_ids})
+    numbers = {item: number for number, item in enumerate(whole, 1)}
+    of = np.array([0, *(numbers[item] for item in interactions.item_ids)], np.int32)
+    runs = interactions.sequences
+    sequences = Sequences(of[runs.items], runs.begins, runs.ends)
+    return replace(interactions, item_ids=tuple(whole), sequences=sequences)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from model_builder.errors import ConfigInvalid
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
+from model_builder.previous import WEIGHTS, Previous
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.recsys.comparing import compare_models
@@ -22,6 +23,7 @@ from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.content import place_new_items
 from model_builder.recsys.data import data_source, load_interactions, split_interactions
 from model_builder.recsys.decode_graph import decode_graph
+from model_builder.recsys.earlier import Earlier
 from model_builder.recsys.encode_graph import encode_graph
 from model_builder.recsys.evaluation import HEADLINE
 from model_builder.recsys.fitting import fit_network
@@ -30,6 +32,7 @@ from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.reference import Reference, Request, Tensors
 from model_builder.recsys.report import Shown, page
 from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.recsys.weights import weights_file
 from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from triton_models.signatures import RECOMMEND
 
@@ -50,13 +53,35 @@ class RecsysTask:
             DataFault: If the data cannot be used.
             ParityBroken: If an exported step does not answer like torch.
         """
+        return self._built(data, config, progress, None)
+
+    def build_from(
+        self, data: ResolvedData, config: RecsysConfig, progress: Progress, previous: Previous
+    ) -> Candidate:
+        """Train on from an earlier release, and ask it what it would have answered.
+
+        Raises:
+            CannotGoOn: If the release is of another line, or its network of another kind.
+            ConfigInvalid: If a label is asked for, or another size of the network.
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        return self._built(data, config, progress, Earlier.of(previous))
+
+    def _built(
+        self, data: ResolvedData, config: RecsysConfig, progress: Progress, earlier: Earlier | None
+    ) -> Candidate:
         if data.label is not None:
             raise ConfigInvalid([f"--label {data.label}: a log of interactions has no label"])
         with progress.stage("read"):
             interactions = load_interactions(data.path, config)
+            if earlier is not None:
+                interactions = earlier.widened(interactions)
+                config = earlier.sized(config)
             splits = split_interactions(interactions, config, data.path.name)
         item_ids = interactions.item_ids
-        fitted = fit_network(splits, len(item_ids), config, progress)
+        start = None if earlier is None else earlier.start(item_ids)
+        fitted = fit_network(splits, len(item_ids), config, progress, start=start)
         network = fitted.network
         findings: tuple[str, ...] = ()
         if config.base is not None:
@@ -64,6 +89,9 @@ class RecsysTask:
                 network, item_ids, done = place_new_items(network, item_ids, data.path, config.base)
             findings = (done,)
         judged = judge(network, splits, len(item_ids), config.seed, progress)
+        if earlier is not None:
+            told = earlier.measured(interactions, splits, config.seed)
+            judged = replace(judged, baselines={**judged.baselines, **told})
         source = data_source(data, interactions, splits)
         source = source.model_copy(update={"findings": (*source.findings, *findings)})
         with progress.stage("export"):
@@ -85,9 +113,13 @@ class RecsysTask:
             answers=_answer_table(requests, answers),
             recorded=_recorded(requests, answers),
             item_count=len(item_ids),
+            details={} if earlier is None else {"warm_start": earlier.taken_over(interactions)},
             headline=HEADLINE,
             chosen={**asdict(fitted.sizes), "training": fitted.training.model_dump(mode="json")},
-            extra_files={"report.html": page(Shown(source, judged, fitted))},
+            extra_files={
+                "report.html": page(Shown(source, judged, fitted)),
+                WEIGHTS: weights_file(network, item_ids),
+            },
         )
 
 
