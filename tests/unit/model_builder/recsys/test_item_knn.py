@@ -3,11 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model_builder.recsys import item_knn
 from model_builder.recsys.item_knn import ItemNeighbours
 
 
 def arrays(*sequences: list[int]) -> list[np.ndarray]:
     return [np.array(items) for items in sequences]
+
+
+@pytest.fixture(autouse=True, params=[0, 10**4], ids=["product by product", "all pairs"])
+def _catalogue(request, monkeypatch):
+    monkeypatch.setattr(item_knn, "TAKEN_WHOLE", request.param)
 
 
 def test_similarity_is_the_cosine_of_the_sets_of_users():
