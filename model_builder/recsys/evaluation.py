@@ -103,7 +103,7 @@ def popularity_scores(counts: npt.NDArray[np.int64]) -> Scores:
 
 def item_counts(splits: Splits, item_count: int) -> npt.NDArray[np.int64]:
     """Return ``(V + 1,)``: how often each item was had in the training data."""
-    return np.bincount(np.concatenate(splits.training), minlength=item_count + 1)
+    return splits.training.counts(item_count)
 
 
 def ranks_by(score: Scores, questions: Questions, size: int) -> Ranks:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse
 
-from model_builder.recsys.data import Items
+from model_builder.recsys.sequences import Items, Sequences
 
 
 def sets_of(sequences: Sequence[Items], item_count: int) -> scipy.sparse.csr_matrix:
     """Return ``(users, V + 1)`` float32: 1 where an item occurs in the user's sequence."""
-    ends = np.cumsum([0, *map(len, sequences)])
-    items = np.concatenate([np.empty(0, np.int64), *sequences])
+    runs = Sequences.of(sequences)
+    ends = np.append(0, np.cumsum(runs.lengths))
+    items = runs.joined().copy()  # sorted below, in its place
     ones = np.ones(len(items), np.float32)
-    rows = scipy.sparse.csr_matrix((ones, items, ends), (len(sequences), item_count + 1))
+    rows = scipy.sparse.csr_matrix((ones, items, ends), (len(runs), item_count + 1))
     rows.sum_duplicates()
     rows.data[:] = 1
     return rows

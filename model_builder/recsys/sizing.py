@@ -30,7 +30,7 @@ class Shape:
     @staticmethod
     def of(splits: Splits, item_count: int) -> Shape:
         """Measure what is learnt from."""
-        lengths = np.sort(np.array([len(items) for items in splits.training], np.int64))
+        lengths = np.sort(splits.training.lengths)
         half = np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)
         return Shape(len(lengths), item_count, int(lengths.sum()), float(lengths[half]))
 

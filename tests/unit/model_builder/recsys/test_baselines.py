@@ -10,6 +10,7 @@ from model_builder.recsys.baselines import baselines
 from model_builder.recsys.data import leave_one_out
 from model_builder.recsys.ease import Ease
 from model_builder.recsys.evaluation import HEADLINE, measure, ranks_by
+from model_builder.recsys.sequences import Sequences
 from model_builder.recsys.sets import sets_of
 
 ITEMS = 12
@@ -26,7 +27,9 @@ SPLITS = leave_one_out(
 
 
 def test_a_set_holds_an_item_once_however_often_it_was_had():
-    rows = sets_of(arrays([3, 1, 3], [], [2]), 4)
+    runs = Sequences.of(arrays([3, 1, 3], [], [2]))
+    rows = sets_of(runs, 4)
+    assert runs.items.tolist() == [3, 1, 3, 2]  # the log itself stays in order
     assert rows.toarray().tolist() == [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
 
 
