@@ -16,6 +16,7 @@ from model_builder.recsys.splits import (
     MAX_HISTORY,
     Questions,
     Splits,
+    drawn,
     leave_one_out,
     split_by_time,
 )
@@ -62,10 +63,12 @@ def split_interactions(interactions: Interactions, config: LogConfig, file: str)
         DataFault: If a part would be empty, or the log has no times to split by.
     """
     if config.split == "leave_one_out":
-        return leave_one_out(interactions.sequences, file)
+        splits = leave_one_out(interactions.sequences, file)
+        return drawn(splits, config.asked_users, config.seed)
     if interactions.times is None:
         raise DataFault([Fault(file, "times, to split by (split=time)", "one user a line")])
-    return split_by_time(interactions.sequences, interactions.times, config.test_share, file)
+    splits = split_by_time(interactions.sequences, interactions.times, config.test_share, file)
+    return drawn(splits, config.asked_users, config.seed)
 
 
 def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) -> DataSource:
@@ -81,7 +84,7 @@ def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) 
         split_sha256=splits.sha256,
         findings=tuple(interactions.counts.said().values()),
         counts=interactions.counts.happened(),
-        protocol=_protocol(splits, interactions.duplicates),
+        protocol=_protocol(splits, interactions.duplicates) + _drawing(splits),
     )
 
 
@@ -110,6 +113,16 @@ def _protocol(splits: Splits, duplicates: int) -> str:
         f"{splits.unused} further interactions of the periods are not used.{dropped} "
         "Nobody's later interactions are learnt from."
     )
+
+
+def _drawing(splits: Splits) -> str:
+    if not splits.not_drawn:
+        return ""
+    said = " and ".join(
+        f"{len(splits.asked[name])} of {len(splits.asked[name]) + left} for the {name}"
+        for name, left in splits.not_drawn.items()
+    )
+    return f" Of those who could be asked were drawn {said}; the others' items are not learnt from."
 
 
 def _moment(seconds: float) -> str:

@@ -21,6 +21,8 @@ class LogConfig(TaskConfig):
     test_share: float = Field(0.1, gt=0, lt=0.5)
     """Of ``split=time``: the share of all interactions from that moment on; as many before
     validate."""
+    asked_users: int = Field(20_000, ge=1)
+    """Users that the validation and the test ask for; of more, as many are drawn."""
     max_faulty_share: float = Field(0.0, ge=0, lt=1)
     """Share of rows with a cell that is missing or cannot be read that are left out instead of
     refused."""

@@ -7,8 +7,8 @@ asked for what came then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ class Splits:
     """Users who are never asked for."""
     unused: int = 0
     """Interactions that are in no part, because they came after the item that is asked for."""
+    not_drawn: Mapping[str, int] = field(default_factory=dict)
+    """By split: users who could be asked for, and are not because others were drawn."""
     cuts: tuple[float, float] | None = None
     """Of a split by time: when what is learnt from ends, and when the validation does."""
     way: str = field(default="leave_one_out")
@@ -102,6 +104,23 @@ def leave_one_out(sequences: Iterable[Items], file: str) -> Splits:
         test=_questions(asked, asked.ends - 1),
         unevaluated=int((~enough).sum()),
     )
+
+
+def drawn(splits: Splits, most: int, seed: int) -> Splits:
+    """Return the splits with at most ``most`` users asked for in each, drawn at random."""
+    if max(len(splits.validation), len(splits.test)) <= most:
+        return splits
+    parts, left = {}, {}
+    for number, (name, questions) in enumerate(splits.asked.items()):
+        rows = np.arange(len(questions))
+        if len(rows) > most:
+            draws = np.random.default_rng([seed, number])
+            rows = np.sort(draws.choice(rows, most, replace=False))
+        left[name] = len(questions) - len(rows)
+        places = None if questions.places is None else questions.places[rows]
+        histories = Sequences.of(questions.histories).chosen(rows)
+        parts[name] = Questions(histories, questions.targets[rows], places)
+    return replace(splits, validation=parts["validation"], test=parts["test"], not_drawn=left)
 
 
 def split_by_time(

@@ -197,3 +197,16 @@ def test_the_hash_is_of_what_lies_where():
     assert one.sha256 == same.sha256
     for other in (split([1, 2, 4, 3], [2, 3, 4]), split([2, 3, 4], [1, 2, 3, 4])):
         assert other.sha256 != one.sha256
+
+
+def test_the_protocol_says_who_was_drawn(write_log):
+    rows = [f"u{user},i{item},{item}" for user in range(9) for item in range(5)]
+    path = write_log("\n".join(["user,item,timestamp", *rows]) + "\n")
+    config = RecsysConfig(asked_users=4)
+    interactions = load_interactions(path, config)
+    splits = split_interactions(interactions, config, path.name)
+    data = ResolvedData("log.csv", path, "")
+    said = data_source(data, interactions, splits).protocol
+    assert "4 of 9 for the validation and 4 of 9 for the test" in said
+    whole = split_interactions(interactions, RecsysConfig(), path.name)
+    assert "drawn" not in data_source(data, interactions, whole).protocol

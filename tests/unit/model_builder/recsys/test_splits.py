@@ -5,7 +5,7 @@ import pytest
 
 from model_builder.errors import DataFault
 from model_builder.recsys.sequences import Sequences
-from model_builder.recsys.splits import Splits, split_by_time
+from model_builder.recsys.splits import Splits, drawn, leave_one_out, split_by_time
 
 
 def by_time(share: float, *users: list[tuple[int, float]]) -> Splits:
@@ -81,3 +81,21 @@ def test_interactions_of_the_same_moment_lie_in_the_same_part():
 def test_a_part_that_would_be_empty_is_refused(users, what):
     with pytest.raises(DataFault, match=what):
         by_time(0.2, *users)
+
+
+def test_of_very_many_users_some_are_drawn_and_all_are_learnt_from():
+    sequences = [np.array([user, user + 100, user + 200, user + 300]) for user in range(1, 51)]
+    whole = leave_one_out(sequences, "log.csv")
+    splits = drawn(whole, 20, seed=0)
+    assert (len(splits.validation), len(splits.test)) == (20, 20)
+    assert splits.not_drawn == {"validation": 30, "test": 30}
+    assert [items.tolist() for items in splits.training] == [list(s[:2]) for s in sequences]
+    for history, target in zip(splits.test.histories, splits.test.targets, strict=True):
+        assert history.tolist() == [target - 300, target - 200, target - 100]
+    assert len(set(splits.test.targets.tolist())) == 20
+    assert drawn(whole, 20, seed=0).sha256 == splits.sha256 != drawn(whole, 20, seed=1).sha256
+
+
+def test_where_few_can_be_asked_all_are():
+    whole = leave_one_out([np.arange(1, 6)] * 3, "log.csv")
+    assert drawn(whole, 3, seed=0) is whole
