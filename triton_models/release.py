@@ -249,6 +249,21 @@ class WarmStart(_Frozen):
     """Items that the earlier catalogue did not have."""
 
 
+class Stages(_Frozen):
+    """What the two stages of a recommender are worth, each by itself."""
+
+    shortlist: int
+    """Items that the first stage finds and the second orders."""
+    found: dict[str, float]
+    """By split: the share of the targets that are on the shortlist."""
+    first_stage: dict[str, dict[str, Metric]]
+    """Split, then metric name: of the first stage alone. Of both together: the manifest's."""
+    ranker_kept: bool
+    """Whether the second stage changes the order: only if it was no worse on the validation."""
+    ranker_gain: float
+    """What it added to the validation's NDCG@10 when it was trained, kept or not."""
+
+
 class Manifest(_Frozen):
     """Everything known about a release. Written last: a release without one does not exist."""
 
@@ -309,6 +324,8 @@ class Manifest(_Frozen):
     """Recommendation: the size of the catalogue."""
     warm_start: WarmStart | None = None
     """Recommendation: the release that training went on from; ``None`` if it began anew."""
+    stages: Stages | None = None
+    """Recommendation: what finding and ordering are each worth."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""

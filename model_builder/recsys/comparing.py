@@ -19,6 +19,7 @@ TOLERANCES = {
     "history_known": 0.0,
     "candidate_known": 0.0,
     "excluded_known": 0.0,
+    "input_rules": 0.0,
 }
 """How far the exported models may be from torch, by output."""
 
@@ -42,7 +43,8 @@ def compare_models(
 
     Returns:
         ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, with
-        ``because_positions`` ``(rows, R, J)``; and how far each model is from it, by output.
+        ``because_positions`` ``(rows, R, J)`` and, with a context, ``input_rules`` ``(rows, F)``;
+        and how far each model is from it, by output.
         Where the reference has a tie, the answer is the first model's.
 
     Raises:
@@ -53,19 +55,24 @@ def compare_models(
     for start in range(0, len(requests), MAX_BATCH_ROWS):
         asked = requests[start : start + MAX_BATCH_ROWS]
         expected = reference.answer(asked)
-        given = [model.run(request_tensors(asked)) for model in models]
+        given = [model.run(request_tensors(asked, reference.context)) for model in models]
         for raw, known in zip(given, found, strict=True):
             actual = settle_ties(reference, asked, expected, raw)
-            part = compare(expected, actual, TOLERANCES, rows=len(requests))
+            part = compare(expected, actual, _tolerances(expected), rows=len(requests))
             known |= {name: wider(known.get(name), parity) for name, parity in part.items()}
         # They equal the reference's but for ties, which whoever serves them breaks alike.
         as_given = {name: given[0][name] for name in ("item_ids", "because_positions")}
         answers.append({**expected, **as_given})
     joined = {
         name: np.concatenate([answer[name] for answer in answers])
-        for name in ("item_ids", "scores", "because_positions")
+        for name in ("item_ids", "scores", "because_positions", "input_rules")
+        if name in answers[0]
     }
     return joined, found
+
+
+def _tolerances(expected: Tensors) -> dict[str, float]:
+    return {name: tolerance for name, tolerance in TOLERANCES.items() if name in expected}
 
 
 def settle_ties(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from model_builder.recsys.log_config import LogConfig
 from model_builder.recsys.precision import RecsysTraining
+from triton_models.signatures import MAX_ITEMS
 
 Auto = Literal["auto"]
 """Chosen by the size of the log: ``sizing``."""
@@ -40,6 +41,13 @@ class RecsysConfig(LogConfig):
     base: str | None = None
     """A text encoder: the folder, or the name on the hub, of a sentence-transformers model. It
     places items that nobody had yet, from the table of items beside the log (``content``)."""
+    shortlist: int = Field(200, ge=MAX_ITEMS, le=2000)
+    """Items that the first stage finds among the whole catalogue and the ranker orders."""
+    rank_epochs: int = Field(10, ge=0)
+    """Of the ranker; 0 leaves the order to the first stage."""
+    rank_learning_rate: float = Field(3e-3, gt=0)
+    context: tuple[str, ...] = ()
+    """Columns of the log that are known when a request is made; the ranker reads them."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from model_builder.progress import Progress
 from model_builder.recsys.baselines import baselines
 from model_builder.recsys.beyond import measure_lists
 from model_builder.recsys.data import Splits
-from model_builder.recsys.evaluation import (
-    Lists,
-    Ranks,
-    item_counts,
-    lists_by,
-    measure,
-    network_ranks,
-    network_scores,
-)
+from model_builder.recsys.evaluation import Lists, Ranks, item_counts, measure
 from model_builder.recsys.segments import Segment, segments
-from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import Metrics
 
 THIS = "this release"
@@ -41,9 +32,17 @@ class Judged:
 
 
 def judge(
-    network: NextItemNetwork, splits: Splits, item_count: int, seed: int, progress: Progress
+    shown: Callable[[str], Lists], splits: Splits, item_count: int, seed: int, progress: Progress
 ) -> Judged:
-    """Measure the network, let the baselines learn, and measure them."""
+    """Measure what is recommended, let the baselines learn, and measure them.
+
+    Args:
+        shown: Gives what the users of a split are recommended.
+        splits: What is learnt from, and what is asked.
+        item_count: ``V``.
+        seed: Of the resampling and of baselines.
+        progress: Shows the parts.
+    """
     counts = item_counts(splits, item_count)
     users = len(splits.training)
 
@@ -55,10 +54,9 @@ def judge(
         }
 
     with progress.stage("evaluate"):
-        scores = network_scores(network)
-        shown = lists_by(scores, splits.test, item_count + 1)
-        metrics = both(network_ranks(network, splits.validation), shown)
-    found, chosen, ranks = {}, {}, {THIS: shown.ranks}
+        test = shown("test")
+        metrics = both(shown("validation").ranks, test)
+    found, chosen, ranks = {}, {}, {THIS: test.ranks}
     with progress.stage("baselines"):
         for baseline in baselines(splits, item_count, seed):
             found[baseline.name] = both(baseline.validation, baseline.test)

@@ -1,0 +1,131 @@
+"""From a trained first stage to a ranker, kept only if it orders the validation split no worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from model_builder.evaluation.metrics import ndcg_at
+from model_builder.progress import Progress
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.data import MAX_HISTORY, Items, Questions
+from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks, shortlists
+from model_builder.training.loop import FitSettings, fit
+
+Batch = dict[str, torch.Tensor]
+
+_NEWEST = 8
+"""Items of each user that the ranker is asked for: those before them are long histories."""
+_MOST_ROWS = 50_000
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class FittedRanker:
+    """A ranker, and what it was worth on the validation split."""
+
+    ranker: Ranker
+    kept: bool
+    """Whether it changes anything."""
+    first_ndcg: float
+    """NDCG@10 of the first stage alone."""
+    ndcg: float
+    """NDCG@10 with what was learned, kept or not."""
+    found: float
+    """Share of the targets that are on the shortlist."""
+
+
+def fit_ranker(
+    first: FirstStage,
+    training: Shortlists,
+    validation: Shortlists,
+    config: RecsysConfig,
+    progress: Progress,
+) -> FittedRanker:
+    """Train on shortlists in which the first stage found the target.
+
+    Args:
+        first: Trained.
+        training: What the first stage finds for :func:`training_questions`.
+        validation: What it finds for the validation split.
+        config: Hyperparameters.
+        progress: Shows the training.
+    """
+    context = 0 if validation.inputs is None else validation.inputs.shape[1]
+    ranker = Ranker(first.table, first.history_length, first.count, context)
+    before = ndcg_at(pipeline_ranks(ranker, validation), 10)
+    usable = training.only(torch.nonzero(training.place >= 0)[:, 0])
+    after = before
+    if config.rank_epochs and len(usable):
+        batches = -(-len(usable) // _BATCH)
+
+        def validate(model: Ranker) -> float:
+            return ndcg_at(pipeline_ranks(model, validation), 10)
+
+        after = fit(
+            ranker,
+            batches=lambda epoch: _batches(usable, config.seed + epoch),
+            steps=batches * config.rank_epochs,
+            loss=surprise,
+            validate=validate,
+            settings=FitSettings(
+                epochs=config.rank_epochs,
+                batch_size=_BATCH,
+                learning_rate=config.rank_learning_rate,
+                weight_decay=config.weight_decay,
+                patience=config.patience,
+            ),
+            progress=progress,
+            stage="rank",
+        ).best
+    kept = after >= before and after != before
+    if not kept:
+        ranker.reset()
+    return FittedRanker(ranker.eval(), kept, before, after, validation.found)
+
+
+def training_questions(sequences: Sequence[Items], seed: int) -> Questions:
+    """Return what a user had next, for the newest items of each user that may be learnt from.
+
+    An item that the user had before is not asked for: it would not be recommended.
+    """
+    places = [
+        (user, place)
+        for user, items in enumerate(sequences)
+        for place in range(max(1, len(items) - _NEWEST), len(items))
+        if items[place] not in items[:place]
+    ]
+    if len(places) > _MOST_ROWS:
+        chosen = np.random.default_rng(seed).choice(len(places), _MOST_ROWS, replace=False)
+        places = [places[one] for one in np.sort(chosen)]
+    return Questions(
+        histories=tuple(sequences[user][:place][-MAX_HISTORY:] for user, place in places),
+        targets=np.array([sequences[user][place] for user, place in places], np.int64),
+    )
+
+
+def surprise(ranker: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the mean cross-entropy of the targets among their shortlists, ``()``."""
+    given = [batch[name] for name in _GIVEN if name in batch]
+    return functional.cross_entropy(ranker.logits(*given), batch["place"])
+
+
+_GIVEN = ("history", "query", "items", "scores", "inputs")
+
+
+def _batches(lists: Shortlists, seed: int) -> list[Batch]:
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(lists)))
+    return [_batch(lists.only(rows)) for rows in order.split(_BATCH)]
+
+
+def _batch(lists: Shortlists) -> Batch:
+    return {
+        name: getattr(lists, name)
+        for name in (*_GIVEN, "place")
+        if getattr(lists, name) is not None
+    }

@@ -1,0 +1,103 @@
+"""Both stages of a recommender together: what the second one is worth, and what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from model_builder.progress import Progress
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.context import Context, context_rows, fit_context
+from model_builder.recsys.data import Questions, Splits
+from model_builder.recsys.evaluation import measure
+from model_builder.recsys.rank_fitting import FittedRanker, fit_ranker, training_questions
+from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks, shortlists
+from model_builder.recsys.transformer import NextItemNetwork
+from triton_models.release import Stages
+
+Columns = Mapping[str, pl.Series]
+"""By name, ``(n,)``: what is known beside each interaction of the log."""
+
+
+@dataclass(frozen=True)
+class TwoStages:
+    """A recommender as it is served."""
+
+    first: FirstStage
+    fitted: FittedRanker
+    context: Context | None
+    lists: Mapping[str, Shortlists]
+    """By split, of those that are evaluated."""
+
+    @property
+    def ranker(self) -> Ranker:
+        """The second stage."""
+        return self.fitted.ranker
+
+    @property
+    def ranks(self) -> dict[str, npt.NDArray[np.int64]]:
+        """By split, of each target among the whole catalogue, as it is served."""
+        return {split: pipeline_ranks(self.ranker, lists) for split, lists in self.lists.items()}
+
+    def stages(self, seed: int) -> Stages:
+        """Return what the manifest says of the stages."""
+        return Stages(
+            shortlist=self.first.shortlist,
+            found={split: lists.found for split, lists in self.lists.items()},
+            first_stage={
+                split: measure(lists.first_rank, seed) for split, lists in self.lists.items()
+            },
+            ranker_kept=self.fitted.kept,
+            ranker_gain=self.fitted.ndcg - self.fitted.first_ndcg,
+        )
+
+
+def fit_second_stage(
+    network: NextItemNetwork,
+    splits: Splits,
+    config: RecsysConfig,
+    progress: Progress,
+    columns: Columns | None = None,
+) -> TwoStages:
+    """Look for shortlists with a trained network, and train the ranker on them.
+
+    Args:
+        network: The first stage.
+        splits: What is learnt from, and what is asked.
+        config: Hyperparameters.
+        progress: Shows the training.
+        columns: The context's, beside all items of the log; empty or ``None``: there is none.
+    """
+    first = FirstStage(network, config.shortlist)
+    with progress.stage("shortlist"):
+        learnt = training_questions(splits.training, config.seed)
+        training = shortlists(first, learnt)
+        lists = {split: shortlists(first, asked) for split, asked in splits.asked.items()}
+    context = None
+    if columns:
+        context = fit_context(_at(columns, learnt))
+        training = _with_context(training, context, columns, learnt)
+        lists = {
+            split: _with_context(found, context, columns, splits.asked[split])
+            for split, found in lists.items()
+        }
+    fitted = fit_ranker(first, training, lists["validation"], config, progress)
+    return TwoStages(first, fitted, context, lists)
+
+
+def _at(columns: Columns, questions: Questions) -> dict[str, pl.Series]:
+    return {name: values.gather(questions.places) for name, values in columns.items()}
+
+
+def _with_context(
+    lists: Shortlists, context: Context, columns: Columns, questions: Questions
+) -> Shortlists:
+    """Return the shortlists with what was known when each target was had."""
+    inputs, _ = context.prepare(context.tensors(context_rows(columns, questions.places)))
+    return replace(lists, inputs=torch.from_numpy(inputs))

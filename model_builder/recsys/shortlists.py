@@ -1,0 +1,148 @@
+"""What the first stage finds for many histories, and where the target stands in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model_builder.recsys.data import Items, Questions
+from model_builder.recsys.item_table import FORBIDDEN, ItemTable
+from model_builder.recsys.querying import Query
+from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.reference import padded_items
+from model_builder.recsys.transformer import NextItemNetwork
+from triton_models.signatures import MAX_ITEMS
+
+_SCORES = 20_000_000
+"""Held at once."""
+
+
+class FirstStage:
+    """A trained network and its table.
+
+    Args:
+        network: Trained.
+        shortlist: ``N``: items that the second stage sees, fewer if the catalogue has fewer.
+    """
+
+    def __init__(self, network: NextItemNetwork, shortlist: int) -> None:
+        self.table = ItemTable.of(network)
+        self.query = Query(network, self.table).eval()
+        self.history_length = network.history_length
+        self.shortlist = min(shortlist, self.table.count)
+        self.count = min(MAX_ITEMS, self.shortlist)
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """Of many questions: what the second stage is given, and where the target stands."""
+
+    history: torch.Tensor
+    """``(rows, L)`` int32, 0 on the left is padding."""
+    query: torch.Tensor
+    """``(rows, D + 2)`` float32."""
+    items: torch.Tensor
+    """``(rows, N)`` int32, best first, 0 is none."""
+    scores: torch.Tensor
+    """``(rows, N)`` float32."""
+    place: torch.Tensor
+    """``(rows,)`` int64: of the target on the list, -1 if it is not there."""
+    first_rank: npt.NDArray[np.int64]
+    """``(rows,)`` of the target by the first stage alone, from 1."""
+    inputs: torch.Tensor | None = None
+    """``(rows, Q)`` float32: the context as it was prepared, where there is any."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.first_rank)
+
+    @property
+    def found(self) -> float:
+        """The share of targets that are on the list: no ranker can do better."""
+        return float((self.place >= 0).float().mean())
+
+    def only(self, rows: torch.Tensor) -> Shortlists:
+        """Return some rows."""
+        return replace(
+            self,
+            **{
+                name: getattr(self, name)[rows]
+                for name in ("history", "query", "items", "scores", "place")
+            },
+            first_rank=self.first_rank[rows.numpy()],
+            inputs=None if self.inputs is None else self.inputs[rows],
+        )
+
+    def given(self, rows: slice) -> tuple[torch.Tensor, ...]:
+        """Return what the ranker takes of some rows."""
+        given = (self.history, self.query, self.items, self.scores)
+        return tuple(each[rows] for each in (*given, self.inputs) if each is not None)
+
+
+def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
+    """Ask the first stage; what a history holds is not recommended again."""
+    length = first.history_length
+    history = torch.from_numpy(padded_items(questions.histories, length).astype(np.int32))
+    rows = max(1, _SCORES // (first.table.count + 1))
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(questions), rows):
+            part = slice(start, start + rows)
+            parts.append(
+                _shortlisted(
+                    first, history[part], questions.histories[part], questions.targets[part]
+                )
+            )
+    query, items, scores, place, rank = (torch.cat(each) for each in zip(*parts, strict=True))
+    return Shortlists(history, query, items.int(), scores, place, rank.numpy())
+
+
+def _shortlisted(
+    first: FirstStage,
+    history: torch.Tensor,
+    histories: Sequence[Items],
+    targets: npt.NDArray[np.int64],
+) -> tuple[torch.Tensor, ...]:
+    query = first.query(history)
+    logits = query @ first.table.flat.T
+    row = torch.from_numpy(np.repeat(np.arange(len(histories)), [len(h) for h in histories]))
+    logits[row, torch.from_numpy(np.concatenate(histories).astype(np.int64))] = FORBIDDEN
+    target = torch.from_numpy(np.asarray(targets, np.int64))[:, None]
+    scores, items = logits.topk(first.shortlist, dim=1)
+    items = torch.where(scores > FORBIDDEN / 2, items, 0)
+    hit = items == target
+    place = torch.where(hit.any(1), hit.int().argmax(1), -1)
+    return query, items, scores, place, _ranks(logits, logits.gather(1, target))
+
+
+def pipeline_ranks(ranker: Ranker, lists: Shortlists) -> npt.NDArray[np.int64]:
+    """Return ``(rows,)``: the rank of each target by both stages together, from 1.
+
+    A target that is not on the shortlist keeps the rank of the first stage, which is behind it.
+    """
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(lists), _ROWS):
+            rows = slice(start, start + _ROWS)
+            logits = ranker.logits(*lists.given(rows))
+            parts.append(_ranks(logits, logits.gather(1, lists.place[rows, None].clamp(min=0))))
+    ranks = torch.cat(parts).numpy() if parts else np.empty(0, np.int64)
+    return np.where(lists.place.numpy() >= 0, ranks, lists.first_rank)
+
+
+_ROWS = 500
+
+
+def _ranks(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return ``(rows,)``: the rank of the target's logit ``(rows, 1)``; one forbidden comes last.
+
+    Items of the same score share the middle of their places, rounded up.
+    """
+    better = (logits > target).sum(1)
+    ties = (logits == target).sum(1) - 1
+    last = (target[:, 0] <= FORBIDDEN / 2) * (logits.shape[1] - 1)
+    return torch.where(last > 0, last, 1 + better + (ties + 1) // 2)
