@@ -93,7 +93,9 @@ def fit_context(columns: Mapping[str, pl.Series]) -> Context:
     return Context(fit_encoding(features, table.numbers, table.categories, _PIECES))
 
 
-def context_rows(columns: Mapping[str, pl.Series], places: npt.NDArray[np.int64]) -> list[dict[str, Value]]:
+def context_rows(
+    columns: Mapping[str, pl.Series], places: npt.NDArray[np.int64]
+) -> list[dict[str, Value]]:
     """Return the context of some interactions as requests carry it; what is missing is left out."""
     chosen = {name: values.gather(places).to_list() for name, values in columns.items()}
     return [

@@ -14,7 +14,7 @@ from model_builder.progress import Progress
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import MAX_HISTORY, Items, Questions
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks, shortlists
+from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks
 from model_builder.training.loop import FitSettings, fit
 
 Batch = dict[str, torch.Tensor]

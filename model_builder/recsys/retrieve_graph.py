@@ -13,7 +13,6 @@ from spox import Tensor, Var, argument, build
 
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 
-
 _TABLE = "item_table"
 
 
