@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.nn import functional
 from model_builder.evaluation.metrics import ndcg_at
 from model_builder.progress import Progress
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.data import MAX_HISTORY, Items, Questions
+from model_builder.recsys.data import MAX_HISTORY, Questions, Sequences
 from model_builder.recsys.ranking import Ranker
 from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks
 from model_builder.training.loop import FitSettings, fit
@@ -21,7 +20,8 @@ Batch = dict[str, torch.Tensor]
 
 _NEWEST = 8
 """Items of each user that the ranker is asked for: those before them are long histories."""
-_MOST_ROWS = 50_000
+_MOST_ROWS = 20_000
+_PATIENCE = 3
 _BATCH = 256
 
 
@@ -78,7 +78,7 @@ def fit_ranker(
                 batch_size=_BATCH,
                 learning_rate=config.rank_learning_rate,
                 weight_decay=config.weight_decay,
-                patience=config.patience,
+                patience=_PATIENCE,
             ),
             progress=progress,
             stage="rank",
@@ -89,24 +89,30 @@ def fit_ranker(
     return FittedRanker(ranker.eval(), kept, before, after, validation.found)
 
 
-def training_questions(sequences: Sequence[Items], seed: int) -> Questions:
-    """Return what a user had next, for the newest items of each user that may be learnt from.
+def training_questions(sequences: Sequences, seed: int) -> Questions:
+    """Return what users had next, for some of each one's newest items that may be learnt from.
 
     An item that the user had before is not asked for: it would not be recommended.
     """
-    places = [
-        (user, place)
-        for user, items in enumerate(sequences)
-        for place in range(max(1, len(items) - _NEWEST), len(items))
-        if items[place] not in items[:place]
-    ]
+    first = np.maximum(sequences.begins + 1, sequences.ends - _NEWEST)
+    users = np.repeat(np.arange(len(sequences)), np.maximum(sequences.ends - first, 0))
+    order = np.arange(len(users)) - np.searchsorted(users, users)
+    places = first[users] + order
     if len(places) > _MOST_ROWS:
         chosen = np.random.default_rng(seed).choice(len(places), _MOST_ROWS, replace=False)
-        places = [places[one] for one in np.sort(chosen)]
-    return Questions(
-        histories=tuple(sequences[user][:place][-MAX_HISTORY:] for user, place in places),
-        targets=np.array([sequences[user][place] for user, place in places], np.int64),
+        chosen.sort()
+        users, places = users[chosen], places[chosen]
+    begins = sequences.begins[users]
+    new = np.fromiter(
+        (
+            sequences.items[place] not in sequences.items[begin:place]
+            for begin, place in zip(begins.tolist(), places.tolist(), strict=True)
+        ),
+        np.bool_,
+        len(places),
     )
+    begins, places = np.maximum(begins, places - MAX_HISTORY)[new], places[new]
+    return Questions(Sequences(sequences.items, begins, places), sequences.items[places], places)
 
 
 def surprise(ranker: torch.nn.Module, batch: Batch) -> torch.Tensor:

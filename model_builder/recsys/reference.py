@@ -124,7 +124,7 @@ class Reference:
     def _ranked(
         self, requests: Sequence[Request]
     ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
-        """Return of each request the shortlist, best first by the first stage, and probabilities."""
+        """Return each request's shortlist, best first by the first stage, and probabilities."""
         histories = [self._newest(request)[0] for request in requests]
         logits = next_item_logits(self._network, histories)
         lists = []

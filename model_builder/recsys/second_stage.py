@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 
 from model_builder.progress import Progress
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.context import Context, context_rows, fit_context
-from model_builder.recsys.data import Questions, Splits
-from model_builder.recsys.evaluation import measure
+from model_builder.recsys.context import Context, Value, context_rows, fit_context
+from model_builder.recsys.data import Splits
+from model_builder.recsys.evaluation import Lists, measure
 from model_builder.recsys.rank_fitting import FittedRanker, fit_ranker, training_questions
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks, shortlists
+from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_lists, shortlists
 from model_builder.recsys.transformer import NextItemNetwork
 from triton_models.release import Stages
 
@@ -34,18 +32,23 @@ class TwoStages:
     context: Context | None
     lists: Mapping[str, Shortlists]
     """By split, of those that are evaluated."""
+    rows: Mapping[str, Sequence[Mapping[str, Value]]]
+    """By split, the context of each question as a request carries it; empty without context."""
 
     @property
     def ranker(self) -> Ranker:
         """The second stage."""
         return self.fitted.ranker
 
-    @property
-    def ranks(self) -> dict[str, npt.NDArray[np.int64]]:
-        """By split, of each target among the whole catalogue, as it is served."""
-        return {split: pipeline_ranks(self.ranker, lists) for split, lists in self.lists.items()}
+    def shown(self, split: str) -> Lists:
+        """Return what the users of a split are recommended, as it is served."""
+        return pipeline_lists(self.ranker, self.lists[split])
 
-    def stages(self, seed: int) -> Stages:
+    def contexts(self, split: str) -> Sequence[Mapping[str, Value]]:
+        """Return the context of each question of a split; empty where there is none."""
+        return self.rows.get(split) or [{}] * len(self.lists[split])
+
+    def described(self, seed: int) -> Stages:
         """Return what the manifest says of the stages."""
         return Stages(
             shortlist=self.first.shortlist,
@@ -79,25 +82,19 @@ def fit_second_stage(
         learnt = training_questions(splits.training, config.seed)
         training = shortlists(first, learnt)
         lists = {split: shortlists(first, asked) for split, asked in splits.asked.items()}
-    context = None
+    context, rows = None, {}
     if columns:
-        context = fit_context(_at(columns, learnt))
-        training = _with_context(training, context, columns, learnt)
-        lists = {
-            split: _with_context(found, context, columns, splits.asked[split])
-            for split, found in lists.items()
-        }
+        context = fit_context({n: values.gather(learnt.places) for n, values in columns.items()})
+        training = _with_context(training, context, context_rows(columns, learnt.places))
+        rows = {s: context_rows(columns, asked.places) for s, asked in splits.asked.items()}
+        lists = {split: _with_context(lists[split], context, rows[split]) for split in lists}
     fitted = fit_ranker(first, training, lists["validation"], config, progress)
-    return TwoStages(first, fitted, context, lists)
-
-
-def _at(columns: Columns, questions: Questions) -> dict[str, pl.Series]:
-    return {name: values.gather(questions.places) for name, values in columns.items()}
+    return TwoStages(first, fitted, context, lists, rows)
 
 
 def _with_context(
-    lists: Shortlists, context: Context, columns: Columns, questions: Questions
+    lists: Shortlists, context: Context, rows: Sequence[Mapping[str, Value]]
 ) -> Shortlists:
     """Return the shortlists with what was known when each target was had."""
-    inputs, _ = context.prepare(context.tensors(context_rows(columns, questions.places)))
+    inputs, _ = context.prepare(context.tensors(rows))
     return replace(lists, inputs=torch.from_numpy(inputs))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model_builder.recsys.data import Items, Questions
+from model_builder.recsys.evaluation import SHOWN, Lists, Ranks
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.ranking import Ranker
@@ -119,19 +120,28 @@ def _shortlisted(
     return query, items, scores, place, _ranks(logits, logits.gather(1, target))
 
 
-def pipeline_ranks(ranker: Ranker, lists: Shortlists) -> npt.NDArray[np.int64]:
+def pipeline_ranks(ranker: Ranker, lists: Shortlists) -> Ranks:
     """Return ``(rows,)``: the rank of each target by both stages together, from 1.
 
     A target that is not on the shortlist keeps the rank of the first stage, which is behind it.
     """
-    parts = []
+    return pipeline_lists(ranker, lists).ranks
+
+
+def pipeline_lists(ranker: Ranker, lists: Shortlists) -> Lists:
+    """Return the ranks of the targets by both stages, and what stands first."""
+    ranks, best = [np.empty(0, np.int64)], [np.empty((0, SHOWN), np.int64)]
     with torch.no_grad():
         for start in range(0, len(lists), _ROWS):
             rows = slice(start, start + _ROWS)
             logits = ranker.logits(*lists.given(rows))
-            parts.append(_ranks(logits, logits.gather(1, lists.place[rows, None].clamp(min=0))))
-    ranks = torch.cat(parts).numpy() if parts else np.empty(0, np.int64)
-    return np.where(lists.place.numpy() >= 0, ranks, lists.first_rank)
+            target = logits.gather(1, lists.place[rows, None].clamp(min=0))
+            ranks.append(_ranks(logits, target).numpy())
+            found = logits.topk(min(SHOWN, logits.shape[1]), dim=1)
+            items = lists.items[rows].gather(1, found.indices).numpy()
+            best.append(np.pad(items, ((0, 0), (0, SHOWN - items.shape[1]))))
+    both = np.where(lists.place.numpy() >= 0, np.concatenate(ranks), lists.first_rank)
+    return Lists(both, np.concatenate(best).astype(np.int64))
 
 
 _ROWS = 500

@@ -80,19 +80,17 @@ class RecsysTask:
                 network, item_ids, done = place_new_items(network, item_ids, data.path, config.base)
             findings = (done,)
         stages = fit_second_stage(network, splits, config, progress, interactions.columns)
-        judged = judge(stages.judged, splits, len(item_ids), config.seed, progress)
+        judged = judge(stages.shown, splits, len(item_ids), config.seed, progress)
         if earlier is not None:
             told = earlier.measured(interactions, splits, config.seed)
             judged = replace(judged, baselines={**judged.baselines, **told})
         source = data_source(data, interactions, splits)
         source = source.model_copy(update={"findings": (*source.findings, *findings)})
         with progress.stage("export"):
-            steps = export_steps(stages, item_ids)
+            steps = export_steps(stages.first, stages.ranker, item_ids, stages.context)
         requests = [
             Request(interactions.ids(items), context=context)
-            for items, context in zip(
-                splits.test.histories, stages.contexts("test"), strict=True
-            )
+            for items, context in zip(splits.test.histories, stages.contexts("test"), strict=True)
         ]
         with progress.stage("compare"):
             models = (StepChain(steps), FusedModel(steps, RECOMMEND))
