@@ -20,7 +20,7 @@ def filter_graph(shortlist: int) -> onnx.ModelProto:
     ``shortlist_scores``: ``(B, N)`` float32, ``FORBIDDEN`` where none is left.
 
     Args:
-        shortlist: ``N``; as many are retrieved at least.
+        shortlist: ``N``; more than are retrieved ends in places without an item.
     """
     retrieved = argument(Tensor(np.int32, ("B", "P")))
     retrieved_scores = argument(Tensor(np.float32, ("B", "P")))
@@ -30,10 +30,19 @@ def filter_graph(shortlist: int) -> onnx.ModelProto:
     # In order of the item, where it is excluded before where it was retrieved: an item stays if
     # none like it stands before. So the work does not grow with retrieved times excluded.
     there = op.add(op.mul(retrieved, _int(2)), _int(1))
-    marked = op.concat([op.mul(excluded, _int(2)), there], axis=1)
+    nobody = op.expand(
+        _int(0), op.concat([op.shape(retrieved, end=1), _vector(shortlist)], axis=0)
+    )  # so that there are always enough to take N of
+    marked = op.concat([op.mul(excluded, _int(2)), there, nobody], axis=1)
     keys, places = op.top_k(marked, op.shape(marked, start=1, end=2), largest=0)
-    of_excluded = op.expand(nothing, op.shape(excluded))
-    scores = op.concat([of_excluded, retrieved_scores], axis=1)
+    scores = op.concat(
+        [
+            op.expand(nothing, op.shape(excluded)),
+            retrieved_scores,
+            op.expand(nothing, op.shape(nobody)),
+        ],
+        axis=1,
+    )
     scores = op.gather_elements(scores, places, axis=1)
     items = op.div(keys, _int(2))
     before = op.concat(

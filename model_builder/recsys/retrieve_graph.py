@@ -37,7 +37,7 @@ def retrieve_graph(table: ItemTable, shortlist: int) -> onnx.ModelProto:
     rows = argument(Tensor(np.float32, tuple(table.rows.shape)))  # (G, S, D + 2)
 
     most = op.add(op.shape(excluded, start=1, end=2), _vector(shortlist))
-    items, scores = _best(query, rows, table, op.min([most, _vector(table.size)]))  # (B, P)
+    items, scores = _best(query, rows, table, most)  # (B, P)
     only = op.greater(candidates_given, _int(0))
     nothing = op.const(np.float32(FORBIDDEN))
     named = op.where(only, candidates, _int(0))
@@ -63,13 +63,14 @@ def retrieve_graph(table: ItemTable, shortlist: int) -> onnx.ModelProto:
 
 def _best(query: Var, rows: Var, table: ItemTable, most: Var) -> tuple[Var, Var]:
     """Return the ``most`` best items of the whole table, int32, and their scores, ``(B, P)``."""
+    of_block = op.min([most, _vector(table.size)])
     if len(table.rows) == 1:
         block = op.squeeze(rows, _vector(0))
-        scores, items = op.top_k(op.gemm(query, block, transB=1), most)
+        scores, items = op.top_k(op.gemm(query, block, transB=1), of_block)
         return op.cast(items, to=np.int32), scores
 
     def best_of_block(start: Var, block: Var) -> list[Var]:
-        scores, places = op.top_k(op.gemm(query, block, transB=1), most)
+        scores, places = op.top_k(op.gemm(query, block, transB=1), of_block)
         return [op.add(op.cast(places, to=np.int32), start), scores]
 
     starts = op.const(np.arange(len(table.rows), dtype=np.int32) * table.size)
@@ -78,7 +79,7 @@ def _best(query: Var, rows: Var, table: ItemTable, most: Var) -> tuple[Var, Var]
         op.reshape(op.transpose(each, perm=[1, 0, 2]), op.const(np.array([0, -1])))
         for each in op.scan([starts, rows], body=best_of_block, num_scan_inputs=2)
     )
-    scores, places = op.top_k(scores, most)
+    scores, places = op.top_k(scores, op.min([most, op.shape(scores, start=1, end=2)]))
     return op.gather_elements(items, places, axis=1), scores
 
 

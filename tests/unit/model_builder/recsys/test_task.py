@@ -43,21 +43,29 @@ def built(data: ResolvedData) -> Candidate:
 
 def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
     inputs, outputs = write_models(tmp_path, built.line, "r1", built.steps, RECOMMEND)
-    assert [tensor.name for tensor in inputs] == [spec.name for spec in RECOMMEND.inputs]
-    assert [tensor.name for tensor in outputs] == [spec.name for spec in RECOMMEND.outputs]
+    for found, specs in ((inputs, RECOMMEND.inputs), (outputs, RECOMMEND.outputs)):
+        assert [tensor.name for tensor in found] == [s.name for s in specs if not s.optional]
     assert [(step.name, step.role) for step in built.steps] == [
         ("encode", "pre"),
+        ("history", "core"),
+        ("retrieve", "core"),
+        ("filter", "post"),
         ("rank", "core"),
         ("decode", "post"),
     ]
 
 
-def test_the_core_could_become_a_tensorrt_plan(built):
-    core = built.steps[1].model
-    assert {node.domain for node in core.graph.node} == {""}
-    strings = [value.name for value in (*core.graph.input, *core.graph.output)
-               if value.type.tensor_type.elem_type == 8]  # fmt: skip
-    assert strings == []
+def test_what_each_stage_is_worth_is_said(built):
+    stages = built.details["stages"]
+    assert stages.shortlist == ITEMS
+    assert stages.first_stage.keys() == stages.found.keys() == {"validation", "test"}
+    alone, both = (
+        stages.first_stage["validation"]["ndcg@10"],
+        built.metrics["validation"]["ndcg@10"],
+    )
+    assert both.value >= alone.value
+    if stages.ranker_kept:
+        assert both.value - alone.value == pytest.approx(stages.ranker_gain)
 
 
 def test_quality_stands_beside_the_baselines(built):
@@ -89,7 +97,7 @@ def test_a_report_shows_how_it_learnt_and_for_whom_it_works(built):
 
 
 def test_parity_covers_every_output_on_the_whole_test_split(built):
-    assert set(built.parity) == {spec.name for spec in RECOMMEND.outputs}
+    assert set(built.parity) == {spec.name for spec in RECOMMEND.outputs if not spec.optional}
     assert {parity.rows for parity in built.parity.values()} == {built.data.split["test"]}
 
 
@@ -125,7 +133,7 @@ def test_the_data_is_described(built):
 
 def test_steps_that_answer_otherwise_are_refused(built, data, monkeypatch):
     """The steps are real ones, of a network that was trained longer."""
-    monkeypatch.setattr(task, "export_steps", lambda network, item_ids: built.steps)
+    monkeypatch.setattr(task, "export_steps", lambda *stages: built.steps)
     with pytest.raises(ParityBroken, match=r"output '.*' differs from torch"):
         TASK.build(data, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
 
