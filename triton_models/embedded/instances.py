@@ -13,7 +13,6 @@ from pathlib import Path
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-
 LARGE_BYTES = 64 * 1024 * 1024
 """Weights from which on a model is held once."""
 
