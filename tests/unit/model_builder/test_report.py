@@ -10,7 +10,7 @@ from rich.console import Console
 from model_builder import terminal
 from model_builder.build import stage_release
 from model_builder.report import metric_names, metric_text, model_card
-from triton_models.release import Check, Latency, Manifest, Metric, Parity
+from triton_models.release import Check, Latency, Manifest, Metric, Parity, WarmStart
 
 
 @pytest.fixture
@@ -46,6 +46,16 @@ def test_the_card_holds_what_a_person_should_know(manifest) -> None:
         f"| data sha256 | {manifest.data.sha256} |",
     ):
         assert line in card, line
+
+
+def test_the_card_says_what_a_release_went_on_from(manifest) -> None:
+    assert "went on from" not in model_card(manifest)
+    start = WarmStart(release="recommend/old", items_kept=12, items_unseen=1, items_new=2)
+    card = model_card(manifest.model_copy(update={"warm_start": start}))
+    assert (
+        "| went on from | recommend/old: 12 items kept their vectors (1 of them are not in this "
+        "log), 2 are new |"
+    ) in card
 
 
 def test_a_bar_in_a_text_does_not_break_the_table(manifest) -> None:
