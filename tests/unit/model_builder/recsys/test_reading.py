@@ -329,3 +329,10 @@ def test_pieces_are_joined_as_if_there_were_one(tmp_path, monkeypatch):
     )
     bad = write(tmp_path, f"user,item,timestamp\n{text}a,,7\n", "bad.csv")
     assert faults(bad) == ["bad.csv, row 52, column 'item': expected an ID, found nothing"]
+
+
+def test_lines_of_users_are_read_in_pieces_too(tmp_path, monkeypatch):
+    path = write(tmp_path, "".join(f"u{n} {n} {n + 1}\n" for n in range(40)), "log.txt")
+    monkeypatch.setattr(sources, "_PIECE", 1)
+    places = [place for _, _, place in rows(path)]
+    assert places == list(range(80))
