@@ -51,16 +51,7 @@ class Context:
 
     def tensors(self, rows: Sequence[Mapping[str, Value]]) -> dict[str, npt.NDArray[np.generic]]:
         """Return ``numbers`` ``(B, N)`` and ``categories`` ``(B, S)``, those that there are."""
-        numbers = [spec.name for spec in self.features if spec.kind == "number"]
-        categories = [spec.name for spec in self.features if spec.kind == "category"]
-        tensors: dict[str, npt.NDArray[np.generic]] = {}
-        if numbers:
-            cells = [[row.get(name, np.nan) for name in numbers] for row in rows]
-            tensors["numbers"] = np.array(cells, np.float32)
-        if categories:
-            words = [[row.get(name, "") for name in categories] for row in rows]
-            tensors["categories"] = np.array(words, np.object_)
-        return tensors
+        return context_tensors(self.features, rows)
 
     def prepare(
         self, tensors: Mapping[str, npt.NDArray[np.generic]]
@@ -70,6 +61,22 @@ class Context:
         numbers = tensors.get("numbers", np.empty((rows, 0), np.float32))
         categories = tensors.get("categories", np.empty((rows, 0), np.object_))
         return prepare(self.encoding, numbers.astype(np.float32), categories.astype(np.object_))
+
+
+def context_tensors(
+    features: Sequence[FeatureSpec], rows: Sequence[Mapping[str, Value]]
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the tensors of a release with these features; what a row has not is missing."""
+    numbers = [spec.name for spec in features if spec.kind == "number"]
+    categories = [spec.name for spec in features if spec.kind == "category"]
+    tensors: dict[str, npt.NDArray[np.generic]] = {}
+    if numbers:
+        cells = [[row.get(name, np.nan) for name in numbers] for row in rows]
+        tensors["numbers"] = np.array(cells, np.float32)
+    if categories:
+        words = [[row.get(name, "") for name in categories] for row in rows]
+        tensors["categories"] = np.array(words, np.object_)
+    return tensors
 
 
 def fit_context(columns: Mapping[str, pl.Series]) -> Context:

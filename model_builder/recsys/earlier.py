@@ -38,7 +38,9 @@ class Earlier:
         if previous.manifest.line != LINE:
             raise CannotGoOn(previous.name, f"it is no release of '{LINE}'")
         weights = read_weights(previous.name, previous.weights)
-        return Earlier(previous.name, weights, EarlierRelease(previous.name, previous.fused))
+        features = previous.manifest.features
+        release = EarlierRelease(previous.name, previous.fused, features)
+        return Earlier(previous.name, weights, release)
 
     def widened(self, interactions: Interactions) -> Interactions:
         """Return them in a catalogue with all earlier items."""

@@ -25,16 +25,18 @@ from triton_models.store_errors import FilesAltered, ReleaseNotFound
 
 SIZES = {"width": 16, "history_length": 6, "dropout": 0.0}
 CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, batch_size=16, negatives=0, **SIZES)
+WITH_HOURS = CONFIG.model_copy(update={"context": ("hour",)})
 HOW = Releasing(proven=False)
 
 
 def log(path: Path, items: int, users: int) -> ResolvedData:
-    """After item ``i`` comes ``i + 1``."""
+    """After item ``i`` comes ``i + 1``; the hour says nothing."""
     draws = np.random.default_rng(0)
-    lines = ["user,item,timestamp"]
+    lines = ["user,item,timestamp,hour"]
     for user in range(users):
         start = draws.integers(items)
-        lines += [f"u{user},film {(start + t) % items},{t}" for t in range(draws.integers(5, 11))]
+        lines += [f"u{user},film {(start + t) % items},{t},{t % 24}"
+                  for t in range(draws.integers(5, 11))]  # fmt: skip
     path.write_text("\n".join(lines) + "\n")
     return ResolvedData(path.name, path, "f00d", generated=True)
 
@@ -52,7 +54,7 @@ def store(folder) -> ReleaseStore:
 @pytest.fixture(scope="module")
 def first(store, tmp_path_factory) -> Built:
     data = log(tmp_path_factory.mktemp("old") / "log.csv", items=12, users=60)
-    return build_release(TASK, data, CONFIG, store, SilentProgress(), "old", HOW)
+    return build_release(TASK, data, WITH_HOURS, store, SilentProgress(), "old", HOW)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_old_and_new_are_measured_on_the_same_test(second):
 def test_the_earlier_release_misses_what_it_does_not_know(previous, newer):
     interactions = load_interactions(newer.path)
     questions = split_interactions(interactions, CONFIG, "log.csv").test
-    ranks = EarlierRelease(previous.name, previous.fused).ranks(interactions, questions)
+    ranks = Earlier.of(previous).release.ranks(interactions, questions)
     targets = interactions.ids(questions.targets)
     unknown = np.array([target in ("film 12", "film 13") for target in targets])
     assert unknown.any()
@@ -113,13 +115,28 @@ def test_the_earlier_release_misses_what_it_does_not_know(previous, newer):
 
 def test_a_release_asked_again_ranks_as_it_was_measured(previous, first, tmp_path):
     data = log(tmp_path / "again.csv", items=12, users=60)
-    interactions = load_interactions(data.path)
+    interactions = load_interactions(data.path, WITH_HOURS, ["hour"])
     splits = split_interactions(interactions, CONFIG, "log.csv")
     told = Earlier.of(previous).measured(interactions, splits, CONFIG.seed)["recommend/old"]
     for split, metrics in told.items():
         for name, metric in metrics.items():
             measured = first.manifest.metrics[split][name]
-            assert metric.value == pytest.approx(measured.value, abs=0.02)
+            assert metric.value == pytest.approx(measured.value, abs=1e-6)
+
+
+def test_an_earlier_release_reads_the_context_as_far_as_there_is_one(previous, tmp_path):
+    assert [feature.name for feature in previous.manifest.features] == ["hour"]
+    release = EarlierRelease(previous.name, previous.fused, previous.manifest.features)
+    data = log(tmp_path / "again.csv", items=12, users=60)
+    for extra in (["hour"], []):
+        interactions = load_interactions(data.path, CONFIG, extra)
+        questions = split_interactions(interactions, CONFIG, "log.csv").test
+        assert (release.ranks(interactions, questions) <= 3).mean() > 0.8
+
+
+def test_a_release_that_takes_what_nobody_knows_is_refused(previous):
+    with pytest.raises(CannotGoOn, match="it also takes numbers"):
+        EarlierRelease(previous.name, previous.fused)
 
 
 def test_other_sizes_are_refused_before_anything_is_learnt(previous, newer):
