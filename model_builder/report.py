@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from triton_models.release import Manifest, Metric
+from triton_models.release import Manifest, Metric, Stages
 
 
 def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
@@ -21,6 +21,8 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append("## Metrics\n\nWith 95 % intervals, beside simple baselines.\n")
     parts.append(_metrics(manifest, headline))
     parts += _risk(manifest)
+    if manifest.stages is not None:
+        parts.append(_stages(manifest, manifest.stages, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
         f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
@@ -100,6 +102,32 @@ def _risk(manifest: Manifest) -> Iterator[str]:
         header = ("group", "rows", "approved", "ratio", "approved of the paid", "promised",
                   "happened")  # fmt: skip
         yield "## Fairness at the cut-off\n\n" + _table(header, groups)
+
+
+def _stages(manifest: Manifest, stages: Stages, headline: Sequence[str]) -> str:
+    rows = [
+        (
+            split,
+            name,
+            metric_text(measured[name]),
+            metric_text(manifest.metrics[split][name]),
+            _percent(stages.found[split]),
+        )
+        for split, measured in stages.first_stage.items()
+        for name in headline
+        if name in measured
+    ]
+    header = ("split", "", "first stage alone", "both stages", "on the shortlist")
+    return f"## Stages\n\n{stages_text(stages)}\n\n" + _table(header, rows)
+
+
+def stages_text(stages: Stages) -> str:
+    """Return what the stages of a recommender do, in words."""
+    gain = f"{stages.ranker_gain:+.4f} NDCG@10 on the validation split"
+    second = f"the second orders them ({gain})"
+    if not stages.ranker_kept:
+        second = f"the second leaves their order as it is: what it learnt was no better ({gain})"
+    return f"The first stage finds {stages.shortlist} items; {second}."
 
 
 def _percent(value: float | None) -> str:

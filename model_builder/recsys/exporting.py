@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from model_builder.errors import ExportBroken
 from model_builder.export.onnx import export_core
 from model_builder.recsys.context import Context
 from model_builder.recsys.decode_graph import decode_graph
@@ -15,6 +16,10 @@ from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.retrieve_graph import retrieve_graph
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.task import StepModel
+
+
+LARGEST_TABLE = 2_000_000_000
+"""Bytes; an ONNX file ends at 2 GiB."""
 
 
 def export_steps(
@@ -27,7 +32,16 @@ def export_steps(
         ranker: The second.
         item_ids: The catalogue; the item number is the place, from 1.
         context: What is read of a request's context; ``None``: nothing.
+
+    Raises:
+        ExportBroken: If the table of the items does not fit a file.
     """
+    size = first.table.rows.numel() * first.table.rows.element_size()
+    if size > LARGEST_TABLE:
+        raise ExportBroken(
+            f"the vectors of {first.table.count:,} items are {size / 1e9:.1f} GB, and an ONNX file "
+            f"holds {LARGEST_TABLE / 1e9:.1f}: a smaller width, or fewer items (min_item_users)"
+        )
     length = first.history_length
     prepare = () if context is None else (StepModel("context", "pre", context.graph()),)
     history = torch.ones(2, length, dtype=torch.int32)

@@ -14,9 +14,9 @@ from model_builder.recsys.evaluation import HEADLINE
 from model_builder.recsys.fitting import Fitted
 from model_builder.recsys.judging import THIS, Judged
 from model_builder.recsys.segments import Segment
-from model_builder.report import metric_text
+from model_builder.report import metric_text, stages_text
 from model_builder.training.results import Epoch
-from triton_models.release import DataSource, Metric
+from triton_models.release import DataSource, Metric, Stages
 
 _WORDS = {
     "history": "By how many items a user had before",
@@ -31,6 +31,7 @@ class Shown:
     source: DataSource
     judged: Judged
     fitted: Fitted
+    stages: Stages
 
 
 def page(shown: Shown) -> bytes:
@@ -45,6 +46,7 @@ def page(shown: Shown) -> bytes:
         table(("setting", "value"), [(k, f"{v:g}") for k, v in asdict(shown.fitted.sizes).items()]),
         *(_measures(judged, split) for split in judged.metrics),
         _notes(judged),
+        _both(shown.stages, judged),
         "<h2>For whom it works</h2><p>NDCG@10 of the test with 95 % intervals.</p>",
         *(_segments(judged.segments, kind) for kind in _WORDS),
     ]
@@ -96,6 +98,18 @@ def _notes(judged: Judged) -> str:
     if rest:
         parts += f"<p>The intervals overlap with those of {plain(_listed(rest))}.</p>"
     return parts
+
+
+def _both(stages: Stages, judged: Judged) -> str:
+    rows = [
+        (split, name, metric_text(alone[name]), metric_text(judged.metrics[split][name]),
+         f"{stages.found[split]:.1%}")
+        for split, alone in stages.first_stage.items()
+        for name in HEADLINE
+    ]  # fmt: skip
+    header = ("", "", "first stage alone", "both stages", "target on the shortlist")
+    words = f"<p>{plain(stages_text(stages))}</p>"
+    return "<h2>What each stage is worth</h2>" + words + table(header, rows)
 
 
 def _listed(names: Sequence[str]) -> str:

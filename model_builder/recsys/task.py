@@ -97,7 +97,8 @@ class RecsysTask:
             answers, (parity, fused_parity) = compare_models(
                 models, Reference(network, stages, item_ids), requests
             )
-        details: dict[str, Any] = {"stages": stages.described(config.seed)}
+        described = stages.described(config.seed)
+        details: dict[str, Any] = {"stages": described}
         if earlier is not None:
             details["warm_start"] = earlier.taken_over(interactions)
         return Candidate(
@@ -116,7 +117,7 @@ class RecsysTask:
             headline=HEADLINE,
             chosen={**asdict(fitted.sizes), "training": fitted.training.model_dump(mode="json")},
             extra_files={
-                "report.html": page(Shown(source, judged, fitted)),
+                "report.html": page(Shown(source, judged, fitted, described)),
                 WEIGHTS: weights_file(network, item_ids),
             },
         )

@@ -8,10 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_builder.errors import ExportBroken
 from model_builder.export.ensemble import StepChain
+from model_builder.recsys import exporting
 from model_builder.recsys.filter_graph import filter_graph
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.retrieve_graph import retrieve_graph
+from model_builder.recsys.shortlists import FirstStage
 from model_builder.task import StepModel
 
 ITEMS, SHORTLIST = 23, 5
@@ -109,6 +112,15 @@ def test_fewer_than_a_shortlist_may_be_retrieved():
         }
     )
     assert made["shortlist"].tolist() == [[4, 0, 0, 0, 0]]
+
+
+def test_a_table_that_fits_no_file_is_refused_before_anything_is_exported(
+    network, learned_ranker, monkeypatch
+):
+    first = FirstStage(network, SHORTLIST)
+    monkeypatch.setattr(exporting, "LARGEST_TABLE", first.table.rows.numel() * 4 - 1)
+    with pytest.raises(ExportBroken, match=r"vectors of 23 items are .* min_item_users"):
+        exporting.export_steps(first, learned_ranker(first), ["i"] * ITEMS)
 
 
 def test_the_table_scores_like_the_network(table, network):
