@@ -17,7 +17,6 @@ from model_builder.recsys.retrieve_graph import retrieve_graph
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.task import StepModel
 
-
 LARGEST_TABLE = 2_000_000_000
 """Bytes; an ONNX file ends at 2 GiB."""
 

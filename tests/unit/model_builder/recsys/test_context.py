@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 
 from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
+from model_builder.export.fused import FusedModel, fuse
+from model_builder.export.onnx import serialised
+from model_builder.recsys.asking import EarlierRelease
 from model_builder.recsys.comparing import TOLERANCES, compare_models
 from model_builder.recsys.context import MAX_CATEGORIES, context_rows, fit_context
+from model_builder.recsys.data import Interactions, Questions, Sequences
 from model_builder.recsys.exporting import export_steps
 from model_builder.recsys.reference import Reference, Request, request_tensors
 from model_builder.recsys.shortlists import FirstStage
@@ -77,8 +80,8 @@ def test_the_graph_prepares_like_numpy_and_notes_what_it_changed(context):
     ]
 
 
-def test_both_variants_with_a_context_answer_like_the_reference(
-    context, network, learned_ranker, item_ids
+def test_both_variants_with_a_context_answer_like_the_reference_also_once_they_are_old(
+    context, network, learned_ranker, item_ids, tmp_path
 ):
     first = FirstStage(network, 8)
     ranker = learned_ranker(first, context.width)
@@ -86,6 +89,14 @@ def test_both_variants_with_a_context_answer_like_the_reference(
     assert [step.name for step in steps][:3] == ["encode", "context", "history"]
     reference = Reference(network, ranker, item_ids, 8, context)
     requests = [Request(["i1", "i4"], item_count=5, context=row) for row in ROWS]
+    fused = tmp_path / "model.onnx"
+    fused.write_bytes(serialised(fuse(steps, RECOMMEND)))
+    earlier = EarlierRelease("recommend/r1", fused, context.features)
+    log = Interactions(item_ids, Sequences.of([np.array([1, 4, 2])]))
+    question = Questions(Sequences.of([np.array([1, 4])]), np.array([2]))
+    nothing_said = reference.answer([Request(["i1", "i4"], item_count=100)])["item_ids"][0]
+    assert earlier.ranks(log, question).tolist() == [nothing_said.tolist().index("i2") + 1]
+
     answers, parity = compare_models(
         [StepChain(steps), FusedModel(steps, RECOMMEND)], reference, requests
     )

@@ -119,7 +119,7 @@ def test_a_table_that_fits_no_file_is_refused_before_anything_is_exported(
 ):
     first = FirstStage(network, SHORTLIST)
     monkeypatch.setattr(exporting, "LARGEST_TABLE", first.table.rows.numel() * 4 - 1)
-    with pytest.raises(ExportBroken, match=r"vectors of 23 items are .* min_item_users"):
+    with pytest.raises(ExportBroken, match=r"vectors of 23 items are .*min_item_users"):
         exporting.export_steps(first, learned_ranker(first), ["i"] * ITEMS)
 
 
