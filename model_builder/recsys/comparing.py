@@ -26,6 +26,8 @@ TOLERANCES = {
 _TIE = 1e-4
 """Share of a score by which two items may differ and still change places."""
 _SIMILARITY_TOLERANCE = 1e-5
+_SCORES = 20_000_000
+"""Of the reference, held at once: some hundred megabytes, whatever the catalogue."""
 
 
 class Runs(Protocol):
@@ -52,8 +54,9 @@ def compare_models(
     """
     answers: list[Tensors] = []
     found: list[dict[str, Parity]] = [{} for _ in models]
-    for start in range(0, len(requests), MAX_BATCH_ROWS):
-        asked = requests[start : start + MAX_BATCH_ROWS]
+    together = min(MAX_BATCH_ROWS, max(1, _SCORES // reference.item_count))
+    for start in range(0, len(requests), together):
+        asked = requests[start : start + together]
         expected = reference.answer(asked)
         given = [model.run(request_tensors(asked, reference.context)) for model in models]
         for raw, known in zip(given, found, strict=True):
@@ -86,11 +89,16 @@ def settle_ties(
     ids, because = actual["item_ids"].copy(), actual["because_positions"].copy()
     if ids.shape != expected["item_ids"].shape:
         return dict(actual)
-    probabilities = reference.probabilities(requests)
-    for row, rank in np.argwhere(ids != expected["item_ids"]):
+    odd = ids != expected["item_ids"]
+    # They are few: all are asked for anew rather than kept for all.
+    rows = np.flatnonzero(odd.any(axis=1))
+    probabilities = dict(
+        zip(rows, reference.probabilities([requests[row] for row in rows]), strict=True)
+    )
+    for row, rank in np.argwhere(odd):
         item = reference.number(ids[row, rank])
         score = expected["scores"][row, rank]
-        if item and abs(probabilities[row, item] - score) <= _TIE * score:
+        if item and abs(probabilities[row][item] - score) <= _TIE * score:
             similar = _similar(reference, requests[row], item, because[row, rank])
             wanted = reference.because(requests[row], item)
             if _alike(similar, _similar(reference, requests[row], item, wanted)):

@@ -114,11 +114,18 @@ class Reference:
                 answer["because_positions"][row, rank, : len(positions)] = positions
         return answer
 
+    @property
+    def item_count(self) -> int:
+        """``V``."""
+        return len(self._item_ids)
+
     def probabilities(self, requests: Sequence[Request]) -> npt.NDArray[np.float64]:
         """Return ``(B, V + 1)``: of each item, 0 for those that may not be recommended.
 
         One that did not come onto the shortlist has what it would have had at its end.
         """
+        if not requests:
+            return np.empty((0, len(self._item_ids) + 1))
         return self._ranked(requests)[1]
 
     def _ranked(
