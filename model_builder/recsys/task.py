@@ -94,9 +94,10 @@ class RecsysTask:
         ]
         with progress.stage("compare"):
             models = (StepChain(steps), FusedModel(steps, RECOMMEND))
-            answers, (parity, fused_parity) = compare_models(
-                models, Reference(network, stages, item_ids), requests
+            reference = Reference(
+                network, stages.ranker, item_ids, stages.first.shortlist, stages.context
             )
+            answers, (parity, fused_parity) = compare_models(models, reference, requests)
         described = stages.described(config.seed)
         details: dict[str, Any] = {"stages": described}
         if earlier is not None:
