@@ -75,14 +75,13 @@ def next_item_scores(
     newest = [items[-network.history_length :] for items in histories]
     lengths = np.array([len(items) for items in newest], np.int64)
     scores = torch.empty(len(newest), network.items.num_embeddings)
-    scores[lengths == 0] = network.popularity
+    scores[lengths == 0] = network.popularity.cpu()
     for rows in _of_alike_lengths(lengths):
         history = np.zeros((len(rows), lengths[rows].max()), np.int64)
         for row, number in enumerate(rows):
             history[row, : lengths[number]] = newest[number]
-        states = network.states_of_begun(torch.from_numpy(history))
-        last = states[torch.arange(len(rows)), torch.from_numpy(lengths[rows] - 1)]
-        scores[torch.from_numpy(rows)] = last @ network.items.weight.T + network.bias
+        logits = network(torch.from_numpy(history), lengths=torch.from_numpy(lengths[rows]))
+        scores[torch.from_numpy(rows)] = logits
     return scores.numpy()
 
 

@@ -130,13 +130,19 @@ class NextItemNetwork(nn.Module):
         if spread > 0:
             self.items.weight[1:] = vectors / spread * _INITIAL_SPREAD
 
-    def forward(self, history: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        history: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the logits of the next item, or how surprising ``labels`` are.
 
         Args:
             history: ``(B, L)`` integers: items, oldest first, 0 on the left is padding. With
-                ``labels`` it may be shorter, and padding stands on the right.
+                ``labels`` or ``lengths`` it may be shorter, and padding stands on the right.
             labels: As ``history``, int64: the item that came after each place; 0 is not asked.
+            lengths: ``(B,)`` int64, from 1: how many items each row has.
 
         Returns:
             ``(B, V + 1)`` logits, of which the first, padding's, means nothing. A row without
@@ -146,6 +152,12 @@ class NextItemNetwork(nn.Module):
         if labels is not None:
             asked = labels > 0
             return self._surprise(self.states_of_begun(history)[asked], labels[asked] - 1)
+        if lengths is not None:
+            # In whole precision also while training is not: half of it makes equals of items.
+            with torch.autocast(history.device.type, enabled=False):
+                rows = torch.arange(len(history), device=history.device)
+                states = self.states_of_begun(history)[rows, lengths - 1]
+                return states @ self.items.weight.T + self.bias
         logits = self.states(history)[:, -1] @ self.items.weight.T + self.bias
         # The newest item stands last, so a row is empty exactly if padding does.
         return torch.where(history[:, -1:] > 0, logits, self.popularity)

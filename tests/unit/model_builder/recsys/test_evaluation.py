@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from model_builder.recsys import evaluation
 from model_builder.recsys.data import Questions, leave_one_out
@@ -97,3 +98,18 @@ def test_measures_are_those_of_the_literature():
     assert values["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 11 + 1 / 30) / 4)
     assert all(metric.low <= metric.value <= metric.high for metric in found.values())
     assert found["mrr"].low < found["mrr"].high
+
+
+def test_ranking_goes_through_the_call_that_devices_and_shards_are_wrapped_around(network):
+    asked = []
+    hook = network.register_forward_pre_hook(lambda _, args: asked.append(args[0].shape))
+    network_ranks(network, Questions((np.array([1, 2]),), np.array([3])))
+    hook.remove()
+    assert asked == [(1, 2)]
+
+
+def test_half_precision_in_training_leaves_the_ranks_whole(network):
+    histories = [np.array([1, 2, item]) for item in range(3, 9)]
+    whole = next_item_scores(network, histories)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(next_item_scores(network, histories), whole)
