@@ -16,6 +16,16 @@ from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits
 
 
+_LARGE = 500_000
+"""Interactions from which on a log wants the larger network."""
+_LEARNT = 30_000_000
+"""Items that a large network learns from in all epochs together: some 20 minutes on two cores."""
+_EPOCHS = (5, 30)
+_TAKEN_WHOLE = 5000
+"""Items of a catalogue that the loss is summed over; of a larger one they are drawn."""
+_DRAWN = 2048
+
+
 @dataclass(frozen=True)
 class Shape:
     """How large a log is."""
@@ -70,18 +80,18 @@ def sizes_for(config: RecsysConfig, shape: Shape) -> Sizes:
 def _usual(shape: Shape) -> dict[str, Any]:
     if shape.interactions < _LARGE:
         sizes = {"history_length": 50, "width": 64, "layers": 1, "heads": 1, "dropout": 0.4}
-        learning = {"epochs": 12, "batch_size": 32}
+        epochs = 12
     else:
         sizes = {"history_length": 200, "width": 128, "layers": 2, "heads": 2, "dropout": 0.2}
-        learning = {"epochs": 40, "batch_size": 32}
+        least, most = _EPOCHS
+        epochs = min(most, max(least, round(_LEARNT / shape.interactions)))
     if shape.usual_history < sizes["history_length"]:
         sizes["history_length"] = 50
-    patience = max(3, int(learning["epochs"]) // 3)
-    negatives = 0 if shape.items <= _TAKEN_WHOLE else 2048
-    return {**sizes, **learning, "patience": patience, "negatives": negatives}
-
-
-_LARGE = 500_000
-"""Interactions."""
-_TAKEN_WHOLE = 5000
-"""Items."""
+    return {
+        **sizes,
+        "epochs": epochs,
+        # The best epochs are the last, when the learning rate is low: not soon out of patience.
+        "patience": max(3, epochs // 3),
+        "batch_size": 32,
+        "negatives": 0 if shape.items <= _TAKEN_WHOLE else _DRAWN,
+    }

@@ -62,3 +62,11 @@ def test_settings_may_be_said_as_text():
     assert (config.width, config.dropout, config.epochs) == (32, 0.1, "auto")
     with pytest.raises(ValueError, match="width"):
         RecsysConfig.model_validate({"width": "wide"})
+
+
+def test_the_time_of_a_training_does_not_grow_with_the_log_without_end():
+    epochs = [
+        sizes_for(RecsysConfig(), Shape(10**5, 10**5, count, 200.0)).epochs
+        for count in (600_000, 1_000_000, 3_000_000, 25_000_000)
+    ]
+    assert epochs == [30, 30, 10, 5]
