@@ -15,7 +15,6 @@ import numpy as np
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits
 
-
 _LARGE = 500_000
 """Interactions from which on a log wants the larger network."""
 _LEARNT = 30_000_000
