@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from model_builder.evaluation.bootstrap import mean_interval
+from model_builder.evaluation.metrics import ndcg_gains
 from model_builder.progress import Progress
 from model_builder.recsys.baselines import baselines
 from model_builder.recsys.beyond import measure_lists
 from model_builder.recsys.data import Splits
-from model_builder.recsys.evaluation import Lists, Ranks, item_counts, measure
+from model_builder.recsys.evaluation import CUTS, Lists, Ranks, item_counts, measure
 from model_builder.recsys.segments import Segment, segments
 from model_builder.task import Metrics
+from triton_models.release import Metric
 
 THIS = "this release"
 """What the network is called among the models of a segment."""
@@ -29,6 +32,8 @@ class Judged:
     """What the validation split chose for each baseline, in words."""
     segments: tuple[Segment, ...]
     """Of the test."""
+    gains: Mapping[str, Metric]
+    """By baseline: how far NDCG@10 of the test is above its, taken user by user."""
 
 
 def judge(
@@ -63,4 +68,10 @@ def judge(
             chosen[baseline.name] = baseline.chosen
             ranks[baseline.name] = baseline.test.ranks
     parts = segments(splits.test, counts, ranks, seed)
-    return Judged(metrics, found, chosen, tuple(parts))
+    own = ndcg_gains(test.ranks, CUTS[0])
+    gains = {
+        name: mean_interval(own - ndcg_gains(each, CUTS[0]), seed=seed)
+        for name, each in ranks.items()
+        if name != THIS
+    }
+    return Judged(metrics, found, chosen, tuple(parts), gains)

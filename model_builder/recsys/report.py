@@ -97,7 +97,12 @@ def _notes(judged: Judged) -> str:
     parts += ", with intervals that do not overlap.</p>"
     if rest:
         parts += f"<p>The intervals overlap with those of {plain(_listed(rest))}.</p>"
-    return parts
+    gains = [(name, metric_text(gain)) for name, gain in judged.gains.items()]
+    parts += (
+        "<p>All models are asked for the same users, so the difference that each user makes is "
+        "surer than that of two intervals: NDCG@10 of the test above that of</p>"
+    )
+    return parts + table(("", "difference"), gains)
 
 
 def _both(stages: Stages, judged: Judged) -> str:

@@ -92,6 +92,7 @@ def test_a_report_shows_how_it_learnt_and_for_whom_it_works(built):
     report = built.extra_files["report.html"].decode()
     assert built.data.protocol.split(":")[0] in report
     assert report.count("<svg") == 3
+    assert "NDCG@10 of the test above that of" in report
     for text in ("item_knn", "ease", "als", "popularity", "By how many items", "coverage@10"):
         assert text in report
 
