@@ -45,7 +45,7 @@ class RecsysConfig(LogConfig):
     """Items that the first stage finds among the whole catalogue and the ranker orders."""
     rank_epochs: int = Field(10, ge=0)
     """Of the ranker; 0 leaves the order to the first stage."""
-    rank_learning_rate: float = Field(3e-3, gt=0)
+    rank_learning_rate: float = Field(0.01, gt=0)
     context: tuple[str, ...] = ()
     """Columns of the log that are known when a request is made; the ranker reads them."""
 
