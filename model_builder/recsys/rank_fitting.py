@@ -58,17 +58,17 @@ def fit_ranker(
     """
     context = 0 if validation.inputs is None else validation.inputs.shape[1]
     ranker = Ranker(first.table, first.history_length, first.count, context)
-    before = ndcg_at(pipeline_ranks(ranker, validation), 10)
+    before = ndcg_at(pipeline_ranks(ranker.logits, validation), 10)
     usable = training.only(torch.nonzero(training.place >= 0)[:, 0])
     after = before
     if config.rank_epochs and len(usable):
         batches = -(-len(usable) // _BATCH)
 
-        def validate(model: Ranker) -> float:
+        def validate(model: torch.nn.Module) -> float:
             return ndcg_at(pipeline_ranks(model, validation), 10)
 
         after = fit(
-            ranker,
+            _Ordering(ranker),
             batches=lambda epoch: _batches(usable, config.seed + epoch),
             steps=batches * config.rank_epochs,
             loss=surprise,
@@ -115,10 +115,22 @@ def training_questions(sequences: Sequences, seed: int) -> Questions:
     return Questions(Sequences(sequences.items, begins, places), sequences.items[places], places)
 
 
-def surprise(ranker: torch.nn.Module, batch: Batch) -> torch.Tensor:
+class _Ordering(torch.nn.Module):
+    """The ranker as it is trained: called for its logits, for devices are wrapped around calls."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, N)``, the logits of the shortlists."""
+        return self.ranker.logits(*given)
+
+
+def surprise(order: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Return the mean cross-entropy of the targets among their shortlists, ``()``."""
     given = [batch[name] for name in _GIVEN if name in batch]
-    return functional.cross_entropy(ranker.logits(*given), batch["place"])
+    return functional.cross_entropy(order(*given), batch["place"])
 
 
 _GIVEN = ("history", "query", "items", "scores", "inputs")

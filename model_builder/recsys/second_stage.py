@@ -42,7 +42,7 @@ class TwoStages:
 
     def shown(self, split: str) -> Lists:
         """Return what the users of a split are recommended, as it is served."""
-        return pipeline_lists(self.ranker, self.lists[split])
+        return pipeline_lists(self.ranker.logits, self.lists[split])
 
     def contexts(self, split: str) -> Sequence[Mapping[str, Value]]:
         """Return the context of each question of a split; empty where there is none."""

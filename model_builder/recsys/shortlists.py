@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,6 @@ from model_builder.recsys.data import Items, Questions
 from model_builder.recsys.evaluation import SHOWN, Lists, Ranks
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.querying import Query
-from model_builder.recsys.ranking import Ranker
 from model_builder.recsys.reference import padded_items
 from model_builder.recsys.transformer import NextItemNetwork
 from triton_models.signatures import MAX_ITEMS
@@ -120,21 +119,25 @@ def _shortlisted(
     return query, items, scores, place, _ranks(logits, logits.gather(1, target))
 
 
-def pipeline_ranks(ranker: Ranker, lists: Shortlists) -> Ranks:
+Order = Callable[..., torch.Tensor]
+"""From what the ranker takes to its logits, ``(rows, N)``: ``Ranker.logits``."""
+
+
+def pipeline_ranks(order: Order, lists: Shortlists) -> Ranks:
     """Return ``(rows,)``: the rank of each target by both stages together, from 1.
 
     A target that is not on the shortlist keeps the rank of the first stage, which is behind it.
     """
-    return pipeline_lists(ranker, lists).ranks
+    return pipeline_lists(order, lists).ranks
 
 
-def pipeline_lists(ranker: Ranker, lists: Shortlists) -> Lists:
+def pipeline_lists(order: Order, lists: Shortlists) -> Lists:
     """Return the ranks of the targets by both stages, and what stands first."""
     ranks, best = [np.empty(0, np.int64)], [np.empty((0, SHOWN), np.int64)]
     with torch.no_grad():
         for start in range(0, len(lists), _ROWS):
             rows = slice(start, start + _ROWS)
-            logits = ranker.logits(*lists.given(rows))
+            logits = order(*lists.given(rows))
             target = logits.gather(1, lists.place[rows, None].clamp(min=0))
             ranks.append(_ranks(logits, target).numpy())
             found = logits.topk(min(SHOWN, logits.shape[1]), dim=1)

@@ -59,7 +59,7 @@ def test_without_training_both_stages_rank_as_the_network_does(first, lists, que
     ranker = Ranker(first.table, first.history_length, first.count)
     expected = network_ranks(network, questions)
     assert lists.first_rank.tolist() == expected.tolist()
-    assert pipeline_ranks(ranker, lists).tolist() == expected.tolist()
+    assert pipeline_ranks(ranker.logits, lists).tolist() == expected.tolist()
 
 
 def test_a_shortlist_holds_the_best_that_the_history_has_not(lists, questions):
@@ -74,7 +74,7 @@ def test_a_shortlist_holds_the_best_that_the_history_has_not(lists, questions):
 
 def test_a_target_that_is_not_on_the_shortlist_stays_where_it_was(first, lists, learned_ranker):
     ranker = learned_ranker(first)
-    ranks, away = pipeline_ranks(ranker, lists), lists.place.numpy() < 0
+    ranks, away = pipeline_ranks(ranker.logits, lists), lists.place.numpy() < 0
     assert ranks[away].tolist() == lists.first_rank[away].tolist()
     assert (ranks[away] > SHORTLIST).all() or (lists.first_rank[away] == ITEMS).any()
     assert ranks[~away].tolist() != lists.first_rank[~away].tolist()
@@ -82,7 +82,7 @@ def test_a_target_that_is_not_on_the_shortlist_stays_where_it_was(first, lists, 
 
 
 def test_what_stands_first_is_what_the_ranks_say(first, lists, learned_ranker, questions):
-    shown = pipeline_lists(learned_ranker(first), lists)
+    shown = pipeline_lists(learned_ranker(first).logits, lists)
     for row, target in enumerate(questions.targets):
         listed = shown.items[row, :SHORTLIST].tolist()
         assert (target in listed) == (lists.place[row] >= 0)
@@ -150,7 +150,7 @@ def test_a_ranker_learns_what_the_first_stage_does_not_know(first, planted):
     fitted = fit_ranker(first, planted, planted, CONFIG, SilentProgress())
     assert fitted.kept
     assert fitted.first_ndcg == pytest.approx(0.5)
-    assert fitted.ndcg == ndcg_at(pipeline_ranks(fitted.ranker, planted), 10) > 0.6
+    assert fitted.ndcg == ndcg_at(pipeline_ranks(fitted.ranker.logits, planted), 10) > 0.6
 
 
 def test_a_ranker_that_orders_worse_is_not_kept(first, planted, lists):
@@ -163,11 +163,11 @@ def test_a_ranker_that_orders_worse_is_not_kept(first, planted, lists):
     fitted = fit_ranker(first, planted, right, CONFIG, SilentProgress())
     assert not fitted.kept
     assert fitted.ndcg <= fitted.first_ndcg == 1
-    assert pipeline_ranks(fitted.ranker, right).tolist() == [1] * len(right)
+    assert pipeline_ranks(fitted.ranker.logits, right).tolist() == [1] * len(right)
 
 
 def test_without_epochs_the_order_is_the_first_stages(first, planted):
     config = CONFIG.model_copy(update={"rank_epochs": 0})
     fitted = fit_ranker(first, planted, planted, config, SilentProgress())
     assert not fitted.kept
-    assert pipeline_ranks(fitted.ranker, planted).tolist() == [3] * len(planted)
+    assert pipeline_ranks(fitted.ranker.logits, planted).tolist() == [3] * len(planted)
