@@ -178,6 +178,8 @@ def test_what_the_supervisor_has_itself_is_shown_beside(hub: MetricsHub) -> None
 
 def test_workers_are_asked_although_nobody_looks(tmp_path: Path) -> None:
     hub = MetricsHub(tmp_path, every_s=0.01)
+    shown: list[int] = []
+    hub.gauges(lambda: [Reading(RESTARTS, ("1",), shown.append(1) or 0)])
     hub.start()
     read: list[int] = []
     metrics = Metrics(0)
@@ -188,6 +190,7 @@ def test_workers_are_asked_although_nobody_looks(tmp_path: Path) -> None:
 
     metrics.stop()
     hub.stop()
+    assert shown == []  # and nothing is put together that nobody looks at
 
 
 def test_without_a_supervisor_nothing_piles_up(tmp_path: Path) -> None:
