@@ -18,9 +18,10 @@ from gateway.telemetry.metrics.instruments import (
     TRITON_UP,
 )
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.metrics.reporter import SOCKET, Metrics, build_metrics
+from gateway.telemetry.metrics.reporter import SOCKET, Metrics
 from gateway.telemetry.metrics.snapshot import Snapshot
 from gateway.telemetry.metrics.tally import Tally
+from gateway.telemetry.metrics.wanted import build_metrics
 from gateway.telemetry.metrics.wire import send_message
 
 WAIT_S = 20
