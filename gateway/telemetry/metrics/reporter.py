@@ -34,12 +34,10 @@ class Metrics:
 
     Args:
         worker: Its number.
-        recorder: Keeps what has not been counted yet.
     """
 
-    def __init__(self, worker: int = 0, recorder: Recorder | None = None) -> None:
-        self._worker = worker
-        self._recorder = recorder or Recorder()
+    def __init__(self, worker: int = 0) -> None:
+        self._recorder = Recorder()
         self._readings = Readings()
         self._connection: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -64,7 +62,7 @@ class Metrics:
         """Return what happened since the last report, and how things are now."""
         self._recorder.fold()
         tally = self._recorder.take()
-        return Report(self._worker, tally, self._readings.take(tally))
+        return Report(tally, self._readings.take(tally))
 
     def start(self, folder: Path) -> None:
         """Report to the supervisor, at the socket in its folder."""
