@@ -44,7 +44,8 @@ def gather(
     """
     for target in targets:
         name = "embedded" if embedded else target
-        metrics.hub.add_source(TritonStatistics(name, target, fresh=embedded).take)
+        statistics = TritonStatistics(name, target, fresh=embedded)
+        metrics.hub.add_source(statistics.take, statistics.close)
 
     def restarts() -> Iterator[Reading]:
         for number, count in list(workers.restarts.items()):

@@ -83,6 +83,7 @@ class MetricsHub:
         self._gathering = threading.Lock()
         self._own = Readings()
         self._sources: list[Take] = []
+        self._closes: list[Callable[[], None]] = []
         self._takers = ThreadPoolExecutor(_TAKERS, "metrics-take")
         self._stopping = threading.Event()
         self._threads = [
@@ -95,9 +96,11 @@ class MetricsHub:
         """Read these numbers of the supervisor, too."""
         self._own.add(read)
 
-    def add_source(self, take: Take) -> None:
-        """Take what this has, too."""
+    def add_source(self, take: Take, close: Callable[[], None] | None = None) -> None:
+        """Take what this has, too; ``close`` it in the end."""
         self._sources.append(take)
+        if close is not None:
+            self._closes.append(close)
 
     def start(self) -> None:
         """Take reports from now on."""
@@ -119,6 +122,8 @@ class MetricsHub:
                 thread.join(self._answer_s)
         self._listener.close()
         self._takers.shutdown(wait=False)
+        for close in self._closes:
+            close()
 
     def gather(self) -> Snapshot:
         """Ask everybody, and return all there is. At most about a second and a half."""

@@ -177,6 +177,19 @@ def test_what_the_supervisor_has_itself_is_shown_beside(hub: MetricsHub) -> None
     assert number(found, "trident.worker.restarts", trident_worker="1") == 2
 
 
+def test_a_source_is_closed_in_the_end(tmp_path: Path) -> None:
+    hub = MetricsHub(tmp_path)
+    closed: list[str] = []
+    hub.add_source(lambda: (Tally(), {}), lambda: closed.append("it"))
+    hub.start()
+    hub.gather()
+    assert closed == []
+
+    hub.stop()
+
+    assert closed == ["it"]
+
+
 def test_workers_are_asked_although_nobody_looks(tmp_path: Path) -> None:
     hub = MetricsHub(tmp_path, every_s=0.01)
     shown: list[int] = []
