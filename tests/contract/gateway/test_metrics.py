@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from prometheus_client.samples import Sample
 from served import Gateway
 from span_makers import TRACEPARENT
 from tritonclient.grpc import InferenceServerClient, InferInput
+from waiting import wait_for
 
 from gateway.telemetry.metrics.native import METRIC_FAMILY
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
@@ -62,13 +62,6 @@ def gateway(
     gateway = start_gateway("--embedded", "--transport", request.param, *how)
     wait_for(lambda: number(gateway, "trident_workers") == 2)
     return gateway
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def said(gateway: Gateway, name: str) -> str:

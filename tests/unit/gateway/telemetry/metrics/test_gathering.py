@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from call_records import family, record
+from waiting import wait_for
 
 from gateway.telemetry.metrics.hub import MetricsHub
 from gateway.telemetry.metrics.instruments import (
@@ -23,8 +23,6 @@ from gateway.telemetry.metrics.snapshot import Snapshot
 from gateway.telemetry.metrics.tally import Tally
 from gateway.telemetry.metrics.wanted import build_metrics
 from gateway.telemetry.metrics.wire import send_message
-
-WAIT_S = 20
 
 
 @pytest.fixture
@@ -50,13 +48,6 @@ def start(tmp_path: Path, hub: MetricsHub) -> Iterator[Callable[[int], Metrics]]
     yield begin
     for one in started:
         one.stop()
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def number(snapshot: Snapshot, name: str, **attributes: str) -> float:
