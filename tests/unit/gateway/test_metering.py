@@ -27,15 +27,10 @@ from gateway.telemetry.span_queue import Limits, SpanQueue
 from gateway.telemetry.trace_file import TraceFile
 from gateway.telemetry.tracing import Tracing
 
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
 WAIT_S = 20
 NO_TRITON = "127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def settings(**options: Any) -> Settings:

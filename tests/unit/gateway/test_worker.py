@@ -15,10 +15,8 @@ from gateway.worker import Worker
 
 
 @pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(tmp_path: Path, clean_environment: None) -> Worker:
     """Number 3 of a gateway with an empty store."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
     settings = Settings(store=str(tmp_path / "store"), triton=("127.0.0.1:1",))
     (tmp_path / "folder").mkdir()
     return Worker(settings, 3, "gateway-3", tmp_path / "folder")
