@@ -27,7 +27,7 @@ def store(loans, quick_torch, tmp_path_factory) -> Path:
     return folder
 
 
-def drift(store: Path, data: Path, *options: str) -> tuple[int, str]:
+def drift(store: Path | str, data: Path, *options: str) -> tuple[int, str]:
     command = ["drift", "score-risk/r1", "--data", str(data), "--store", str(store), *options]
     done = CliRunner().invoke(cli, command)
     return done.exit_code, done.stdout
@@ -85,6 +85,15 @@ def test_a_feature_without_a_column_is_named(store, rows, tmp_path):
     )  # fmt: skip
     assert done.exit_code == 1
     assert "expected a column 'income', found none" in done.stderr
+
+
+def test_a_store_that_is_no_folder_is_asked_like_one(store, rows, tmp_path):
+    url = f"memory://{tmp_path.name}"
+    manifest = ReleaseStore(store).manifest("score-risk", "r1")
+    ReleaseStore(url).publish(manifest, store / "models", {})
+    data = write(tmp_path / "same.csv", rows)
+    assert drift(url, data, "--json") == drift(store, data, "--json")
+    assert drift(url, data)[0] == 0
 
 
 def test_the_release_holds_what_a_regulator_asks_for(store):
