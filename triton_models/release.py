@@ -74,6 +74,8 @@ class FeatureSpec(_Frozen):
     special_codes: dict[float, str] = Field(default_factory=dict)
     """Values of a quantity that name something instead, such as -9 for "no record"; they may lie
     outside its range."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that held no value in the data; a request leaves the feature out instead."""
     missing_rule: Literal["impute", "refuse"] = "impute"
     unknown_rule: Literal["clip", "impute", "refuse"] = "impute"
     typical: float | str | None = None

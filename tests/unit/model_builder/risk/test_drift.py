@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from model_builder.build import build_release
 from model_builder.cli import cli
+from model_builder.datasets import resolve
 from model_builder.progress import SilentProgress
 from model_builder.risk.task import TASK, RiskConfig
+from model_builder.tabular.schema_file import beside
 from triton_models.store import ReleaseStore
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
@@ -74,6 +76,27 @@ def test_what_moved_is_named_and_the_score_with_it(store, rows, tmp_path):
     assert found["housing"]["unknown"] == pytest.approx(0.4, abs=0.05)
     assert not found["purpose"]["drifted"]
     assert "(score)" in drift(store, moved)[1]
+
+
+def test_what_the_schema_calls_missing_is_missing_in_new_rows_too(rows, tmp_path):
+    for row in rows:
+        row["income"] = row["income"] or "-5"
+        row["housing"] = row["housing"].replace("own", "?!")
+    data = write(tmp_path / "loans.csv", rows)
+    beside(data).write_text(
+        "columns:\n  income: {missing_values: ['-5']}\n  housing: {missing_values: ['?!']}\n"
+    )
+    config = RiskConfig(epochs=2, width=8, folds=3, resamples=20)
+    store, found = ReleaseStore(tmp_path / "store"), resolve(str(data), label="default")
+    build_release(TASK, found, config, store, SilentProgress(), "r1")
+    code, text = drift(tmp_path / "store", data, "--strict", "--json")
+    found = {shift["name"]: shift for shift in json.loads(text)["shifts"]}
+    assert code == 0, text
+    for name, gap in (("income", "-5"), ("housing", "?!")):
+        share = sum(row[name] in ("", gap) for row in rows) / len(rows)
+        assert share > 0.05
+        assert found[name]["missing"] == pytest.approx(share)
+        assert found[name]["unknown"] == 0
 
 
 def test_a_feature_without_a_column_is_named(store, rows, tmp_path):
