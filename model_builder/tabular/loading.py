@@ -86,7 +86,7 @@ def read_table(
             one.
     """
     path = _file(data.path)
-    schema, schema_name = find_schema(path, schema_file)
+    schema, schema_name = find_schema(data.path, schema_file)
     layout = _layout(data, path)
     if layout is not None:
         raw = _read_known(path, layout, data.label)
