@@ -178,7 +178,7 @@ def written(label: str, columns: Sequence[Column], features: Sequence[FeatureSpe
     """
     entries: dict[str, dict[str, object]] = {}
     for column, feature in zip(columns, features, strict=True):
-        entry: dict[str, object] = {"type": column.kind, "description": feature.description}
+        entry: dict[str, object] = {"type": column.kind, "description": column.description}
         if column.kind == "quantity":
             entry |= {"unit": feature.unit, "minimum": feature.minimum, "maximum": feature.maximum}
             entry["special_codes"] = dict(feature.special_codes)
