@@ -51,6 +51,10 @@ TOLERANCES = {
 Answers = dict[str, npt.NDArray[Any]]
 
 
+AFTER_TRAINING = ("review_accuracy", "least_answered")
+"""The settings that train nothing: they decide what a person looks at."""
+
+
 class DiagnosisConfig(TabularConfig):
     """Hyperparameters of a release that diagnoses from measurements."""
 

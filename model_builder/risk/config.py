@@ -13,6 +13,18 @@ from model_builder.tabular.training import LARGE_TABLE_ROWS, TabularConfig
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
+AFTER_TRAINING = (
+    "calibration",
+    "base_score",
+    "base_odds",
+    "points_to_double",
+    "approval_rate",
+    "bad_rate",
+    "band_approval_rates",
+    "band_bad_rates",
+)
+"""The settings that train nothing: they calibrate, scale and decide when a network is there."""
+
 
 class RiskConfig(TabularConfig):
     """Hyperparameters of a risk release. ``None`` is chosen by the number of rows."""
