@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from model_builder.errors import ConfigInvalid
 from model_builder.importing.errors import ImportMismatch
 from model_builder.importing.foreign import Foreign
 from model_builder.importing.graphs import Gives, Taken, core_graph, logits_of
@@ -139,10 +140,22 @@ class ImportedTable(TableModel):
 
 
 def read_for_import(table: Table, config: TabularConfig) -> ReadTable:
-    """Split a table and infer its schema, as a build with one validation split does."""
+    """Split a table and infer its schema, as a build with one validation split does.
+
+    Raises:
+        ConfigInvalid: If the schema says what only a training can keep.
+    """
     splits = split_table(table, config)
     numbers, categories = table.numbers, table.categories
     features = infer_features(table, splits.training)
+    faults = [
+        f"schema: '{feature.name}' is monotonic, and what a network from elsewhere has learnt is "
+        "not known"
+        for feature in features
+        if feature.monotonic is not None
+    ]
+    if faults:
+        raise ConfigInvalid(faults)
     encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
     inputs, rules = prepare(encoding, numbers, categories)
     return ReadTable(table, splits, encoding, inputs, rules)

@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model_builder.errors import ConfigInvalid
 from model_builder.tabular.network import TabularNetwork
 from model_builder.tabular.packed import PackedNetwork, Signs
 from model_builder.tabular.training import LARGE_TABLE_ROWS, TabularConfig
@@ -100,11 +99,6 @@ class RiskConfig(TabularConfig):
             ConfigInvalid: If a column has a sign and the network cannot keep it.
         """
         if self.network == "residual":
-            if signs.any():
-                fault = (
-                    "network: 'residual' keeps no monotonic feature of the schema; 'packed' does"
-                )
-                raise ConfigInvalid([fault])
             return super().network_for(rows, groups, columns, logits, signs)
         return PackedNetwork(
             groups=groups,

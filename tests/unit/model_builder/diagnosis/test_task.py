@@ -8,7 +8,7 @@ import pytest
 from model_builder.datasets import Places, resolve
 from model_builder.diagnosis import task
 from model_builder.diagnosis.task import TASK, TOLERANCES, DiagnosisConfig
-from model_builder.errors import DataFault, ParityBroken
+from model_builder.errors import ConfigInvalid, DataFault, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate, ResolvedData
@@ -45,6 +45,14 @@ def test_cancer_is_found(built):
         assert metrics["auc"].value > 0.97
         assert metrics["answered_accuracy"].value >= metrics["accuracy"].value
     assert built.features[0].name == "mean_radius"
+
+
+def test_a_monotonic_measurement_is_refused_and_not_forgotten(data, tmp_path):
+    schema = tmp_path / "cancer.yaml"
+    schema.write_text("columns: {mean radius: {monotonic: increasing}}")
+    config = CONFIG.model_copy(update={"schema_file": str(schema)})
+    with pytest.raises(ConfigInvalid, match="residual networks keep no monotonic feature"):
+        TASK.build(data, config, SilentProgress())
 
 
 def test_the_review_threshold_is_a_probability(built):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from model_builder.errors import DataFault, ParityBroken
+from model_builder.errors import ConfigInvalid, DataFault, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
 from model_builder.risk import task
@@ -35,6 +35,14 @@ def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
         ("score", "core"),
         ("calibrate", "post"),
     ]
+
+
+def test_residual_networks_refuse_a_monotonic_feature(loans, tmp_path):
+    schema = tmp_path / "loans.yaml"
+    schema.write_text("columns: {income: {monotonic: decreasing}}")
+    config = CONFIG.model_copy(update={"network": "residual", "schema_file": str(schema)})
+    with pytest.raises(ConfigInvalid, match="`build risk` with network=packed does"):
+        TASK.build(loans, config, SilentProgress())
 
 
 def test_quality_stands_beside_the_baselines(built):
