@@ -30,8 +30,8 @@ class RiskConfig(TabularConfig):
 
     network: Literal["packed", "residual"] = "packed"
     """An ensemble in one network, whose reasons cost least; or separate residual ones."""
-    packed: int | None = Field(None, ge=1)
-    """Members that share their matrices."""
+    packed: int = Field(4, ge=1)
+    """Members of a group, which share their matrices."""
     pieces: int | None = Field(None, ge=0)
     """That each quantity is cut into at most, before the network sees it."""
     members: int = Field(1, ge=1)
@@ -72,10 +72,6 @@ class RiskConfig(TabularConfig):
         """Return the hidden width."""
         return self.width or (96 if rows >= LARGE_TABLE_ROWS else 32)
 
-    def packed_for(self, rows: int) -> int:
-        """Return the members of a group."""
-        return self.packed or 4
-
     def pieces_for(self, rows: int) -> int:
         """Return how many pieces each quantity is cut into; 0 leaves it whole."""
         if self.pieces is not None:
@@ -102,7 +98,7 @@ class RiskConfig(TabularConfig):
             return super().network_for(rows, groups, columns, logits, signs)
         return PackedNetwork(
             groups=groups,
-            packed=self.packed_for(rows),
+            packed=self.packed,
             columns=columns,
             width=self.width_for(rows),
             depth=self.depth,
