@@ -106,6 +106,7 @@ def candidate(
         answers = _test_answers(fitted, temperature)
         metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
         baselines = _baselines(fitted, config)
+    tensors = fitted.test_tensors()
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, temperature)
@@ -113,7 +114,7 @@ def candidate(
         parity, fused_parity = (
             compare(
                 answers,
-                run_in_parts(model, fitted.test_tensors()),
+                run_in_parts(model, tensors),
                 {**TOLERANCES, **tolerances},
                 rows=len(fitted.splits.test),
                 compared=fitted.parity_kind,
@@ -129,7 +130,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
-        recorded=Recorded(fitted.test_tensors(), answers),
+        recorded=Recorded(tensors, answers),
         features=fitted.encoding.features,
         labels=fitted.table.labels,
         review_threshold=threshold,

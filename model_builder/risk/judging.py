@@ -58,4 +58,4 @@ def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
 
     By members and by a calibration that have not seen the row.
     """
-    return judged(fitted, "beta").probabilities
+    return _cross_fitted(fitted, fit_beta)

@@ -84,6 +84,7 @@ def candidate(
         answers = _test_answers(fitted, card)
         metrics = _metrics(fitted, held_out, answers, config)
         baselines = _baselines(fitted, config)
+    tensors = fitted.test_tensors()
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, card)
@@ -91,7 +92,7 @@ def candidate(
         parity, fused_parity = (
             compare(
                 answers,
-                run_in_parts(model, fitted.test_tensors()),
+                run_in_parts(model, tensors),
                 {**TOLERANCES, **tolerances},
                 rows=len(fitted.splits.test),
                 compared=fitted.parity_kind,
@@ -124,7 +125,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
-        recorded=Recorded(fitted.test_tensors(), answers),
+        recorded=Recorded(tensors, answers),
         features=fitted.encoding.features,
         bands=decided.bands,
         details={
