@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import polars as pl
 
 from model_builder.data_report.drift import CHANCE, LEAST_PSI, stability_index
 from model_builder.errors import DataFault, Fault
+from model_builder.export.running import OnnxModel, run_in_parts
 from model_builder.risk.distributions import counted
 from model_builder.tabular.checking import with_gaps
 from model_builder.tabular.columns import canonical
 from model_builder.tabular.kinds import written_numbers
 from model_builder.tabular.loading import read_raw
 from model_builder.task import ResolvedData
-from triton_models.limits import MAX_BATCH_ROWS
 from triton_models.release import FUSED, Distribution, Manifest
 
 Values = npt.NDArray[Any]
@@ -125,13 +124,8 @@ def scores(manifest: Manifest, values: Mapping[str, Values], model: bytes) -> Va
         tensors["numbers"] = np.stack(numbers, axis=1).astype(np.float32)
     if words:
         tensors["categories"] = np.stack(words, axis=1)
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    rows = len(next(iter(tensors.values())))
-    parts = [
-        session.run(["score"], {n: t[i : i + MAX_BATCH_ROWS] for n, t in tensors.items()})[0]
-        for i in range(0, rows, MAX_BATCH_ROWS)
-    ]
-    return np.concatenate(parts)[:, 0].astype(np.float64)
+    scored = run_in_parts(OnnxModel(model, ["score"]), tensors)["score"]
+    return scored[:, 0].astype(np.float64)
 
 
 def fused_path(manifest: Manifest) -> str:
