@@ -19,22 +19,19 @@ from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
+from model_builder.export.running import run_in_parts
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
+from model_builder.tabular.cross_fitting import cross_fitted
 from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
     Measure,
     answered_measures,
     measure,
 )
-from model_builder.tabular.fitting import (
-    TableModel,
-    cross_fitted,
-    feature_rows,
-    fit_table,
-    run_in_parts,
-)
+from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.model import TableModel, feature_rows
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import finding_target
 from model_builder.tabular.training import TabularConfig

@@ -18,8 +18,8 @@ from model_builder.importing.tables import Takes, import_network, read_for_impor
 from model_builder.progress import Progress
 from model_builder.risk import task as risk
 from model_builder.risk.config import AFTER_TRAINING
-from model_builder.tabular.fitting import TableModel
 from model_builder.tabular.loading import TargetRule, load_table
+from model_builder.tabular.model import TableModel
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import finding_target, outcome_target
 from model_builder.tabular.training import TabularConfig

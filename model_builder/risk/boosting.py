@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_builder.tabular.fitting import TableModel
+from model_builder.tabular.model import TableModel
 from model_builder.tabular.table import Table
 from model_builder.tabular.training import LARGE_TABLE_ROWS
 

@@ -14,6 +14,7 @@ from model_builder.evaluation.parity import compare
 from model_builder.evaluation.risk_calibration import Calibration
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
+from model_builder.export.running import run_in_parts
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.risk.boosting import boosting_baseline
@@ -26,13 +27,9 @@ from model_builder.risk.judging import Judged, judged
 from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
-from model_builder.tabular.fitting import (
-    TableModel,
-    feature_rows,
-    fit_table,
-    run_in_parts,
-)
+from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.model import TableModel, feature_rows
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import outcome_target
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
