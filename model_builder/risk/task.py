@@ -23,6 +23,7 @@ from model_builder.risk.config import RiskConfig as RiskConfig
 from model_builder.risk.deciding import decide
 from model_builder.risk.deciles import deciles
 from model_builder.risk.distributions import distributions
+from model_builder.risk.fairness import EQUAL_OPPORTUNITY, equal_opportunity_difference
 from model_builder.risk.judging import Judged, judged
 from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
@@ -80,6 +81,10 @@ def candidate(
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
         metrics = _metrics(fitted, held_out, answers, config)
+        unequal = equal_opportunity_difference(decided.fairness)
+        if unequal is not None:  # of the rows that chose the cut-off, as all that is fairness
+            held = fitted.splits.judged_split
+            metrics[held] = {**metrics[held], EQUAL_OPPORTUNITY: unequal}
         baselines = _baselines(fitted, config)
     tensors = fitted.test_tensors()
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
