@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import toy_release
 from signing_keys import make_keys
+from spoiled import one_percent_more
 
 from model_builder.errors import ProofFailed
 from model_builder.progress import SilentProgress
@@ -65,15 +66,7 @@ def test_a_release_as_built_is_proven_alone_and_on_another_triton(
 
 
 def test_served_answers_that_are_off_by_one_percent_are_refused(store: ReleaseStore) -> None:
-    def scaled(model: onnx.ModelProto) -> None:
-        """Have the score come out 1 % higher, whatever goes in."""
-        (node,) = (node for node in model.graph.node if "score" in node.output)
-        node.output[list(node.output).index("score")] = "score_before"
-        factor = onnx.numpy_helper.from_array(np.array([1.01], np.float32), "factor")
-        model.graph.initializer.append(factor)
-        model.graph.node.append(onnx.helper.make_node("Mul", ["score_before", "factor"], ["score"]))
-
-    toy_release.publish(store, "r1", change_onnx={"decode": scaled})
+    toy_release.publish(store, "r1", change_onnx={"decode": one_percent_more})
     with pytest.raises(ProofFailed, match=r"score-risk__r1: output 'score' differs from torch by"):
         proven(store)
 
