@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
 from model_builder.proof.recorded import FILE, from_parquet
+from triton_models.gaps import gaps
 from triton_models.release import FUSED, Manifest
 from triton_models.store import ReleaseStore
 
@@ -177,9 +177,9 @@ def _answers(
         flat, beside = expected.reshape(rows, -1), actual.reshape(rows, -1)
         if expected.dtype.kind == "f":
             parity = one.parity.get(name)
-            gaps = np.abs(flat - beside).max(axis=1, initial=0)
-            differ = int((gaps > (parity.tolerance if parity else 0)).sum())
-            remark = f"by {gaps.max():.3g} at most"
+            furthest = gaps(flat, beside).max(axis=1, initial=0)  # of each row
+            differ = int((furthest > (parity.tolerance if parity else 0)).sum())
+            remark = f"by {furthest.max():.3g} at most"
         else:
             differ, remark = int((flat != beside).any(axis=1).sum()), ""
         if differ:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import toy_release
 from manifests import FEATURES, manifest
-from spoiled import one_percent_more
+from spoiled import best_is_no_number, one_percent_more
 
 from model_builder.release_diff import Row, compare_files, compare_releases
 from triton_models.release import Latency, Manifest, Metric
@@ -72,3 +72,17 @@ def test_answers_that_changed_on_the_golden_inputs_are_counted(store: ReleaseSto
     assert rows.keys() == {"fused", "score"}
     assert rows["score"].other == "32 of 32 differ"
     assert rows["fused"].part == "size"
+
+
+def test_an_answer_that_is_no_number_differs_from_one_that_is(store: ReleaseStore) -> None:
+    one = toy_release.publish(store, "one")
+    spoiled, too = (
+        toy_release.publish(store, name, change_onnx={"fused": best_is_no_number})
+        for name in ("spoiled", "too")
+    )
+    for pair in ((one, spoiled), (spoiled, one)):
+        rows = {row.name: row for row in compare_files(store, *pair)}
+        count = int(rows["score"].other.removesuffix(" of 32 differ"))
+        assert 1 <= count < 32, "some rows are as good as the best"
+        assert rows["score"].remark == "by inf at most"
+    assert compare_files(store, spoiled, too) == []
