@@ -19,6 +19,8 @@ from triton_models.store_errors import ReleaseNotFound, RoutesChanged
 
 Targets = tuple[RouteTarget, ...]
 
+_ATTEMPTS = 5
+
 
 @dataclass(frozen=True)
 class Change:
@@ -28,6 +30,26 @@ class Change:
     before: Routes
     after: Routes
     note: str
+
+
+def route_first(store: ReleaseStore, manifest: Manifest) -> bool:
+    """Give a new release all of its line's calls, if no release has any; say whether it has.
+
+    What the gate refused gets none.
+    """
+    line, release = manifest.line, manifest.release
+    for _ in range(_ATTEMPTS):
+        number, routes = store.routes()
+        if routes.lines.get(line) or manifest.verdict == "refused":
+            return False
+        lines = {**routes.lines, line: (RouteTarget(release=release),)}
+        new = routes.model_copy(update={"lines": lines})
+        try:
+            _write(store, number, routes, new, f"build {line}/{release}")
+        except RoutesChanged:
+            continue  # another build was first; it may even have routed this line
+        return True
+    return False
 
 
 def promote(

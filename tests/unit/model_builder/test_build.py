@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from manifests import manifest
 
 from model_builder import build
 from model_builder.errors import (
@@ -22,6 +23,7 @@ from model_builder.errors import (
 from model_builder.evaluation.gate import Gate
 from model_builder.outgoing import upload
 from model_builder.releasing import Releasing
+from model_builder.routing import route_first
 from model_builder.task import Candidate, ResolvedData
 from triton_models.hashing import file_hashes
 from triton_models.release import Metric, Routes, RouteTarget
@@ -103,6 +105,8 @@ def test_the_first_release_of_a_line_answers_its_calls(make, store) -> None:
     number, routes = store.routes()
     assert number == 1
     assert routes.lines == {"score-risk": (RouteTarget(release="r1", weight=1.0),)}
+    assert routes.note == "build score-risk/r1"
+    assert routes.create_time is not None
 
 
 def test_a_later_release_waits(make, store) -> None:
@@ -139,14 +143,14 @@ class BusyStore(ReleaseStore):
 
 def test_another_build_may_add_routes_at_the_same_time(folder) -> None:
     store = BusyStore(folder)
-    assert build.route_first(store, "score-risk", "r1")
+    assert route_first(store, manifest("score-risk"))
     assert store.routes()[1].lines.keys() == {"recommend", "score-risk"}
 
 
 def test_another_build_may_be_the_first_of_the_line(folder) -> None:
     store = BusyStore(folder)
     store.line = "score-risk"
-    assert not build.route_first(store, "score-risk", "r1")
+    assert not route_first(store, manifest("score-risk"))
     assert store.routes()[1].lines["score-risk"] == (RouteTarget(release="theirs"),)
 
 
