@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model_builder.next_steps import DEFAULT_STORE
 from model_builder.releasing_cli import sign_option, signer
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ STORE_OPTION = click.option(
     "--store",
     "store_url",
     metavar="DIR",
-    default="triton_models/store",
+    default=DEFAULT_STORE,
     envvar="TRIDENT_STORE",
     show_default=True,
     help="Where releases lie; also TRIDENT_STORE.",
