@@ -15,7 +15,8 @@ from model_builder.proof.proving import one_release_store, prove
 from model_builder.proof.verifying import check_onnx, triton_on
 from model_builder.task import Candidate
 from triton_models.release import Manifest
-from triton_models.store import ReleaseStore, Sign
+from triton_models.signing import Signer
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import ReleaseNotFound
 
 
@@ -23,7 +24,7 @@ from triton_models.store_errors import ReleaseNotFound
 class Releasing:
     """What happens between a measured candidate and the store."""
 
-    sign: Sign | None = None
+    sign: Signer | None = None
     """Signs the manifest; ``None``: it is not signed."""
     proven: bool = False
     """Whether a real Triton and a gateway must answer as torch did."""
@@ -127,4 +128,5 @@ def published(
         return upload(place, store, how.sign)[1]
     except OSError as error:
         name = f"{manifest.line}/{manifest.release}"
-        raise UploadFailed(name, place, error) from error
+        key = how.sign.private_key if how.sign is not None else None
+        raise UploadFailed(name, place, error, store.url, key) from error

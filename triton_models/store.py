@@ -51,6 +51,7 @@ class ReleaseStore:
     """
 
     def __init__(self, url: str | Path, storage: Storage | None = None) -> None:
+        self.url = str(url)
         self._storage = storage or open_storage(url)
 
     @property
