@@ -144,7 +144,7 @@ def diff_releases(one: str, other: str, everything: bool, store_url: str, as_jso
     if first.line != second.line:
         raise click.UsageError(f"{one} and {other} are of different lines")
     rows = compare_releases(first, second, everything=everything)
-    rows += compare_files(store, first, second)
+    rows += compare_files(store, first, second, everything=everything)
     if as_json:
         click.echo(json.dumps({"rows": [asdict(row) for row in rows]}))
         return

@@ -47,15 +47,16 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
         parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
     if manifest.labels:
         parts.append("## Labels\n\n" + ", ".join(manifest.labels) + "\n")
-    settings = _settings(manifest.hyperparameters)
+    settings = settings_of(manifest.hyperparameters)
     parts.append("## Hyperparameters\n\n" + _table(("name", "value"), settings))
     return "\n".join(parts)
 
 
-def _settings(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings_of(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return name and value of every setting; those of a group are ``GROUP.NAME``."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{key}.")
+            yield from settings_of(value, f"{prefix}{key}.")
         else:
             yield prefix + key, str(value)
 

@@ -205,7 +205,9 @@ def test_a_release_is_promoted_split_compared_and_rolled_back(second, tmp_path) 
     late = line("promote", "score-risk/r2", "--unproven", "--after", "1")
     assert late.exit_code == 1
     assert "changed by somebody else (number 2, expected 1)" in late.stderr
-    assert "r2" in line("releases", "diff", "score-risk/r1", "score-risk/r2", "--all").stdout
+    whole = line("releases", "diff", "score-risk/r1", "score-risk/r2", "--all").stdout
+    assert "32 differ" in whole
+    assert " bytes" in whole
     rows = json.loads(line("releases", "diff", "score-risk/r1", "score-risk/r1", "--json").stdout)
     assert rows == {"rows": []}
     assert json.loads(line("rollback", "risk", "--json").stdout)["number"] == 3

@@ -12,6 +12,7 @@ from triton_models.release import Latency, Manifest, Metric
 from triton_models.store import ReleaseStore
 
 LINE = toy_release.LINE
+STEPS = ("encode", "score", "decode")
 
 
 def of_auc(release: str, value: float, **changes: object) -> Manifest:
@@ -68,6 +69,12 @@ def test_answers_that_changed_on_the_golden_inputs_are_counted(store: ReleaseSto
     same = toy_release.publish(store, "same")
     other = toy_release.publish(store, "other", change_onnx={"fused": one_percent_more})
     assert compare_files(store, one, same) == []
+    alike = compare_files(store, one, same, everything=True)
+    assert {row.name for row in alike if row.part == "size"} == {"fused", *STEPS}
+    assert all(row.one == row.other != "" for row in alike if row.part == "size")
+    assert {row.name: row.other for row in alike if row.part == "answers"} == dict.fromkeys(
+        ("default_probability", "score", "contributions", "input_rules"), "0 of 32 differ"
+    )
     rows = {row.name: row for row in compare_files(store, one, other)}
     assert rows.keys() == {"fused", "score"}
     assert rows["score"].other == "32 of 32 differ"
