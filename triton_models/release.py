@@ -40,6 +40,10 @@ def default_release_name(now: datetime | None = None) -> str:
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dt%H%M%S")
 
 
+MODEL_NAME = "^(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(__(?P<step>[a-z0-9_.-]+))?$"
+"""How the models of a release are called in Triton; what is called otherwise is not ours."""
+
+
 def ensemble_name(line: str, release: str) -> str:
     """Return the Triton model name of a release's ensemble."""
     return f"{line}__{release}"

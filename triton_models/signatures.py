@@ -9,6 +9,7 @@ history, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,13 +23,14 @@ DataType = Literal["BOOL", "INT32", "INT64", "FP32", "BYTES"]
 ANY = -1
 """The size of an axis that a release, or a call, decides."""
 
-_NUMPY: dict[DataType, type[np.generic]] = {
+NUMPY_TYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
     "INT32": np.int32,
     "INT64": np.int64,
     "FP32": np.float32,
     "BYTES": np.object_,
 }
+"""What an array of a tensor's type is of; ``object`` holds ``bytes`` or ``str``."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class TensorSpec:
     @property
     def dtype(self) -> npt.DTypeLike:
         """The numpy type; ``object`` (holding ``bytes`` or ``str``) for ``BYTES``."""
-        return np.dtype(_NUMPY[self.data_type])
+        return np.dtype(NUMPY_TYPES[self.data_type])
 
 
 @dataclass(frozen=True)

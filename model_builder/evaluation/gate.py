@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_builder.errors import ConfigInvalid
-from triton_models.release import Check, Manifest, Metric
+from triton_models.release import FUSED, Check, Manifest, Metric
 
 DEFAULT_FILE = Path(__file__).with_name("gate.yaml")
 
@@ -110,7 +110,7 @@ def _checks(
     if rules.size_bytes is not None:
         yield _at_most("size", size_bytes, rules.size_bytes, "bytes")
     if rules.latency_ms is not None and manifest.latency:
-        latency = manifest.latency.get("fused") or next(iter(manifest.latency.values()))
+        latency = manifest.latency.get(FUSED) or next(iter(manifest.latency.values()))
         yield _at_most("latency, median of one row", latency.median_ms, rules.latency_ms, "ms")
 
 
