@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gateway.security.tls import ClientTls
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
@@ -38,7 +39,12 @@ def count_dropped(metrics: GatewayMetrics, tracing: Tracing) -> None:
 
 
 def gather(
-    metrics: GatewayMetrics, workers: Workers, targets: Sequence[str], *, embedded: bool
+    metrics: GatewayMetrics,
+    workers: Workers,
+    targets: Sequence[str],
+    *,
+    embedded: bool,
+    tls: ClientTls | None = None,
 ) -> None:
     """Gather from the workers, which are yet to start, and from each Triton.
 
@@ -47,10 +53,11 @@ def gather(
         workers: Says how often each was started again.
         targets: The Tritons.
         embedded: Whether there is one, and it is this gateway's own.
+        tls: How TLS is spoken with them; ``None``: plain text.
     """
     for target in targets:
         name = "embedded" if embedded else target
-        statistics = TritonStatistics(name, target, fresh=embedded)
+        statistics = TritonStatistics(name, target, fresh=embedded, tls=tls)
         metrics.hub.add_source(statistics.take, statistics.close)
 
     def restarts() -> Iterator[Reading]:

@@ -38,11 +38,11 @@ class Channel:
         host, _, port = target.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"a target is HOST:PORT, got {target!r}")
-        if ssl is not None:
-            ssl.set_alpn_protocols(["h2"])
         self._target = target
         self._address = host.strip("[]"), int(port)
-        self._ssl = ssl
+        self._ssl: tls.SSLContext | None = None
+        if ssl is not None:
+            self.speak(ssl)
         self._limits = limits or Limits()
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection | str] | None = None
@@ -50,6 +50,11 @@ class Channel:
         self._again_at = 0.0
         self._failure = ""
         self._closed = False
+
+    def speak(self, ssl: tls.SSLContext) -> None:
+        """Make the next connection with this; one that there is goes on as it is."""
+        ssl.set_alpn_protocols(["h2"])
+        self._ssl = ssl
 
     def unary(
         self,
