@@ -8,6 +8,8 @@ import sys
 
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import new_event_loop, settle_garbage
+from gateway.protecting import protection_of
+from gateway.security.errors import UnusableFile
 from gateway.served import services_of
 from gateway.starting import StartFailed
 from gateway.supervising.racing import first
@@ -36,10 +38,10 @@ async def _serve(worker: Worker) -> int:
             server = GrpcServer(
                 services_of(core, settings),
                 settings.listen,
-                max_message_bytes=settings.max_message_bytes,
+                protection=protection_of(settings),
                 reuse_port=True,
             )
-        except AddressInUse as error:
+        except (AddressInUse, UnusableFile) as error:
             raise StartFailed(str(error)) from error
         await server.start()
         settle_garbage()

@@ -28,6 +28,12 @@ from gateway.process_logging import log_to_stderr
 )
 @click.option("--listen", metavar="HOST:PORT", help="By default 127.0.0.1:50051.")
 @click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Listen without TLS even where other machines reach it: something else protects it.",
+)
+@click.option(
     "--workers",
     metavar="N|auto",
     help="Processes that answer, on one port; by default one.",

@@ -106,8 +106,10 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         stack.push_async_callback(stop_workers)
         if metrics:
             from gateway.metering import gather
+            from gateway.protecting import triton_tls
 
-            gather(metrics, workers, targets, embedded=triton is not None)
+            tls = triton_tls(settings)
+            gather(metrics, workers, targets, embedded=triton is not None, tls=tls)
         workers.start()
         await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:

@@ -31,6 +31,7 @@ def build_tracing(
     instance_id: str | None = None,
     environment: Mapping[str, str] = os.environ,
     sink: RecordSink | None = None,
+    always_noted: bool = False,
 ) -> Tracing:
     """Return tracing that goes to the file, the collector, both or nowhere.
 
@@ -47,6 +48,7 @@ def build_tracing(
         instance_id: ``service.instance.id`` of the spans; by default one that nobody else has.
         environment: Of the process; ``OTEL_BSP_*`` bound what waits to be sent.
         sink: Gets every call that ends.
+        always_noted: Whether somebody else reads what is noted of calls.
 
     Raises:
         UnknownCollector: If the collector's address or protocol cannot be understood.
@@ -64,6 +66,7 @@ def build_tracing(
         keep_errors=keep_errors,
         keep_slower_s=keep_slower_s,
         sink=sink,
+        always_noted=always_noted,
     )
 
 

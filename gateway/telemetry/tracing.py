@@ -83,6 +83,7 @@ class Tracing:
         keep_errors: Whether those that failed by the server's fault are kept.
         keep_slower_s: From how many seconds a call is kept; ``None``: never for that.
         sink: Gets every call that ends; must be fast.
+        always_noted: Whether notes are taken even if neither trace nor sink wants them.
     """
 
     def __init__(
@@ -93,13 +94,15 @@ class Tracing:
         keep_errors: bool = True,
         keep_slower_s: float | None = None,
         sink: RecordSink | None = None,
+        always_noted: bool = False,
     ) -> None:
         self._queues = tuple(queues)
         self._ratio = sample_ratio if queues else 0.0
         self._keep_errors = keep_errors
         self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
         self._sink = sink
-        self._records = bool(queues) or sink is not None
+        self._always_noted = always_noted or sink is not None
+        self._records = bool(queues) or self._always_noted
         self._all_queues = self._queues
 
     @property
@@ -134,7 +137,7 @@ class Tracing:
     def shutdown(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Send what is left and stop, ``timeout_s`` at most. Can be repeated."""
         queues, self._queues = self._queues, ()
-        self._records = self._sink is not None
+        self._records = self._always_noted
         end = time.monotonic() + timeout_s
         for queue in queues:  # so that none waits for another
             queue.stop_taking()
