@@ -106,7 +106,10 @@ class PayloadRows:
         return any(self._is_redacted(f"{path}.{name}") for path in FEATURES)
 
     def _is_redacted(self, path: str) -> bool:
-        return any(fnmatchcase(path, pattern) for pattern in self._redact)
+        """Return whether a field, or what it is a part of, is not kept."""
+        parts = path.split(".")
+        above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        return any(fnmatchcase(one, pattern) for one in above for pattern in self._redact)
 
     def _clean(self, value: Any, path: str, hidden: frozenset[str]) -> Any:
         """Return a value without what is redacted; of answers, also what tells of such features.
