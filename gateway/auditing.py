@@ -19,7 +19,7 @@ from gateway.transport.auditing import Auditing
 
 if TYPE_CHECKING:  # pyarrow is for gateways only that keep payloads
     from gateway.audit.payload_log import PayloadLog
-    from gateway.audit.payload_rows import MessageTypes
+    from gateway.audit.payload_rows import PayloadRows
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,19 @@ class Audit:
         auditing: Takes note of each call.
         access: Writes a line for each; ``None``: none is wanted.
         payloads: Keeps some of the messages; ``None``: none are wanted.
+        rows: Says what of these is kept.
     """
 
     auditing: Auditing
     access: AccessLog | None
     payloads: PayloadLog | None
+    rows: PayloadRows | None = None
+
+    def change(self, settings: Settings) -> None:
+        """Keep other payloads from now on."""
+        self.auditing.payload_ratio = settings.payload_log_ratio
+        if self.rows is not None:
+            self.rows.redact(settings.payload_log_redact)
 
     def readings(self) -> Iterator[Reading]:
         """Yield how much could not be written."""
@@ -59,26 +67,24 @@ def writing_down(settings: Settings, worker: str) -> Iterator[Audit | None]:
         yield None
         return
     access = AccessLog(settings.access_log) if settings.access_log is not None else None
-    payloads, types = _payload_log(settings, worker)
+    payloads, rows = _payload_log(settings, worker)
     auditing = Auditing(
         access.put if access is not None else None,
         payloads.put if payloads is not None else None,
         settings.payload_log_ratio,
-        types.__contains__,
+        rows.has if rows is not None else lambda method: False,
     )
     try:
-        yield Audit(auditing, access, payloads)
+        yield Audit(auditing, access, payloads, rows)
     finally:
         for one in (access, payloads):
             if one is not None:
                 one.close()
 
 
-def _payload_log(
-    settings: Settings, worker: str
-) -> tuple[PayloadLog | None, dict[str, MessageTypes]]:
+def _payload_log(settings: Settings, worker: str) -> tuple[PayloadLog | None, PayloadRows | None]:
     if settings.payload_log is None:
-        return None, {}
+        return None, None
     try:
         from gateway.audit.payload_log import PayloadLog
     except ImportError as error:
@@ -103,4 +109,4 @@ def _payload_log(
         file_rows=settings.payload_log_file_rows,
         files=settings.payload_log_files,
     )
-    return log, types
+    return log, rows

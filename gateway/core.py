@@ -19,6 +19,7 @@ from gateway.inference.admission import Admission
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.inference.triton_runner import TritonRunner
+from gateway.live_settings import Apply
 from gateway.protecting import guarding, triton_tls
 from gateway.security.errors import UnusableFile
 from gateway.settings import Settings
@@ -57,6 +58,8 @@ class Core:
     """Says who calls; ``None`` if nobody has to say."""
     audit: Audit | None = None
     """Writes calls down; ``None`` if nobody wants that."""
+    live: Sequence[Apply] = ()
+    """What makes new settings take effect."""
 
 
 @asynccontextmanager
@@ -102,7 +105,7 @@ async def running_core(
             )
             # What is pushed last is taken down first.
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-            guard = stack.enter_context(guarding(settings))
+            guarded = stack.enter_context(guarding(settings))
             audit = stack.enter_context(writing_down(settings, _worker_name(instance_id)))
             tls = triton_tls(settings)
             lifecycle = Lifecycle(
@@ -128,11 +131,34 @@ async def running_core(
                 metrics.gauges(cache.readings)
             if audit is not None:
                 metrics.gauges(audit.readings)
-            if guard is not None:
-                metrics.gauges(guard.readings)
+            if guarded is not None:
+                metrics.gauges(guarded.guard.readings)
         lifecycle.ask_before_unloading(runner.busy)
         stack.push_async_callback(runner.shadowing.close)
-        yield Core(runner, tracing, cache, metrics, guard, audit)
+        live = [_tracing_settings(tracing), _runner_settings(runner)]
+        live += [one.change for one in (guarded, audit) if one is not None]
+        guard = guarded.guard if guarded is not None else None
+        yield Core(runner, tracing, cache, metrics, guard, audit, live)
+
+
+def _tracing_settings(tracing: Tracing) -> Apply:
+    """Return what changes which traces are kept."""
+
+    def apply(settings: Settings) -> None:
+        tracing.keep(
+            settings.trace_sample_ratio, settings.trace_keep_errors, settings.trace_keep_slower_s
+        )
+
+    return apply
+
+
+def _runner_settings(runner: TritonRunner) -> Apply:
+    """Return what changes how long calls have."""
+
+    def apply(settings: Settings) -> None:
+        runner.call_timeout_s = settings.call_timeout_s
+
+    return apply
 
 
 def _worker_name(instance_id: str | None) -> str:

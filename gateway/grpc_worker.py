@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 from gateway.process_logging import log_to_stderr
@@ -22,6 +23,7 @@ def main() -> int:
     """Serve until SIGTERM; return the exit code."""
     worker = Worker.from_environment(os.environ)
     log_to_stderr(f"worker {worker.number}")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for the supervisor; Envoy does the same
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(_serve(worker))

@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING
 from gateway.security.tls import ClientTls, ServerTls
 from gateway.security.watching import Watch, Watched
 from gateway.settings import Settings
+from gateway.settings_security import SecuritySettings
 from gateway.transport.api import api_methods
 from gateway.transport.guarding import Guard
 from gateway.transport.protection import Protection
 
 if TYPE_CHECKING:
+    from gateway.security.authentication import Authenticator
     from gateway.security.key_sets import KeySource
     from gateway.security.permissions import Grants, Methods
     from gateway.security.tokens import TokenRules
+
+
+_OF_CALLERS = (
+    "keys_file",
+    "permissions_file",
+    *(name for name in SecuritySettings.model_fields if name.startswith("jwt_")),
+)
+"""The settings that say who may call."""
 
 
 def protection_of(settings: Settings) -> Protection:
@@ -46,8 +56,50 @@ def triton_tls(settings: Settings) -> ClientTls | None:
     )
 
 
+class Guarded:
+    """What says who calls, kept up to date with its files.
+
+    Args:
+        settings: Say where those are.
+
+    Attributes:
+        guard: Stands before handlers.
+
+    Raises:
+        UnusableFile: If a file, or the keys of tokens, cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        authenticator, watched = build_authenticator(settings)
+        self.guard = Guard(authenticator)
+        self._settings = settings
+        self._watch = Watch(watched)
+        self._watch.start()
+
+    def change(self, settings: Settings) -> None:
+        """Go by other settings.
+
+        Raises:
+            UnusableFile: If a file, or the keys of tokens, cannot be used; then nothing changes.
+        """
+        if not any(
+            getattr(settings, name) != getattr(self._settings, name) for name in _OF_CALLERS
+        ):
+            return
+        authenticator, watched = build_authenticator(settings)
+        self.guard.use(authenticator)
+        self._watch.stop()
+        self._settings = settings
+        self._watch = Watch(watched)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Follow the files no more."""
+        self._watch.stop()
+
+
 @contextmanager
-def guarding(settings: Settings) -> Iterator[Guard | None]:
+def guarding(settings: Settings) -> Iterator[Guarded | None]:
     """Give what says who calls, if calls must say so; meanwhile it follows the files.
 
     Raises:
@@ -56,16 +108,14 @@ def guarding(settings: Settings) -> Iterator[Guard | None]:
     if not settings.asks_for_credentials:
         yield None
         return
-    guard, watched = build_guard(settings)
-    watch = Watch(watched)
-    watch.start()
+    guarded = Guarded(settings)
     try:
-        yield guard
+        yield guarded
     finally:
-        watch.stop()
+        guarded.stop()
 
 
-def build_guard(settings: Settings) -> tuple[Guard, list[Watched]]:
+def build_authenticator(settings: Settings) -> tuple[Authenticator, list[Watched]]:
     """Return what says who calls, and what it has to be kept up to date with.
 
     Raises:
@@ -108,7 +158,7 @@ def build_guard(settings: Settings) -> tuple[Guard, list[Watched]]:
         keys=(lambda: keys.current) if keys is not None else None,
         certificates=certificates,
     )
-    return Guard(authenticator), watched
+    return authenticator, watched
 
 
 def key_source(place: str, algorithms: tuple[str, ...]) -> KeySource:

@@ -19,6 +19,7 @@ from gateway.supervising.listening import HeldAddress
 from gateway.supervising.news import WorkerNews
 from gateway.supervising.notices import hearing
 from gateway.supervising.racing import first
+from gateway.supervising.reloading import Reloading, Reread, checked, on_hangup, telling
 from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_tracing
@@ -46,24 +47,25 @@ _WORKER_END_S = 10.0
 """What a worker has beyond the grace, to send its last spans and end."""
 
 
-def run(settings: Settings, say: Callable[[str], None]) -> int:
+def run(settings: Settings, say: Callable[[str], None], reread: Reread | None = None) -> int:
     """Serve until a signal comes; return the exit code.
 
     Args:
         settings: How to serve.
         say: Prints one line for people.
+        reread: Reads the settings anew on SIGHUP; ``None``: they never change.
 
     Raises:
         StartFailed: If it cannot serve at all.
     """
-    return asyncio.run(_run(settings, say))
+    return asyncio.run(_run(settings, say, reread))
 
 
-async def _run(settings: Settings, say: Callable[[str], None]) -> int:
+async def _run(settings: Settings, say: Callable[[str], None], reread: Reread | None = None) -> int:
     signals = StopSignals()
     signals.listen()
     try:
-        clean = await serve(settings, say, signals)
+        clean = await serve(settings, say, signals, reread)
     except (EmbeddedTritonError, OSError, UnknownCollector) as error:
         raise StartFailed(str(error)) from error
     if signals.forced.is_set():
@@ -75,7 +77,12 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> int:
     return 0 if clean and not signals.forced.is_set() else 1
 
 
-async def serve(settings: Settings, say: Callable[[str], None], signals: StopSignals) -> bool:
+async def serve(
+    settings: Settings,
+    say: Callable[[str], None],
+    signals: StopSignals,
+    reread: Reread | None = None,
+) -> bool:
     """Serve until ``signals.asked``; then let the workers finish, stop Triton.
 
     Returns:
@@ -93,11 +100,18 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
         if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
             stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
+        reloading = Reloading(settings, checked(reread) if reread else lambda: settings, say)
+
+        def of_worker(whole: Settings) -> Settings:
+            return whole.of_worker(listen=str(held), triton=targets)
+
         workers = Workers(
             settings.worker_count,
-            _launcher(settings.of_worker(listen=str(held), triton=targets), folder),
+            _launcher(lambda: of_worker(reloading.current), folder),
             news.end,
         )
+        if reread is not None:
+            on_hangup(telling(reloading, folder, of_worker), signals.receive)
 
         async def stop_workers() -> None:
             nonlocal clean
@@ -137,13 +151,13 @@ async def _started(news: WorkerNews, triton: EmbeddedTriton | None, timeout_s: f
         await asyncio.gather(news.started, asyncio.to_thread(triton.wait_ready, timeout_s))
 
 
-def _launcher(settings: Settings, folder: Path) -> Callable[[int], FollowingProcess]:
-    """Return what starts a worker."""
+def _launcher(settings: Callable[[], Settings], folder: Path) -> Callable[[int], FollowingProcess]:
+    """Return what starts a worker, with the settings that are in force then."""
     gateway_id = uuid4()
-    command = worker_command(settings)
+    command = worker_command(settings())
 
     def launch(number: int) -> FollowingProcess:
-        worker = Worker(settings, number, f"{gateway_id}-{number}", folder)
+        worker = Worker(settings(), number, f"{gateway_id}-{number}", folder)
         return FollowingProcess(command, os.environ | worker.environment())
 
     return launch

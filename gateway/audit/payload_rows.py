@@ -55,10 +55,20 @@ class PayloadRows:
 
     def __init__(self, types: Mapping[str, MessageTypes], redact: Sequence[str] = ()) -> None:
         self._types = types
-        self._redact = tuple(redact)
+        self._redact: tuple[str, ...] = ()
+        self.redact(redact)
+
+    def has(self, method: str) -> bool:
+        """Return whether messages of a method are kept."""
+        return method in self._types
+
+    def redact(self, paths: Sequence[str]) -> None:
+        """Keep other fields from now on; as for the constructor."""
+        patterns = list(paths)
         for field, told in _TOLD_AGAIN.items():
-            if self._is_redacted(field):
-                self._redact += told
+            if _is_any(field, paths):
+                patterns += told
+        self._redact = tuple(patterns)
 
     def rows(self, payload: Payload) -> Iterator[Row]:
         """Yield a row for each request: ``_time`` in ns since 1970, and what else there is.
@@ -106,10 +116,7 @@ class PayloadRows:
         return any(self._is_redacted(f"{path}.{name}") for path in FEATURES)
 
     def _is_redacted(self, path: str) -> bool:
-        """Return whether a field, or what it is a part of, is not kept."""
-        parts = path.split(".")
-        above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        return any(fnmatchcase(one, pattern) for one in above for pattern in self._redact)
+        return _is_any(path, self._redact)
 
     def _clean(self, value: Any, path: str, hidden: frozenset[str]) -> Any:
         """Return a value without what is redacted; of answers, also what tells of such features.
@@ -131,6 +138,13 @@ class PayloadRows:
         if isinstance(value, list):
             return [self._clean(one, path, hidden) for one in value]
         return value
+
+
+def _is_any(path: str, patterns: Sequence[str]) -> bool:
+    """Return whether a field, or what it is a part of, is any of those."""
+    parts = path.split(".")
+    above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(fnmatchcase(one, pattern) for one in above for pattern in patterns)
 
 
 def _fields(message: Message) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class Authenticator:
         """How many there were."""
         return self._log.refused_calls
 
+    def take_over(self, other: Authenticator) -> None:
+        """Count on where another one ends, and log as it does."""
+        self._log = other._log
+
     def client(self, call: Credentials) -> Client | None:
         """Return who calls; ``None`` if the keys of tokens have to be looked at again first.
 

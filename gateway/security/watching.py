@@ -26,17 +26,19 @@ class Watched:
         read: Reads them and puts what was read in the place of the old; what it raises is logged,
             and the old stays.
         every_s: How often it is read anew even if no file has changed, in seconds.
+        unread: Whether what is there now is news.
     """
 
     name: str
     files: Sequence[Path]
     read: Callable[[], object]
     every_s: float | None = None
+    unread: bool = False
     _stamps: list[_Stamp] = field(init=False)
     _read_at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._stamps = [_stamp(path) for path in self.files]
+        self._stamps = [None if self.unread else _stamp(path) for path in self.files]
         self._read_at = time.monotonic()
 
     def look(self) -> bool:

@@ -97,13 +97,17 @@ class Tracing:
         always_noted: bool = False,
     ) -> None:
         self._queues = tuple(queues)
-        self._ratio = sample_ratio if queues else 0.0
-        self._keep_errors = keep_errors
-        self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
+        self.keep(sample_ratio, keep_errors, keep_slower_s)
         self._sink = sink
         self._always_noted = always_noted or sink is not None
         self._records = bool(queues) or self._always_noted
         self._all_queues = self._queues
+
+    def keep(self, sample_ratio: float, keep_errors: bool, keep_slower_s: float | None) -> None:
+        """Keep other traces from now on; as for the constructor."""
+        self._ratio = sample_ratio if self._queues else 0.0
+        self._keep_errors = keep_errors
+        self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
 
     @property
     def is_on(self) -> bool:

@@ -29,6 +29,11 @@ class Guard:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
 
+    def use(self, authenticator: Authenticator) -> None:
+        """Let another one tell who calls from now on."""
+        authenticator.take_over(self._authenticator)
+        self._authenticator = authenticator
+
     def readings(self) -> Iterator[Reading]:
         """Yield how many calls were refused."""
         yield Reading(REFUSED_CREDENTIALS, (), self._authenticator.refused_calls)

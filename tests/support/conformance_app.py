@@ -155,7 +155,7 @@ def writing() -> Iterator[Services]:
     """What is served, as the settings want it to be guarded and written down."""
     given = settings()
     runner = FakeRunner()
-    with guarding(given) as guard, writing_down(given, "test") as audit, ExitStack() as stack:
+    with guarding(given) as guarded, writing_down(given, "test") as audit, ExitStack() as stack:
         tracing: Any = RecordingTracing()
         if given.traces_file is not None:
             tracing = build_tracing(traces_file=given.traces_file)
@@ -165,10 +165,10 @@ def writing() -> Iterator[Services]:
             tracing,
             health_poll_s=0.01,
             reflection_enabled=given.reflection,
-            guard=guard,
+            guard=guarded.guard if guarded is not None else None,
             auditing=audit.auditing if audit is not None else None,
         )
-        if guard is None:
+        if guarded is None:
             served.rpcs.add_service(SERVICE, ConformanceServicer(runner, tracing))
         yield served
 
