@@ -18,6 +18,8 @@ CONNECT_TIMEOUT_S = 5.0
 """Until the server has shown that it speaks HTTP/2."""
 
 _CLOSE_TIMEOUT_S = 1.0
+_TLS_GOODBYE_S = 0.5
+"""For the other side to say goodbye too, which some servers never do."""
 
 
 class Channel:
@@ -130,7 +132,12 @@ class Channel:
         connection = Connection(self._target, scheme, self._limits)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.create_connection(lambda: connection, *self._address, ssl=self._ssl)
+                await loop.create_connection(
+                    lambda: connection,
+                    *self._address,
+                    ssl=self._ssl,
+                    ssl_shutdown_timeout=_TLS_GOODBYE_S if self._ssl is not None else None,
+                )
                 await connection.ready
             failure = "" if connection.open else connection.failure
         except TimeoutError:
