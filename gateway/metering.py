@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.security.tls import ClientTls
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
+from gateway.telemetry.metrics.endpoint import Probe
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS, RESTARTS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.statistics import TritonStatistics
 
 
-def listen_for_metrics(folder: Path, listen: str | None) -> GatewayMetrics:
+def listen_for_metrics(
+    folder: Path, listen: str | None, probes: Mapping[str, Probe] | None = None
+) -> GatewayMetrics:
     """Return what will gather, show and send metrics.
 
     Args:
         folder: Where workers find it.
         listen: Where to show them, if anywhere.
+        probes: By path, what is shown beside them.
 
     Raises:
         StartFailed: If the address cannot be had.
         UnknownCollector: If the collector's cannot be understood.
     """
     try:
-        return GatewayMetrics(folder, listen)
+        return GatewayMetrics(folder, listen, probes=probes)
     except OSError as error:
         reason = error.strerror or error
         raise StartFailed(f"cannot show metrics at {listen}: {reason}") from error

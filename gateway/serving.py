@@ -95,7 +95,7 @@ async def serve(
         held = stack.enter_context(HeldAddress(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
-        metrics = _metrics(settings, folder, stack)
+        metrics = _metrics(settings, folder, stack, news, signals)
         triton, receiver = _embedded_triton(settings, metrics, stack)
         if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
             stack.push_async_callback(asyncio.to_thread, metrics.stop)
@@ -217,13 +217,22 @@ def _triton_receiver(
     return receiver
 
 
-def _metrics(settings: Settings, folder: Path, stack: AsyncExitStack) -> GatewayMetrics | None:
+def _metrics(
+    settings: Settings,
+    folder: Path,
+    stack: AsyncExitStack,
+    news: WorkerNews,
+    signals: StopSignals,
+) -> GatewayMetrics | None:
     """Return what shows and sends metrics, if anybody wants any; it listens, and shows nothing."""
     if not metrics_wanted(settings.metrics_listen):
         return None
     from gateway.metering import listen_for_metrics
+    from gateway.supervising.readiness import probes
 
-    metrics = listen_for_metrics(folder, settings.metrics_listen)
+    metrics = listen_for_metrics(
+        folder, settings.metrics_listen, probes(news, signals.asked.is_set)
+    )
     stack.push_async_callback(asyncio.to_thread, metrics.stop)
     return metrics
 
