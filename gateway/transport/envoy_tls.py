@@ -21,6 +21,12 @@ RELOAD_FOLDER = "TRIDENT_ENVOY_RELOAD"
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _ACCESS = "type.googleapis.com/envoy.extensions.access_loggers"
+_FAILED = (
+    "connection.transport_failure_reason != '' "
+    "&& !connection.transport_failure_reason.contains('system_library')"
+)
+"""What the system library says is no failure of TLS: clients that went without a word."""
+
 _CERTIFICATE, _CLIENT_CA = "certificate", "client-ca"
 
 
@@ -76,7 +82,7 @@ def failure_log() -> dict[str, Any]:
                 "name": "envoy.access_loggers.extension_filters.cel",
                 "typed_config": {
                     "@type": f"{_ACCESS}.filters.cel.v3.ExpressionFilter",
-                    "expression": "connection.transport_failure_reason != ''",
+                    "expression": _FAILED,
                 },
             }
         },
