@@ -63,7 +63,7 @@ def line_of(record: AccessRecord) -> bytes:
 def fields_of(record: AccessRecord) -> dict[str, Any]:
     """Return what a line says; what is not known is not there."""
     fields: dict[str, Any] = {
-        "time": _time(record.start_ns),
+        "time": iso_time(record.start_ns),
         "method": record.method,
         "code": code_pb2.Code.Name(record.code),
         "client": record.client,
@@ -90,5 +90,6 @@ def trace_id(record: AccessRecord) -> str:
     return f"{parent.trace_id:032x}" if parent is not None else ""
 
 
-def _time(ns: int) -> str:
+def iso_time(ns: int) -> str:
+    """Return a time in ns since 1970 as ISO 8601 writes it, in UTC."""
     return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds")

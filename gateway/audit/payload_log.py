@@ -127,8 +127,6 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
 
 
 def _column(name: str, values: list[Any]) -> pa.Array:
-    if name == "_time":
-        return pa.array(values, pa.timestamp("ns", tz="UTC"))
     if name.startswith("_") or any(isinstance(one, str) for one in values):
         return pa.array([None if one is None else _text(one) for one in values], pa.string())
     return pa.array(values, pa.float64())

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from gateway.audit.access_log import trace_id
+from gateway.audit.access_log import iso_time, trace_id
 from gateway.audit.record import Payload
 
 REDACTED = "(redacted)"
@@ -71,7 +71,7 @@ class PayloadRows:
         self._redact = tuple(patterns)
 
     def rows(self, payload: Payload) -> Iterator[Row]:
-        """Yield a row for each request: ``_time`` in ns since 1970, and what else there is.
+        """Yield a row for each request: ``_time`` as ISO 8601, and what else there is.
 
         Columns of ours begin with ``_``; the others are features, ``None`` where redacted.
         """
@@ -82,7 +82,7 @@ class PayloadRows:
             model = answered.get("model", {})
             hidden = {name for name in features if self._is_redacted_feature(name)}
             yield {
-                "_time": access.start_ns,
+                "_time": iso_time(access.start_ns),
                 "_trace_id": trace_id(access),
                 "_client": access.client,
                 "_method": access.method,

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gateway.audit.payload_log import PayloadLog
+from gateway.audit.payload_rows import MessageTypes, PayloadRows
+from gateway.audit.record import AccessRecord, Payload
 from model_builder.build import build_release
 from model_builder.cli import cli
 from model_builder.datasets import resolve
 from model_builder.progress import SilentProgress
 from model_builder.risk.task import TASK, RiskConfig
 from model_builder.tabular.schema_file import beside
+from trident.risk.v1 import risk_service_pb2 as risk
 from triton_models.store import ReleaseStore
+
+SCORE_RISK = "trident.risk.v1.RiskService/ScoreRisk"
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
@@ -32,7 +38,8 @@ def store(loans, quick_torch, tmp_path_factory) -> Path:
 def drift(store: Path | str, data: Path, *options: str) -> tuple[int, str]:
     command = ["drift", "score-risk/r1", "--data", str(data), "--store", str(store), *options]
     done = CliRunner().invoke(cli, command)
-    return done.exit_code, done.stdout
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return done.exit_code, done.stdout or done.stderr
 
 
 @pytest.fixture
@@ -134,3 +141,41 @@ def test_the_release_holds_what_a_regulator_asks_for(store):
         assert part in page
         assert part in card
     assert "## Bands" in card
+
+
+def served(store: Path, rows: list[dict[str, str]], folder: Path) -> Path:
+    """Rows as a gateway writes them down that was asked to score them."""
+    log = PayloadLog(
+        folder,
+        "w1",
+        PayloadRows({SCORE_RISK: MessageTypes(risk.ScoreRiskRequest, risk.ScoreRiskResponse)}),
+        file_rows=len(rows),
+        files=1,
+    )
+    features = ReleaseStore(store).manifest("score-risk", "r1").features
+    answer = risk.ScoreRiskResponse(score=500).SerializeToString()
+    for row in rows:
+        request = risk.ScoreRiskRequest()
+        for feature in features:
+            text = row[feature.name]
+            value = request.features[feature.name]
+            if feature.kind == "category" and text:
+                value.category = text
+            elif text:
+                value.number = float(text)
+        access = AccessRecord(
+            1, 1, SCORE_RISK, 0, "", "", "score-risk", "r1", "", 0, "", 1, 1, 1, 1
+        )
+        log.put(Payload(access, request.SerializeToString(), answer))
+    log.close()
+    assert log.dropped == 0
+    (file,) = (folder / "score-risk").iterdir()
+    return file
+
+
+def test_what_a_gateway_wrote_down_is_read_as_it_was_asked(store, rows, tmp_path):
+    code, text = drift(store, served(store, rows, tmp_path), "--strict", "--json")
+    found = json.loads(text)
+    assert (code, found["rows"]) == (0, len(rows))
+    _, of_file = drift(store, write(tmp_path / "same.csv", rows), "--json")
+    assert found["shifts"] == json.loads(of_file)["shifts"]
