@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.announcing import Announcer
+from gateway.security.hiding import without_secrets
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.supervising.commands import worker_command
@@ -90,7 +91,7 @@ async def serve(
     """
     clean = True
     announcer = Announcer(say)
-    news = WorkerNews(announcer, settings.store)
+    news = WorkerNews(announcer, without_secrets(settings.store))
     async with AsyncExitStack() as stack:  # what is pushed last is taken down first
         held = stack.enter_context(HeldAddress(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
@@ -243,9 +244,13 @@ def _how_many(workers: int) -> str:
 
 def _place(store: str) -> str:
     """Return where a store is; a folder whole, since it depends on where this was started."""
-    return store if "://" in store else str(Path(store).resolve())
+    return without_secrets(store) if "://" in store else str(Path(store).resolve())
 
 
 def _traces(settings: Settings) -> str:
-    places = [str(place) for place in (settings.traces_file, settings.otlp_endpoint) if place]
+    places = [
+        without_secrets(str(place))
+        for place in (settings.traces_file, settings.otlp_endpoint)
+        if place
+    ]
     return ", ".join(places) or "off"

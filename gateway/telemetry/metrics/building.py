@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.telemetry.building import process_resource
+from gateway.security.hiding import without_secrets
 from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint, Probe
 from gateway.telemetry.metrics.hub import MetricsHub
@@ -68,7 +69,7 @@ class GatewayMetrics:
     def where(self) -> str:
         """Where people find them."""
         places = (self._endpoint.url if self._endpoint else None, self._collector)
-        return ", ".join(place for place in places if place)
+        return ", ".join(without_secrets(place) for place in places if place)
 
     def start(self) -> None:
         """Gather from now on."""

@@ -62,7 +62,11 @@ def test_a_row_has_a_column_for_each_feature_and_the_whole_beside() -> None:
     assert {name: row[name] for name in ("age", "purpose", "savings")} == {
         "age": 41.0, "purpose": "car", "savings": None,
     }  # fmt: skip
-    assert (row["_time"][:10], row["_client"], row["_release"]) == ("1970-01-01", "key:billing", "a1")
+    assert (row["_time"][:10], row["_client"], row["_release"]) == (
+        "1970-01-01",
+        "key:billing",
+        "a1",
+    )
     assert row["_trace_id"].endswith("7")
     assert json.loads(row["_request"])["request_id"] == "r1"
     assert json.loads(row["_answer"])["score"] == 700
