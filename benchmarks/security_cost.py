@@ -44,8 +44,9 @@ from issuers import AUDIENCE, ISSUER, Issuer
 from transport_echo import PATH, Echo, NoHealth, request
 
 from gateway.auditing import writing_down
+from gateway.connecting import protection_of
 from gateway.process_tuning import new_event_loop
-from gateway.protecting import guarding, protection_of
+from gateway.protecting import guarding
 from gateway.security.keys import KeyFile, new_key, write_keys
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.tracing import Tracing

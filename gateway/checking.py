@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.protecting import key_source, server_tls, triton_tls
+from gateway.connecting import server_tls, triton_tls
+from gateway.protecting import key_source
 from gateway.security.errors import UnusableFile
 from gateway.security.keys import read_keys
 from gateway.security.permissions import read_grants

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.auditing import Audit, writing_down
+from gateway.connecting import triton_tls
 from gateway.inference.admission import Admission
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.inference.triton_runner import TritonRunner
 from gateway.live_settings import Apply
-from gateway.protecting import guarding, triton_tls
+from gateway.protecting import guarding
 from gateway.security.errors import UnusableFile
 from gateway.settings import Settings
 from gateway.starting import StartFailed

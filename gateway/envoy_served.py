@@ -6,9 +6,9 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import settle_garbage
-from gateway.protecting import protection_of
 from gateway.served import services_of
 from gateway.transport.envoy_app import Served, build_app
 from gateway.worker import Worker

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.protecting import protection_of
+from gateway.connecting import protection_of
 from gateway.security.errors import UnusableFile
 from gateway.transport.envoy_process import EnvoyMissing, become_envoy
 from gateway.worker import Worker

@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 
+from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import new_event_loop, settle_garbage
-from gateway.protecting import protection_of
 from gateway.security.errors import UnusableFile
 from gateway.served import services_of
 from gateway.starting import StartFailed

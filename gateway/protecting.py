@@ -1,4 +1,4 @@
-"""What the settings say of security, as objects: who calls, TLS, limits."""
+"""What the settings say of who may call, as objects."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.security.tls import ClientTls, ServerTls
 from gateway.security.watching import Watch, Watched
 from gateway.settings import Settings
 from gateway.settings_security import SecuritySettings
 from gateway.transport.api import api_methods
 from gateway.transport.guarding import Guard
-from gateway.transport.protection import Protection
 
 if TYPE_CHECKING:
     from gateway.security.authentication import Authenticator
@@ -28,32 +26,6 @@ _OF_CALLERS = (
     *(name for name in SecuritySettings.model_fields if name.startswith("jwt_")),
 )
 """The settings that say who may call."""
-
-
-def protection_of(settings: Settings) -> Protection:
-    """Return how a transport protects itself."""
-    return Protection(
-        tls=server_tls(settings),
-        max_message_bytes=settings.max_message_bytes,
-        max_metadata_bytes=settings.max_metadata_bytes,
-        max_metadata_count=settings.max_metadata_count,
-    )
-
-
-def server_tls(settings: Settings) -> ServerTls | None:
-    """Return how TLS is spoken with clients, if it is."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return ServerTls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-
-
-def triton_tls(settings: Settings) -> ClientTls | None:
-    """Return how TLS is spoken with Tritons, if it is."""
-    if settings.triton_tls_ca is None or settings.embedded:
-        return None
-    return ClientTls(
-        settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key
-    )
 
 
 class Guarded:

@@ -120,8 +120,8 @@ async def serve(
 
         stack.push_async_callback(stop_workers)
         if metrics:
+            from gateway.connecting import triton_tls
             from gateway.metering import gather
-            from gateway.protecting import triton_tls
 
             tls = triton_tls(settings)
             gather(metrics, workers, targets, embedded=triton is not None, tls=tls)

@@ -70,8 +70,9 @@ def collector_address(
             f"'{shown}' is no collector's address: its host or port cannot be read"
         ) from error
     if not host or parts.scheme not in ("", "http", "https"):
+        shown = without_secrets(endpoint)
         raise UnknownCollector(
-            f"'{without_secrets(endpoint)}' is no collector's address: host:4317 or http://host:4318 is"
+            f"'{shown}' is no collector's address: host:4317 or http://host:4318 is"
         )
     default = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
     protocol = said("PROTOCOL") or default

@@ -38,6 +38,8 @@ _HTTP2: Mapping[str, Any] = {
     # that send far too many are cut off by Envoy's own limits.
     "connection_keepalive": {"interval": "60s", "timeout": "20s"},
 }
+_HANDSHAKE = "10s"
+"""Time that a client has for it."""
 _MAX_CONNECTION_AGE = "1800s"
 """Sends clients a GOAWAY now and then, so that they find replicas that came later. What is in
 flight then, streams too, goes on to its end."""
@@ -102,6 +104,7 @@ def envoy_config(
         "filter_chains": [
             {
                 **({"transport_socket": transport_socket(tls, folder)} if tls else {}),
+                "transport_socket_connect_timeout": _HANDSHAKE,
                 "filters": [
                     {"name": "envoy.filters.network.http_connection_manager",
                      "typed_config": manager}

@@ -25,7 +25,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import status_pb2
 
 from gateway.auditing import writing_down
-from gateway.protecting import guarding, protection_of
+from gateway.connecting import protection_of
+from gateway.protecting import guarding
 from gateway.settings import Settings, load_settings
 from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals

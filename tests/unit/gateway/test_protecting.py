@@ -7,8 +7,9 @@ import pytest
 from fake_runner import FakeCall
 from issuers import AUDIENCE, ISSUER, Issuer
 
+from gateway.connecting import protection_of, triton_tls
 from gateway.errors import PermissionDenied, Unauthenticated
-from gateway.protecting import guarding, protection_of, triton_tls
+from gateway.protecting import guarding
 from gateway.security.errors import UnusableFile
 from gateway.security.keys import KeyFile, new_key, write_keys
 from gateway.settings import Settings
