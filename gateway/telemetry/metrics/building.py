@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.telemetry.building import process_resource
 from gateway.security.hiding import without_secrets
+from gateway.telemetry.building import process_resource
 from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint, Probe
 from gateway.telemetry.metrics.hub import MetricsHub
