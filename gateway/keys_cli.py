@@ -61,7 +61,7 @@ def add(
     from pydantic import ValidationError
 
     from gateway.security.errors import violations_of
-    from gateway.security.keys import KeyFile, new_key, write_keys
+    from gateway.security.keys import KeyFile, alone_with, new_key, write_keys
     from gateway.transport.api import api_methods
 
     methods = api_methods()
@@ -70,14 +70,15 @@ def add(
             f"{', '.join(unknown)} permits nothing; domains are {', '.join(methods.domains)}",
             param_hint="--permit",
         )
-    known = _read(path) if path.exists() else KeyFile()
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) if days else None
     try:
         key, entry = new_key(client, permissions, expires)
     except ValidationError as error:
         said = "; ".join(violations_of(error).values())
         raise click.BadParameter(said, param_hint="CLIENT") from None
-    write_keys(path, KeyFile(keys=(*known.keys, entry)))
+    with alone_with(path):
+        known = _read(path) if path.exists() else KeyFile()
+        write_keys(path, KeyFile(keys=(*known.keys, entry)))
     if as_json:
         click.echo(json.dumps({"id": entry.id, "client": client, "key": key}))
         return
@@ -117,14 +118,15 @@ def list_keys(path: Path, as_json: bool) -> None:
 @_file
 def revoke(key_id: str, path: Path) -> None:
     """Take a key back: gateways refuse it within a second or two."""
-    from gateway.security.keys import KeyFile, write_keys
+    from gateway.security.keys import KeyFile, alone_with, write_keys
 
-    known = _read(path).keys
-    left = tuple(one for one in known if one.id != key_id)
-    if len(left) == len(known):
-        # Not repeated: somebody may have given the key itself.
-        raise click.ClickException(f"no key with this ID is in {path}")
-    write_keys(path, KeyFile(keys=left))
+    with alone_with(path):
+        known = _read(path).keys
+        left = tuple(one for one in known if one.id != key_id)
+        if len(left) == len(known):
+            # Not repeated: somebody may have given the key itself.
+            raise click.ClickException(f"no key with this ID is in {path}")
+        write_keys(path, KeyFile(keys=left))
     click.echo(f"Key {key_id} is revoked.", err=True)
 
 

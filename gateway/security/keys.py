@@ -7,11 +7,13 @@ nothing and cost each call.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -86,10 +88,22 @@ def read_keys(path: Path, methods: Methods) -> KeyFile:
     return found
 
 
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Let nobody else change a file of keys meanwhile, who asks the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network drives have no locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def write_keys(path: Path, keys: KeyFile) -> None:
     """Put a file of keys in the place of the one that is there, whole or not at all."""
     text = yaml.safe_dump(keys.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,16 @@ def test_an_expired_key_is_shown_as_such(file: Path) -> None:
     (expires,) = [line for line in text.splitlines() if "expires" in line]
     file.write_text(text.replace(expires, "  expires: '2020-01-01T00:00:00Z'"))
     assert "2020-01-01 (expired)" in run("list", file=file).stdout
+
+
+def test_two_who_add_at_once_lose_no_key(file: Path) -> None:
+    with ThreadPoolExecutor(4) as some:
+        done = list(some.map(lambda number: add_in_process(file, number), range(4)))
+    assert done == [0] * 4
+    assert len(read_keys(file, api_methods()).keys) == 4
+
+
+def add_in_process(file: Path, number: int) -> int:
+    code = "import sys; from gateway.keys_cli import keys; keys(sys.argv[1:])"
+    words = ["add", f"client-{number}", "--permit", "*", "--file", str(file)]
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True).returncode

@@ -25,7 +25,7 @@ def test_no_two_keys_are_alike_and_none_can_be_read_from_the_file(tmp_path: Path
     write_keys(path, KeyFile(keys=tuple(entry for _, entry in made)))
     text = path.read_text()
     assert len({key for key, _ in made}) == 50
-    assert not any(key in text or key.rpartition("_")[2] in text for key, _ in made)
+    assert not any(key in text or key.split("_", 2)[2] in text for key, _ in made)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -35,7 +35,7 @@ def test_nearly_a_key_is_none(change: object) -> None:
     keys = Keys(KeyFile(keys=(entry,)), METHODS)
     with pytest.raises(Refused) as refused:
         keys.client(change(key), 0)  # type: ignore[operator]
-    assert key.rpartition("_")[2][:8] not in str(refused.value)
+    assert key.split("_", 2)[2][:8] not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 10_000, "ключ", "trident_0000000000_" + "a" * 43])
