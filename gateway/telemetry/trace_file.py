@@ -47,7 +47,7 @@ class TraceFile:
             SendFailed: If the disk does not take it.
         """
         try:
-            self._append(request + b"\n")
+            self._append(request)
         except OSError as error:
             raise SendFailed(f"cannot write to {self._path}: {error}") from error
 
@@ -62,16 +62,17 @@ class TraceFile:
     def close(self) -> None:
         """Do nothing: every line is in the file already."""
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, request: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Opened anew for each line: another process may just have put the file away.
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             with suppress(OSError):  # some network drives have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # a line half written looks torn
+            line = [request, b"\n"]
             if _is_torn(descriptor):
-                line = b"\n" + line
-            if os.write(descriptor, line) < len(line):
+                line.insert(0, b"\n")
+            if os.writev(descriptor, line) < sum(map(len, line)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if os.fstat(descriptor).st_size > self._max_bytes:
                 self._put_away(descriptor)
