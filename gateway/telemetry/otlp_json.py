@@ -1,7 +1,7 @@
 """Spans as OTLP/JSON: numbers for enums, IDs in hex, times as decimal strings of ns; and back.
 
 The encoding is written out here because it runs for every sampled call, beside the calls that
-are served.
+are served: a span is one formatting of bytes, which is done in C.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ Json = dict[str, Any]
 
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 """JSON has no number for them; protobuf's JSON says them so, and Python reads them."""
+_SPAN = (
+    b'{"traceId":"%%b","spanId":"%%016x",%%b%b,'
+    b'"startTimeUnixNano":"%%d","endTimeUnixNano":"%%d"%%b}'
+)
+_LINK = b'{"traceId":"%032x","spanId":"%016x"}'
 _FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -31,52 +36,44 @@ class JsonSpans:
         attributes: Attributes,
         status: Status = Status.UNSET,
         message: str = "",
-    ) -> str:
-        """Encode what a span shares with others."""
+    ) -> bytes:
+        """Encode what a span shares with others: a whole span, with places for what is its own."""
         content: Json = {"name": name, "kind": kind.value}
         if attributes:
             content["attributes"] = _attributes(attributes)
         if status:
             content["status"] = {"code": status.value} | ({"message": message} if message else {})
-        return _dumps(content)[1:-1]
+        return _SPAN % _dumps(content)[1:-1].replace(b"%", b"%%")
 
-    def trace_id(self, number: int) -> str:
-        """Return it in hex."""
-        return f"{number:032x}"
+    def trace(self, trace_id: int) -> bytes:
+        """Return its ID in hex."""
+        return b"%032x" % trace_id
 
-    def span_id(self, number: int) -> str:
-        """Return it in hex."""
-        return f"{number:016x}"
+    def parent(self, span_id: int) -> bytes:
+        """Return the member of a span that names it; 0: nothing."""
+        return b'"parentSpanId":"%016x",' % span_id if span_id else b""
 
-    def root(self, trace_id: str, span_id: str, start_ns: int, end_ns: int, constant: str) -> str:
-        """Encode a span that has no parent."""
-        return (
-            f'{{"traceId":"{trace_id}","spanId":"{span_id}",{constant},'
-            f'"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
-        )
-
-    def child(
-        self, trace_id: str, span_id: str, parent_id: str, start_ns: int, end_ns: int, constant: str
-    ) -> str:
-        """Encode a span that has one."""
-        return (
-            f'{{"traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}",'
-            f'{constant},"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
-        )
-
-    def linked(self, span: str, others: Iterable[tuple[str, str]]) -> str:
-        """Return an encoded span with links to others, each a trace's ID and a span's."""
-        links = ",".join(f'{{"traceId":"{trace}","spanId":"{one}"}}' for trace, one in others)
-        return f'{span[:-1]},"links":[{links}]}}'
-
-    def extended(
+    def span(
         self,
-        span: str,
-        links: Sequence[Link] = (),
-        events: Sequence[Event] = (),
-        trace_state: str = "",
-    ) -> str:
-        """Return an encoded span with what few spans have."""
+        constant: bytes,
+        trace: bytes,
+        span_id: int,
+        parent: bytes,
+        start_ns: int,
+        end_ns: int,
+        rest: bytes = b"",
+    ) -> bytes:
+        """Encode a span."""
+        return constant % (trace, span_id, parent, start_ns, end_ns, rest)
+
+    def links(self, others: Iterable[tuple[int, int]]) -> bytes:
+        """Return the member that a span has for its links."""
+        return b',"links":[%b]' % b",".join([_LINK % one for one in others])
+
+    def rest(
+        self, links: Sequence[Link] = (), events: Sequence[Event] = (), trace_state: str = ""
+    ) -> bytes:
+        """Return the members that few spans have."""
         content: Json = {}
         if links:
             content["links"] = [_link(one) for one in links]
@@ -84,19 +81,19 @@ class JsonSpans:
             content["events"] = [_event(one) for one in events]
         if trace_state:
             content["traceState"] = trace_state
-        return f"{span[:-1]},{_dumps(content)[1:]}" if content else span
+        return b"," + _dumps(content)[1:-1] if content else b""
 
-    def request(self, spans: Iterable[tuple[Source, Sequence[str]]]) -> bytes:
+    def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``, on one line."""
         parts = []
         for source, some in spans:
             scope = {"name": source.scope} | ({"version": source.version} if source.version else {})
             resource = _dumps({"attributes": _attributes(source.resource)})
             parts.append(
-                f'{{"resource":{resource},"scopeSpans":[{{"scope":{_dumps(scope)},'
-                f'"spans":[{",".join(some)}]}}]}}'
+                b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b]}]}'
+                % (resource, _dumps(scope), b",".join(some))
             )
-        return f'{{"resourceSpans":[{",".join(parts)}]}}'.encode()
+        return b'{"resourceSpans":[%b]}' % b",".join(parts)
 
 
 def spans_to_json(spans: Iterable[Span]) -> bytes:
@@ -162,8 +159,8 @@ def read_span(span: Json, source: Source) -> Span:
         raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
 
 
-def _dumps(content: Any) -> str:
-    return json.dumps(content, separators=(",", ":"))
+def _dumps(content: Any) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _link(link: Link) -> Json:

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from gateway.telemetry.call_spans import CallSpans
 from gateway.telemetry.exporter import Exporter, SendFailed
@@ -23,7 +22,6 @@ from gateway.telemetry.span_encoding import by_source
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Item = RecordedCall | Sequence[Span]
 
 _TURN = 16
@@ -63,7 +61,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return number
 
 
-class SpanQueue(Generic[T]):
+class SpanQueue:
     """Takes what has ended to an exporter.
 
     Args:
@@ -75,7 +73,7 @@ class SpanQueue(Generic[T]):
         sent: Spans that were sent.
     """
 
-    def __init__(self, exporter: Exporter[T], source: Source, limits: Limits | None = None) -> None:
+    def __init__(self, exporter: Exporter, source: Source, limits: Limits | None = None) -> None:
         self.sent = 0
         self._exporter = exporter
         self._source = source
@@ -153,7 +151,7 @@ class SpanQueue(Generic[T]):
 
     def _send_some(self) -> None:
         """Encode and send about one batch."""
-        groups: dict[Source, list[T]] = {}
+        groups: dict[Source, list[bytes]] = {}
         taken = count = 0
         while self._items and count < self._limits.batch_spans:
             item, size = self._items.popleft()
@@ -181,7 +179,7 @@ class SpanQueue(Generic[T]):
         else:
             self.sent += count
 
-    def _encode(self, item: Item, groups: dict[Source, list[T]]) -> int:
+    def _encode(self, item: Item, groups: dict[Source, list[bytes]]) -> int:
         if isinstance(item, RecordedCall):
             spans = self._calls.encode(item)
             groups.setdefault(self._source, []).extend(spans)

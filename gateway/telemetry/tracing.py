@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
 from gateway.telemetry.recording import Caller, Inference, RecordedCall
@@ -87,7 +87,7 @@ class Tracing:
 
     def __init__(
         self,
-        queues: Sequence[SpanQueue[Any]] = (),
+        queues: Sequence[SpanQueue] = (),
         *,
         sample_ratio: float = 1.0,
         keep_errors: bool = True,
