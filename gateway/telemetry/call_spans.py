@@ -59,7 +59,8 @@ class CallSpans:
                 name != ADMISSION or (not error and end_ns - start_ns < _AT_ONCE_NS)
             ):
                 continue
-            constant = constants.get((name, error)) or self._stage(name, error)
+            key = (name, error) if error else name
+            constant = constants.get(key) or self._remember(key, self._stage(name, error))
             own = number & ALL_BITS or 1
             spans.append(span(constant, trace, own, server, start_ns, end_ns, state))
         for inference, span_number in call.inferences:
@@ -135,8 +136,7 @@ class CallSpans:
 
     def _stage(self, name: str, error: str) -> bytes:
         attributes: Attributes = {"error.type": error} if error else {}
-        constant = self._encoder.constant(name, Kind.INTERNAL, attributes)
-        return self._remember((name, error), constant)
+        return self._encoder.constant(name, Kind.INTERNAL, attributes)
 
     def _batch(self, inference: Inference) -> bytes:
         error = inference.failure.type if inference.failure else ""

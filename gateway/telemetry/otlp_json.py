@@ -85,15 +85,21 @@ class JsonSpans:
 
     def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``, on one line."""
-        parts = []
+        # What stands around the spans goes to the first and the last, so that all are copied once.
+        whole: list[bytes] = []
         for source, some in spans:
             scope = {"name": source.scope} | ({"version": source.version} if source.version else {})
             resource = _dumps({"attributes": _attributes(source.resource)})
-            parts.append(
-                b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b]}]}'
-                % (resource, _dumps(scope), b",".join(some))
-            )
-        return b'{"resourceSpans":[%b]}' % b",".join(parts)
+            first = len(whole)
+            whole += some or (b"",)
+            whole[first] = b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b' % (
+                resource, _dumps(scope), whole[first],
+            )  # fmt: skip
+            whole[-1] += b"]}]}"
+        whole = whole or [b""]
+        whole[0] = b'{"resourceSpans":[' + whole[0]
+        whole[-1] += b"]}"
+        return b",".join(whole)
 
 
 def spans_to_json(spans: Iterable[Span]) -> bytes:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 Item = RecordedCall | Sequence[Span]
 
-_TURN = 16
+_TURN = 32
 """Items that are encoded before the event loop gets its turn."""
 
 
@@ -108,7 +108,7 @@ class SpanQueue:
             return
         self._came += size
         self._items.append((item, size))
-        if held > self._limits.queue_spans // 4:
+        if held + size >= self._limits.batch_spans and not self._wake.is_set():
             self._wake.set()
 
     def stop_taking(self) -> None:
@@ -140,10 +140,13 @@ class SpanQueue:
 
     def _work(self) -> None:
         while True:
-            self._wake.wait(self._limits.delay_s)
+            woken = self._wake.wait(self._limits.delay_s)
             self._wake.clear()
             closing = self._closing  # looked at first: what came before it is still sent
-            while self._items and not self._given_up:
+            # Whoever wakes it has filled a batch. What came meanwhile waits for company: sent at
+            # once, each request would be smaller than the one before.
+            least = self._limits.batch_spans if woken and not closing else 1
+            while self._items and not self._given_up and self._came - self._taken >= least:
                 self._send_some()
             if closing:
                 self._lost += sum(size for _, size in self._items)
