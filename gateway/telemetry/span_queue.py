@@ -61,6 +61,11 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return number
 
 
+def _size(item: Item) -> int:
+    """Return about how many spans it is: of a call, one a stage, and two more."""
+    return len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+
+
 class SpanQueue:
     """Takes what has ended to an exporter.
 
@@ -79,7 +84,7 @@ class SpanQueue:
         self._source = source
         self._limits = limits or Limits()
         self._calls = CallSpans(exporter.encoder)
-        self._items: deque[tuple[Item, int]] = deque()
+        self._items: deque[Item] = deque()
         # Each is written by one thread only, so that none needs a lock.
         self._came = self._overflowed = 0
         self._taken = self._lost = 0
@@ -97,7 +102,7 @@ class SpanQueue:
 
     def put(self, item: Item) -> None:
         """Take a call that has ended, or finished spans; never waits, never raises."""
-        size = len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+        size = _size(item)
         held = self._came - self._taken
         if self._closing or held + size > self._limits.queue_spans:
             self._warn("it has been closed" if self._closing else "the queue is full")
@@ -107,7 +112,7 @@ class SpanQueue:
             self._overflowed += size
             return
         self._came += size
-        self._items.append((item, size))
+        self._items.append(item)
         if held + size >= self._limits.batch_spans and not self._wake.is_set():
             self._wake.set()
 
@@ -149,7 +154,7 @@ class SpanQueue:
             while self._items and not self._given_up and self._came - self._taken >= least:
                 self._send_some()
             if closing:
-                self._lost += sum(size for _, size in self._items)
+                self._lost += sum(map(_size, self._items))
                 return
 
     def _send_some(self) -> None:
@@ -157,7 +162,8 @@ class SpanQueue:
         groups: dict[Source, list[bytes]] = {}
         taken = count = 0
         while self._items and count < self._limits.batch_spans:
-            item, size = self._items.popleft()
+            item = self._items.popleft()
+            size = _size(item)
             self._taken += size
             taken += 1
             try:

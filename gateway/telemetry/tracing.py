@@ -142,11 +142,14 @@ class Tracing:
             queue.close(max(0.0, end - time.monotonic()))
 
     def _ended(self, call: RecordedCall) -> None:
-        kept = bool(self._queues) and (call.decide() or self._is_kept_anyway(call))
+        queues, sampled = self._queues, call.sampled
+        if sampled is None:
+            sampled = call.decide()
+        kept = bool(queues) and (sampled or self._is_kept_anyway(call))
         call.let_caller_go(kept=kept)
         if kept:
             call.ids()
-            for queue in self._queues:
+            for queue in queues:
                 queue.put(call)
         else:
             call.trace_id = 0
