@@ -19,6 +19,7 @@ from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.span import Span
 
 MAX_BYTES = 64 * 1024 * 1024
+_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT
 
 
 def previous_file(path: Path) -> Path:
@@ -63,9 +64,12 @@ class TraceFile:
         """Do nothing: every line is in the file already."""
 
     def _append(self, request: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         # Opened anew for each line: another process may just have put the file away.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self._path, _APPENDING, 0o644)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, _APPENDING, 0o644)
         try:
             with suppress(OSError):  # some network drives have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # a line half written looks torn
