@@ -128,6 +128,24 @@ def test_no_request_is_much_larger_than_a_batch(
     assert [len(names) for names in collector.names] == [12, 12, 12]
 
 
+def test_a_full_batch_is_sent_at_once_and_what_is_left_waits_for_company(
+    collector: Collector, build: Callable[..., SpanQueue]
+) -> None:
+    collector.let.clear()
+    queue = build(Limits(batch_spans=4, delay_s=3600))
+    for _ in range(6):
+        queue.put(one())
+    assert collector.asked.wait(20)
+    collector.asked.clear()
+    collector.let.set()
+    assert not collector.asked.wait(0.1)  # two are left
+    for _ in range(2):
+        queue.put(one())
+    assert collector.asked.wait(20)
+    queue.close(20)
+    assert [len(names) for names in collector.names] == [4, 4]
+
+
 def test_what_does_not_fit_is_dropped_and_counted_and_said_once(
     collector: Collector, build: Callable[..., SpanQueue], caplog: pytest.LogCaptureFixture
 ) -> None:
