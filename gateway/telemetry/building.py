@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -53,7 +52,7 @@ def build_tracing(
     Raises:
         UnknownCollector: If the collector's address or protocol cannot be understood.
     """
-    exporters: list[Exporter[Any]] = []
+    exporters: list[Exporter] = []
     if traces_file is not None:
         exporters.append(TraceFile(traces_file))
     if (collector := collector_exporter(otlp_endpoint, environment)) is not None:

@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT
+
 
 def previous_file(path: Path) -> Path:
     """Return where a full file is put away."""
@@ -26,21 +28,27 @@ class LineFile:
         self.path = path
         self._max_bytes = max_bytes
 
-    def append(self, lines: bytes) -> None:
+    def append(self, *lines: bytes) -> None:
         """Write lines with one append, so that processes can share the file.
+
+        Args:
+            lines: Parts of what is written, joined by the system; the last ends with a newline.
 
         Raises:
             OSError: If the disk does not take them.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         # Opened anew each time: another process may just have put the file away.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self.path, _APPENDING, 0o644)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, _APPENDING, 0o644)
         try:
             with suppress(OSError):  # some network drives have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # a line half written looks torn
             if _is_torn(descriptor):
-                lines = b"\n" + lines
-            if os.write(descriptor, lines) < len(lines):
+                lines = (b"\n", *lines)
+            if os.writev(descriptor, lines) < sum(map(len, lines)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._max_bytes is not None and os.fstat(descriptor).st_size > self._max_bytes:
                 self._put_away(descriptor)

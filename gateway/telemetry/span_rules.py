@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -58,8 +59,11 @@ class Where:
             and (self.not_name is None or span.name != self.not_name)
             and (self.has is None or self.has in span.attributes)
             and (self.matches is None or _part(span, self.matches) is not None)
-            and all(event in span.events for event in self.events)
+            and (not self.events or self._saw_all(span))
         )
+
+    def _saw_all(self, span: Draft) -> bool:
+        return all(event in span.events for event in self.events)
 
     def ottl(self) -> str:
         """Return it as a condition of the Collector."""
@@ -241,8 +245,14 @@ _HEAD = """\
 
 
 def _part(span: Draft, group: str) -> str | None:
-    match = _COMPILED.match(str(span.attributes.get(MODEL, "")))
-    return match[group] if match else None
+    model = span.attributes.get(MODEL)
+    return _parts(model).get(group) if isinstance(model, str) else None
+
+
+@lru_cache(1024)
+def _parts(model: str) -> dict[str, str | None]:
+    match = _COMPILED.match(model)
+    return match.groupdict() if match else {}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class TraceFile:
             SendFailed: If the disk does not take it.
         """
         try:
-            self._file.append(request + b"\n")
+            self._file.append(request, b"\n")
         except OSError as error:
             raise SendFailed(f"cannot write to {self._file.path}: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
 from gateway.telemetry.recording import Caller, Inference, RecordedCall
@@ -88,7 +88,7 @@ class Tracing:
 
     def __init__(
         self,
-        queues: Sequence[SpanQueue[Any]] = (),
+        queues: Sequence[SpanQueue] = (),
         *,
         sample_ratio: float = 1.0,
         keep_errors: bool = True,
@@ -149,11 +149,14 @@ class Tracing:
             queue.close(max(0.0, end - time.monotonic()))
 
     def _ended(self, call: RecordedCall) -> None:
-        kept = bool(self._queues) and (call.decide() or self._is_kept_anyway(call))
+        queues, sampled = self._queues, call.sampled
+        if sampled is None:
+            sampled = call.decide()
+        kept = bool(queues) and (sampled or self._is_kept_anyway(call))
         call.let_caller_go(kept=kept)
         if kept:
             call.ids()
-            for queue in self._queues:
+            for queue in queues:
                 queue.put(call)
         else:
             call.trace_id = 0
