@@ -5,6 +5,7 @@
     BuilderError
     ├── ConfigInvalid        a hyperparameter is not what it must be
     ├── UnknownData          neither a data set nor a file
+    ├── CannotBuild          there is nothing that builds this
     ├── DataSetUnavailable   a named data set cannot be had
     ├── DataFault            a file, row or column is not what it must be
     ├── TrainingDiverged     the loss is no longer a number
@@ -147,6 +148,16 @@ class UnknownData(BuilderError):
         super().__init__(
             f"there is no file and no data set '{text}'.{meant} Data sets: {', '.join(names)}"
         )
+
+
+class CannotBuild(BuilderError):
+    """There is nothing that builds what was asked for."""
+
+    exit_code = 2
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be built yet")
+        self.what = what
 
 
 class ConfigInvalid(BuilderError):

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_builder.config import read_config
-from model_builder.diagnosis import task as diagnosis
+from model_builder.diagnosis.measurements import building as diagnosis
+from model_builder.diagnosis.settings import DiagnosisSettings
 from model_builder.errors import ConfigInvalid
 from model_builder.importing.foreign import Foreign, Framework
 from model_builder.importing.graphs import Gives
@@ -55,10 +56,10 @@ LINES: dict[str, Line] = {
     ),
     "diagnose-measurements": Line(
         "diagnosis",
-        diagnosis.TASK.default_data,
+        diagnosis.KIND.default_data,
         finding_target,
-        diagnosis.DiagnosisConfig,
-        ("review_accuracy", "least_answered"),
+        diagnosis.MeasurementsConfig,
+        tuple(sorted(DiagnosisSettings.model_fields.keys() - TaskConfig.model_fields.keys())),
         lambda table: len(table.labels),
         diagnosis.candidate,
     ),

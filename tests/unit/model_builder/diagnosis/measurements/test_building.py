@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model_builder.datasets import Places, resolve
-from model_builder.diagnosis import task
-from model_builder.diagnosis.task import TASK, TOLERANCES, DiagnosisConfig
+from model_builder.diagnosis.measurements import building
+from model_builder.diagnosis.measurements.building import KIND, TOLERANCES, MeasurementsConfig
 from model_builder.errors import DataFault, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
@@ -16,7 +16,9 @@ from triton_models.signatures import DIAGNOSE_MEASUREMENTS
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
-CONFIG = DiagnosisConfig(epochs=6, learning_rate=0.01, width=8, folds=3, repeats=1, resamples=100)
+CONFIG = MeasurementsConfig(
+    epochs=6, learning_rate=0.01, width=8, folds=3, repeats=1, resamples=100
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ResolvedData:
 
 @pytest.fixture(scope="session")
 def built(data: ResolvedData, quick_torch: None) -> Candidate:
-    return TASK.build(data, CONFIG, SilentProgress())
+    return KIND.build(data, CONFIG, SilentProgress())
 
 
 def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
@@ -76,7 +78,7 @@ def test_several_findings_each_have_a_probability(tmp_path):
     path.write_text("\n".join(["x,y,finding", *lines]) + "\n")
 
     config = CONFIG.model_copy(update={"epochs": 10, "learning_rate": 0.1})
-    built = TASK.build(ResolvedData("a.csv", path, ""), config, SilentProgress())
+    built = KIND.build(ResolvedData("a.csv", path, ""), config, SilentProgress())
 
     assert built.labels == ("high", "low", "normal")
     made = run_steps(built.steps, {"numbers": np.array([[3, 0], [-3, 0], [0, 0]], np.float32)})
@@ -87,9 +89,9 @@ def test_several_findings_each_have_a_probability(tmp_path):
 
 def test_steps_that_answer_otherwise_are_refused(built, data, monkeypatch):
     """The steps are real ones, of a network that was trained longer."""
-    monkeypatch.setattr(task, "_steps", lambda fitted, temperature: built.steps)
+    monkeypatch.setattr(building, "_steps", lambda fitted, temperature: built.steps)
     with pytest.raises(ParityBroken, match="output 'probabilities' differs from torch"):
-        TASK.build(data, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
+        KIND.build(data, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
 
 
 def test_a_text_is_no_measurement(tmp_path):
@@ -97,4 +99,4 @@ def test_a_text_is_no_measurement(tmp_path):
     rows = "".join(f"{i},{'red' if i % 3 else 'blue'},{i % 2}\n" for i in range(40))
     path.write_text("x,colour,sick\n" + rows)
     with pytest.raises(DataFault, match=r"column 'colour': expected numbers .* found texts"):
-        TASK.build(ResolvedData("a.csv", path, ""), CONFIG, SilentProgress())
+        KIND.build(ResolvedData("a.csv", path, ""), CONFIG, SilentProgress())
