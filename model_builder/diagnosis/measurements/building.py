@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from model_builder.diagnosis.evaluation import Held, judge
 from model_builder.diagnosis.measurements.calibrate_graph import calibrate_graph
 from model_builder.diagnosis.probability import contributions, probabilities
+from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.review import review_rule
 from model_builder.diagnosis.settings import DiagnosisSettings
 from model_builder.errors import DataFault, Fault
@@ -24,7 +26,6 @@ from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
     Measure,
-    answered_measures,
     measure,
 )
 from model_builder.tabular.fitting import (
@@ -92,8 +93,13 @@ def candidate(
     threshold = review_rule(judged, fitted.judged_target, config)
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, temperature)
-        metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
+        held = {
+            fitted.splits.judged_split: Held(fitted.judged_target, judged),
+            "test": Held(fitted.table.target[fitted.splits.test], answers["probabilities"]),
+        }
+        measured = judge(held, fitted.table.labels, threshold, config)
         baselines = _baselines(fitted, config)
+        source = fitted.data_source(data, config)
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, temperature)
@@ -111,8 +117,8 @@ def candidate(
     return Candidate(
         line="diagnose-measurements",
         steps=steps,
-        data=fitted.data_source(data, config),
-        metrics=metrics,
+        data=source,
+        metrics=measured.metrics,
         baselines=baselines,
         parity=parity,
         fused_parity=fused_parity,
@@ -121,7 +127,9 @@ def candidate(
         features=fitted.encoding.features,
         labels=fitted.table.labels,
         review_threshold=threshold,
+        details={"operating_points": measured.points},
         headline=("auc", "accuracy", "log_loss", "ece"),
+        extra_files={"report.html": page(Shown(source, measured, baselines, temperature))},
     )
 
 
@@ -163,20 +171,6 @@ def _test_answers(fitted: TableModel, temperature: float) -> Answers:
         "probabilities": probabilities(logits, temperature),  # (rows, K)
         "contributions": contributions(logits, reset, temperature),  # (rows, F, K)
         "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
-    }
-
-
-def _metrics(
-    fitted: TableModel,
-    judged: npt.NDArray[Any],
-    test: npt.NDArray[Any],
-    threshold: float,
-    config: MeasurementsConfig,
-) -> dict[str, Metrics]:
-    measures = {**DIAGNOSIS_MEASURES, **answered_measures(threshold)}
-    return {
-        fitted.splits.judged_split: _measured(measures, fitted.judged_target, judged, config),
-        "test": _measured(measures, fitted.table.target[fitted.splits.test], test, config),
     }
 
 
