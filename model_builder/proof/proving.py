@@ -23,6 +23,8 @@ from triton_models.store import ReleaseStore
 
 GATEWAY = "gateway"
 _LATENCY_SAMPLES = 50
+_MOST_BATCH_BYTES = 8 * 1024 * 1024
+"""Of the tensors of a batch: 1,000 rows of most lines, fewer of large images."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def prove(
     """Compare what was recorded with what Triton serves, and with what a gateway answers.
 
     The golden rows are asked one at a time, and every row in batches of exactly the largest
-    size, the last one filled up with rows from the beginning.
+    size, the last one filled up with rows from the beginning. Of images larger than 91 x 91 the
+    largest size is what 8 MiB hold.
 
     Args:
         manifest: Of the release.
@@ -88,7 +91,7 @@ def prove(
                     row = answers[place]
                     request = question.request(row)
                     compare([row], [client.call(question.service, question.single, request)])
-                for places in full_batches(len(answers)):
+                for places in full_batches(len(answers), largest_batch(recorded)):
                     rows = [answers[place] for place in places]
                     batch = {"requests": [question.request(row) for row in rows]}
                     answer = client.call(question.service, question.batch, batch)
@@ -97,10 +100,16 @@ def prove(
     return Proof(parity, latency)
 
 
-def full_batches(rows: int) -> list[npt.NDArray[np.int64]]:
-    """Return the places of all rows, in batches of the largest size."""
-    count = -(-rows // MAX_BATCH_ROWS)
-    return np.split(np.resize(np.arange(rows), count * MAX_BATCH_ROWS), count)
+def full_batches(rows: int, size: int = MAX_BATCH_ROWS) -> list[npt.NDArray[np.int64]]:
+    """Return the places of all rows, in batches of exactly one size."""
+    count = -(-rows // size)
+    return np.split(np.resize(np.arange(rows), count * size), count)
+
+
+def largest_batch(recorded: Recorded) -> int:
+    """Return how many rows are asked at once: the most that may be, but no message too long."""
+    row = sum(one.nbytes for one in recorded.batch(np.array([0]))[0].values())
+    return max(1, min(MAX_BATCH_ROWS, _MOST_BATCH_BYTES // max(1, row)))
 
 
 def one_release_store(folder: Path, manifest: Manifest) -> Path:
@@ -121,7 +130,7 @@ def _ask_triton(
 ) -> dict[str, Parity]:
     comparison = Comparison(served.models[variant], manifest, recorded.rows)
     singles = (np.array([place]) for place in recorded.golden())
-    for rows in (*singles, *full_batches(recorded.rows)):
+    for rows in (*singles, *full_batches(recorded.rows, largest_batch(recorded))):
         inputs, expected = recorded.batch(rows)
         actual = served.ask(variant, inputs, expected)
         comparison.add(expected, actual)

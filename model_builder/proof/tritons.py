@@ -18,7 +18,7 @@ from triton_models.release import FUSED, Manifest
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
-_TYPES = {"b": "BOOL", "i": "INT32", "f": "FP32", "O": "BYTES"}
+_TYPES = {"b": "BOOL", "u": "UINT8", "i": "INT32", "f": "FP32", "O": "BYTES"}
 _LOAD_S = 300.0
 _ASK_S = 120.0
 
