@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PREAMBLE_BYTES = 128
 _MARK = b"DICM"
-_DEFLATED = ("1.2.840.10008.1.2.1.99",)
-"""Transfer syntaxes that unpack the whole file before its header can be read."""
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""The transfer syntax that unpacks the whole file before its header can be read."""
 
 
 def looks_like(content: bytes) -> bool:
@@ -48,7 +48,8 @@ def read(content: bytes) -> npt.NDArray[Any]:
         ImageRefused: If it is not one whole picture that can be read.
     """
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space, pixel_array
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
+    from pydicom.pixels.utils import pixel_array
 
     with _translated():
         _checked(_header(content))
@@ -66,12 +67,9 @@ def read(content: bytes) -> npt.NDArray[Any]:
 def _header(content: bytes) -> FileDataset:
     import pydicom
 
-    file = io.BytesIO(content)
-    meta = pydicom.filereader.read_file_meta_info(file)
-    if str(meta.get("TransferSyntaxUID", "")) in _DEFLATED:
+    if _DEFLATED in content:
         raise ImageRefused("must be a DICOM file that is not deflated as a whole")
-    file.seek(0)
-    return pydicom.dcmread(file, stop_before_pixels=True)
+    return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
 
 
 def _checked(header: FileDataset) -> tuple[int, int]:

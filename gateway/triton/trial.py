@@ -12,8 +12,22 @@ from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_
 from triton_models.release import Manifest, Tensor
 from triton_models.signatures import ANY
 
-_EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
-_DTYPES = {"BOOL": "bool", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
+_EMPTY: dict[str, Any] = {
+    "BOOL": False,
+    "UINT8": 0,
+    "INT32": 1,
+    "INT64": 1,
+    "FP32": 0.0,
+    "BYTES": b"",
+}
+_DTYPES = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP32": "float32",
+    "BYTES": "object",
+}
 
 
 async def try_out(
