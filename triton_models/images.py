@@ -188,6 +188,8 @@ def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:
             raise ImageRefused(f"must be one picture, has {frames}")
         if load:
             image.load()
+    except ImageRefused:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRefused(f"must have at most {MAX_PIXELS} pixels, has more") from error
     except UnidentifiedImageError as error:

@@ -88,17 +88,20 @@ class SlowWork:
         """
         if not any(isinstance(row, SlowRow) for row in rows):
             return list(rows)
-        violations = Violations()
 
-        async def make(row: Any, prefix: str) -> Any:
+        async def make(row: Any) -> Any:
             try:
                 if not isinstance(row, SlowRow):
                     return row
                 return row.made() if row.quick else await self.run(row.made, line)
             except RowRefused as error:
-                violations.below(prefix).add(error.path, error.text)
+                return error
 
-        made = await asyncio.gather(*map(make, rows, prefixes))
+        made = await asyncio.gather(*map(make, rows))
+        violations = Violations()
+        for row, prefix in zip(made, prefixes, strict=True):
+            if isinstance(row, RowRefused):
+                violations.below(prefix).add(row.path, row.text)
         violations.raise_if_any()
         return made
 

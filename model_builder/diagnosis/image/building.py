@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from model_builder.diagnosis.calibrating import cross_tempered
 from model_builder.diagnosis.evaluation import Held, Judged, judge
+from model_builder.diagnosis.image.base import Base, find_base
 from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData
 from model_builder.diagnosis.image.explaining import Calibrate, Explain
@@ -73,17 +74,23 @@ class Images:
             ParityBroken: If an exported step does not answer like torch.
         """
         with progress.stage("read"):
-            images = read_images(data, config, base_size=None)
+            base = find_base(config.base) if config.base else None
+            images = read_images(data, config, base.side if base else None)
         for finding in images.findings:
             progress.say(f"{data.path.name}: {finding}.")
-        prepare, network = networks(images, config)
+        prepare, network = networks(images, config, base)
         fitted = train_members(images, prepare, network, config, progress)
         return candidate(fitted, data, config, progress)
 
 
-def networks(data: ImageData, config: ImageConfig) -> tuple[Prepare, Callable[[], nn.Module]]:
+def networks(
+    data: ImageData, config: ImageConfig, base: Base | None
+) -> tuple[Prepare, Callable[[], nn.Module]]:
     """Return what makes an image ready, and what makes a network that is not trained."""
     spec = data.spec
+    if base is not None:
+        prepare = Prepare(base.channels, base.mean, base.spread, equalise=False)
+        return prepare, lambda: base.network(len(data.labels), config.dropout)
     train = unit(torch.from_numpy(data.train.pixels[:_BASELINE_ROWS]))
     prepare = Prepare(
         spec.channels,
