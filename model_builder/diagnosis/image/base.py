@@ -44,9 +44,11 @@ class Base:
         Raises:
             BaseUnusable: If it is no image model that tells places apart.
         """
-        network = BaseNetwork(_load(self.name), self.channels, self.side, classes, dropout)
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, self.channels, self.side, self.side))
+        base = _load(self.name)
+        try:
+            network = BaseNetwork(base, self.channels, self.side, classes, dropout)
+        except (TypeError, ValueError) as error:  # it takes no images
+            raise BaseUnusable(self.name, _first_line(error)) from error
         return network.train()
 
 

@@ -22,7 +22,7 @@ class Augmentation(BaseModel):
     """Degrees."""
     shift: float = Field(0.1, ge=0, lt=1)
     """Share of a side."""
-    scale: float = Field(0.15, ge=0, lt=1)
+    scale: float = Field(0.25, ge=0, lt=1)
     """Of the natural logarithm of the size; half of it goes into the proportions."""
     shear: float = Field(5, ge=0, lt=45)
     """Degrees."""
@@ -44,6 +44,27 @@ class Augmentation(BaseModel):
     """Alpha of Zhang et al. 2018 (arXiv:1710.09412); 0 mixes nothing."""
     flip: bool = False
     """Whether left and right are exchanged."""
+    final_share: float = Field(0.3, ge=0, le=1)
+    """How far all of this still goes at the end of the training, where a network gets used to
+    images as they are; it falls over the last two fifths, and mixup ends a fifth before the end."""
+
+    def after(self, done: float) -> Augmentation:
+        """Return how far to go when a share of the training is done."""
+        eased = min(1.0, max(0.0, (done - _EASES_FROM) / (1 - _EASES_FROM)))
+        share = 1 - (1 - self.final_share) * eased
+        if share == 1:
+            return self
+        changes = {name: getattr(self, name) * share for name in _STRENGTHS}
+        if done > _MIXES_UNTIL:
+            changes["mixup"] = 0.0
+        return self.model_copy(update=changes)
+
+
+_STRENGTHS = (
+    "rotation", "shift", "scale", "shear", "elastic", "brightness", "contrast", "gamma", "blur",
+    "noise", "cutout",
+)  # fmt: skip
+_EASES_FROM, _MIXES_UNTIL = 0.6, 0.8
 
 
 class ImageConfig(DiagnosisSettings):
@@ -69,7 +90,7 @@ class ImageConfig(DiagnosisSettings):
     weight_decay: float = Field(0.05, ge=0)
     patience: int = Field(20, ge=1)
     """Of the twenty validations, how many may bring nothing better."""
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced"] = "balanced"
     """``balanced``: each class counts as much as any other, however rare it is."""
     augment: Augmentation = Field(default_factory=Augmentation)
     validation_share: float = Field(0.1, gt=0, lt=0.5)

@@ -77,7 +77,8 @@ class ImageBatches(Sequence[Batch]):
         number = self._first + place
         rows = self._rows(number)
         generator = torch.Generator().manual_seed(_mixed(self._seed, number))
-        augmenter = Augmenter(self._config.augment, generator)
+        how = self._config.augment.after(number / self._config.steps_taken)
+        augmenter = Augmenter(how, generator)
         images = unit(torch.from_numpy(self._part.pixels[rows]))
         truth = functional.one_hot(torch.from_numpy(self._part.target[rows]), self._classes).float()
         images = self._prepare.normalised(augmenter(images))
@@ -166,6 +167,7 @@ def _train(
     epochs = min(_VALIDATIONS, config.steps_taken)
     per_epoch = config.steps_taken // epochs
     truth = torch.from_numpy(data.validation.target)
+    weights = class_weights(data.train.target, classes, config)
 
     def batches(epoch: int) -> ImageBatches:
         return ImageBatches(
@@ -175,7 +177,7 @@ def _train(
 
     def validate(judged: nn.Module) -> float:
         logits = answers(prepare, judged, data.validation.pixels)[0]
-        return -float(functional.cross_entropy(torch.from_numpy(logits), truth))
+        return -float(functional.cross_entropy(torch.from_numpy(logits), truth, weights))
 
     return fit(
         model,
@@ -183,7 +185,7 @@ def _train(
         steps=per_epoch * epochs,
         loss=partial(
             soft_cross_entropy,
-            weights=class_weights(data.train.target, classes, config),
+            weights=weights,
             smoothing=config.training.label_smoothing,
         ),
         validate=validate,
