@@ -82,7 +82,8 @@ class ImageBatches(Sequence[Batch]):
         images = unit(torch.from_numpy(self._part.pixels[rows]))
         truth = functional.one_hot(torch.from_numpy(self._part.target[rows]), self._classes).float()
         images = self._prepare.normalised(augmenter(images))
-        return Batch(*augmenter.mixed(images, truth))
+        mixed, truth = augmenter.mixed(images, truth)
+        return Batch(mixed.contiguous(memory_format=torch.channels_last), truth)
 
     def _rows(self, number: int) -> npt.NDArray[np.int64]:
         """Return the rows of a batch: the next ones of the order that is running."""
@@ -179,6 +180,8 @@ def _train(
         logits = answers(prepare, judged, data.validation.pixels)[0]
         return -float(functional.cross_entropy(torch.from_numpy(logits), truth, weights))
 
+    # Convolutions on a CPU are a fifth faster where the channels lie last in memory.
+    model.to(memory_format=torch.channels_last)
     return fit(
         model,
         batches=batches,

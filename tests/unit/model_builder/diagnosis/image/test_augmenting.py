@@ -6,7 +6,7 @@ import torch
 from model_builder.diagnosis.image.augmenting import Augmenter
 from model_builder.diagnosis.image.config import Augmentation
 
-NONE = {name: 0 for name in Augmentation.model_fields if name != "flip"}
+NONE = {name: 0 for name in Augmentation.model_fields if name not in ("flip", "final_share")}
 IMAGES = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(5))
 TRUTH = torch.eye(2)[torch.arange(16) % 2]
 
