@@ -166,14 +166,16 @@ def build(
     with console.status("starting …"):
         from model_builder.build import build_release
         from model_builder.datasets import resolve
-        from model_builder.task import task_for
+        from model_builder.task import ManyKinds, task_for
         from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
 
         task = ctx.ensure_object(Tasks).load(task_name)
+    if evidence is not None and isinstance(task, ManyKinds):
+        task = task.of_kind(evidence)
     progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
-    task = task_for(task, found, evidence)
+    task = task_for(task, found)
     if base is not None:
         settings = (*settings, f"base={base}")
     config = configure(task, options, config_file, settings, training["strategy"], seed)

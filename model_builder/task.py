@@ -127,16 +127,20 @@ class Task(Protocol):
 class ManyKinds(Protocol):
     """A task that is one of several, whichever fits the data."""
 
-    def for_data(self, data: ResolvedData, evidence: Any = None) -> Task:
-        """Return the task for ``data``, or the one that is named."""
+    def of_kind(self, kind: Any) -> Task:
+        """Return the task that is named."""
+        ...
+
+    def for_data(self, data: ResolvedData) -> Task:
+        """Return the task for ``data``."""
         ...
 
 
-def task_for(task: Task, data: ResolvedData, evidence: str | None = None) -> Task:
+def task_for(task: Task, data: ResolvedData) -> Task:
     """Return the task that builds from ``data``: ``task`` itself, or one of its kinds.
 
     Raises:
         DataFault: If the data have to be looked into, and cannot be read.
         CannotBuild: If there is no such kind.
     """
-    return task.for_data(data, evidence) if isinstance(task, ManyKinds) else task
+    return task.for_data(data) if isinstance(task, ManyKinds) else task

@@ -25,14 +25,22 @@ class DiagnosisTask:
     default_data: ClassVar[str] = "breast-cancer"
     config_type: ClassVar[type[TaskConfig]] = MeasurementsConfig
 
-    def for_data(self, data: ResolvedData, evidence: Evidence | None = None) -> Task:
-        """Return the task of one kind of evidence; by default of what the data hold.
+    def of_kind(self, kind: Evidence) -> Task:
+        """Return the task of one kind of evidence.
 
         Raises:
-            DataFault: If the data are a table that cannot be read.
+            CannotBuild: If there is none.
+        """
+        return kind_of(kind)
+
+    def for_data(self, data: ResolvedData) -> Task:
+        """Return the task of the evidence that the data hold.
+
+        Raises:
+            DataFault: If they are a table that cannot be read.
             CannotBuild: If there is no such task.
         """
-        return kind_of(evidence or evidence_of(data))
+        return kind_of(evidence_of(data))
 
     def build(self, data: ResolvedData, config: Any, progress: Progress) -> Candidate:
         """Train, evaluate and export, by the kind whose config this is.

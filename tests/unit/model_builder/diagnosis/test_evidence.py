@@ -76,7 +76,8 @@ def test_the_task_hands_over_to_what_the_data_hold(tmp_path: Path) -> None:
     assert isinstance(TASK, ManyKinds)
     assert isinstance(task_for(TASK, archive), Images)
     assert task_for(TASK, archive).config_type is ImageConfig
-    assert isinstance(task_for(TASK, archive, "measurements"), Measurements)
+    assert isinstance(TASK.of_kind("measurements"), Measurements)
+    assert task_for(kind_of("measurements"), archive) is kind_of("measurements")
 
 
 def test_every_kind_is_called_as_the_task_is() -> None:
