@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.inference.admission import Admission
 from gateway.inference.caching import AnswerCache
@@ -22,7 +23,6 @@ from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.metrics.reporter import Metrics
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
@@ -33,6 +33,9 @@ from triton_models.signing import SigningImpossible, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
 from triton_models.trust import Trust
+
+if TYPE_CHECKING:  # what counts is for workers only whose numbers somebody wants
+    from gateway.telemetry.metrics.reporter import Metrics
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
-from gateway.telemetry.metrics.instruments import RESTARTS
+from gateway.telemetry.metrics.instruments import DROPPED_SPANS, RESTARTS
 from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.tracing import Tracing
 from gateway.triton.statistics import TritonStatistics
 
 
@@ -31,6 +32,11 @@ def listen_for_metrics(folder: Path, listen: str | None) -> GatewayMetrics:
         raise StartFailed(f"cannot show metrics at {listen}: {reason}") from error
 
 
+def count_dropped(metrics: GatewayMetrics, tracing: Tracing) -> None:
+    """Count the spans that the supervisor itself, which takes those of Triton, has to drop."""
+    metrics.hub.gauges(lambda: (Reading(DROPPED_SPANS, (), tracing.dropped_spans),))
+
+
 def gather(
     metrics: GatewayMetrics, workers: Workers, targets: Sequence[str], *, embedded: bool
 ) -> None:
@@ -44,7 +50,8 @@ def gather(
     """
     for target in targets:
         name = "embedded" if embedded else target
-        metrics.hub.add_source(TritonStatistics(name, target, fresh=embedded).take)
+        statistics = TritonStatistics(name, target, fresh=embedded)
+        metrics.hub.add_source(statistics.take, statistics.close)
 
     def restarts() -> Iterator[Reading]:
         for number, count in list(workers.restarts.items()):

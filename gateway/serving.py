@@ -184,6 +184,10 @@ def _triton_receiver(
     if not tracing.is_on:
         return None
     stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+    if metrics is not None:
+        from gateway.metering import count_dropped
+
+        count_dropped(metrics, tracing)
 
     def take(spans: Sequence[Span]) -> None:
         tracing.export(spans)

@@ -25,6 +25,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,12 +195,17 @@ class ReleaseUnusable(BuilderError):
 class UploadFailed(BuilderError):
     """A release is built and kept on this machine, but not in its store yet."""
 
-    def __init__(self, name: str, place: Path, cause: OSError) -> None:
+    def __init__(
+        self, name: str, place: Path, cause: OSError, store_url: str, sign_key: Path | None
+    ) -> None:
+        command = ["model-builder", "releases", "upload", str(place), "--store", store_url]
+        command += [] if sign_key is None else ["--sign-key", str(sign_key)]
         super().__init__(
             f"{name} is built, but not uploaded: {cause}. It is kept; to go on: "
-            f"model-builder releases upload {place}"
+            f"{shlex.join(command)}"
         )
         self.place = place
+        self.command = tuple(command)
 
 
 class NotPromotable(BuilderError):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from model_builder.discovery import Tasks
+from model_builder.option_groups import Command, gathered
 from model_builder.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from model_builder.task import Task, TaskConfig
     from model_builder.tracking.tracked import TrackingOptions
     from triton_models.release import Manifest
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 runs_option = click.option(
     "--runs",
@@ -61,12 +59,7 @@ def training_options(command: Command) -> Command:
         ),
     ]
     names = ("strategy", "runs", "run", "resume", "track", "profile_training")
-
-    @functools.wraps(command)
-    def with_options(*args: Any, **given: Any) -> Any:
-        return command(*args, training={name: given.pop(name) for name in names}, **given)
-
-    return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), with_options)  # type: ignore[return-value]
+    return gathered(command, "training", names, options)
 
 
 def checked(training: dict[str, Any]) -> TrackingOptions:

@@ -40,6 +40,10 @@ def default_release_name(now: datetime | None = None) -> str:
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dt%H%M%S")
 
 
+MODEL_NAME = "^(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(__(?P<step>[a-z0-9_.-]+))?$"
+"""How the models of a release are called in Triton; what is called otherwise is not ours."""
+
+
 def ensemble_name(line: str, release: str) -> str:
     """Return the Triton model name of a release's ensemble."""
     return f"{line}__{release}"
@@ -74,6 +78,8 @@ class FeatureSpec(_Frozen):
     special_codes: dict[float, str] = Field(default_factory=dict)
     """Values of a quantity that name something instead, such as -9 for "no record"; they may lie
     outside its range."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that held no value in the data; a request leaves the feature out instead."""
     missing_rule: Literal["impute", "refuse"] = "impute"
     unknown_rule: Literal["clip", "impute", "refuse"] = "impute"
     typical: float | str | None = None

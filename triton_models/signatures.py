@@ -11,6 +11,7 @@ those of a map over it, ``C`` its channel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,7 @@ DataType = Literal["BOOL", "UINT8", "INT32", "INT64", "FP32", "BYTES"]
 ANY = -1
 """The size of an axis that a release, or a call, decides."""
 
-_NUMPY: dict[DataType, type[np.generic]] = {
+NUMPY_TYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
     "INT32": np.int32,
@@ -32,6 +33,7 @@ _NUMPY: dict[DataType, type[np.generic]] = {
     "FP32": np.float32,
     "BYTES": np.object_,
 }
+"""What an array of a tensor's type is of; ``object`` holds ``bytes`` or ``str``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TensorSpec:
     @property
     def dtype(self) -> npt.DTypeLike:
         """The numpy type; ``object`` (holding ``bytes`` or ``str``) for ``BYTES``."""
-        return np.dtype(_NUMPY[self.data_type])
+        return np.dtype(NUMPY_TYPES[self.data_type])
 
 
 @dataclass(frozen=True)

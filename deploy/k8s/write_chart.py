@@ -262,15 +262,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if it would")
     check = parser.parse_args().check
-    stale = [
-        path for path, text in written().items() if not path.exists() or path.read_text() != text
-    ]
-    for path in stale:
+    stale = {
+        path: text
+        for path, text in written().items()
+        if not path.exists() or path.read_text() != text
+    }
+    for path, text in stale.items():
         if check:
             sys.stderr.write(f"{path.relative_to(ROOT)} is old: run 'make generate'\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(written()[path])
+            path.write_text(text)
     return int(check and bool(stale))
 
 

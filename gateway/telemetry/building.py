@@ -70,15 +70,30 @@ def build_tracing(
 def process_source(service_name: str, scope: str, instance_id: str | None = None) -> Source:
     """Return what says which process, and which part of it, made a span.
 
+    Args:
+        service_name: See :func:`process_resource`, also for ``instance_id``.
+        scope: The part of the process.
+        instance_id: By default one that nobody else has.
+    """
+    resource = process_resource(service_name, instance_id)
+    return Source({**resource.attributes}, scope)  # type: ignore[dict-item]
+
+
+def process_resource(service_name: str, instance_id: str | None = None) -> Resource:
+    """Return what says which process spans and metrics are of.
+
     ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win.
+
+    Args:
+        service_name: ``service.name``.
+        instance_id: ``service.instance.id``; by default one that nobody else has.
     """
     own = {
         "service.name": service_name,
         "service.version": _own_version(),
         "service.instance.id": instance_id or str(uuid4()),
     }
-    resource = Resource.create(own).merge(OTELResourceDetector().detect())
-    return Source({**resource.attributes}, scope)  # type: ignore[dict-item]
+    return Resource.create(own).merge(OTELResourceDetector().detect())
 
 
 def _own_version() -> str:

@@ -19,15 +19,13 @@ from typing import Any
 import yaml
 
 from gateway.telemetry.span import Kind
+from triton_models.release import MODEL_NAME
 
 SCOPE = "triton-server"
 """The instrumentation scope of Triton's spans."""
 ROOT = "InferRequest"
 MODEL = "triton.model_name"
 METHOD = "inference.GRPCInferenceService/ModelInfer"
-
-_RELEASE = "^(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(__(?P<step>[a-z0-9_.-]+))?$"
-"""How the models of a release are called; what is called otherwise keeps its name."""
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Where:
         if self.has is not None:
             parts.append(f'span.attributes["{self.has}"] != nil')
         if self.matches is not None:
-            pattern = _RELEASE if self.matches != "step" else _RELEASE.replace(")?$", ")$")
+            pattern = MODEL_NAME if self.matches != "step" else MODEL_NAME.replace(")?$", ")$")
             parts.append(f'IsMatch(span.attributes["{MODEL}"], "{pattern}")')
         parts += [f'span.attributes["{_AT}{event}"] != nil' for event in self.events]
         return " and ".join(parts)
@@ -125,7 +123,7 @@ class SetPart:
         """Return it as an editor of the Collector."""
         return (
             f'set(span.attributes["{self.key}"], '
-            f'ExtractPatterns(span.attributes["{MODEL}"], "{_RELEASE}")["{self.group}"])'
+            f'ExtractPatterns(span.attributes["{MODEL}"], "{MODEL_NAME}")["{self.group}"])'
         )
 
 
@@ -195,7 +193,7 @@ RULES = (
 
 _AT = "trident.at."
 """Where the Collector keeps the time of an event while it works: a statement sees one event."""
-_COMPILED = re.compile(_RELEASE)
+_COMPILED = re.compile(MODEL_NAME)
 
 
 def repair(span: Draft) -> None:

@@ -21,13 +21,13 @@ from gateway.telemetry.metrics.instruments import (
 )
 from gateway.telemetry.metrics.readings import Gauges
 from gateway.telemetry.metrics.tally import Labels, Tally
+from triton_models.release import MODEL_NAME
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 1.0
 
-_MODEL = re.compile(r"(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(?:__(?P<step>[a-z0-9_.-]+))?")
-"""How the models of a release are called; others are not ours."""
+_MODEL = re.compile(MODEL_NAME)
 
 _STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 

@@ -17,15 +17,20 @@ class DiagnosisSettings(TaskConfig):
     review_coverage: float | None = Field(None, gt=0, le=1)
     """Share of rows that are answered without review, whatever their accuracy: takes the place
     of the two above."""
-    usual_share: float = Field(0.99, gt=0.5, lt=1)
-    """Share of the validation rows that count as like the training data."""
     wanted_sensitivity: float = Field(0.95, gt=0, lt=1)
     """Of an operating point that is reported."""
     wanted_specificity: float = Field(0.95, gt=0, lt=1)
     """Of another."""
     subgroup: str | None = None
-    """The column, or the array, by whose values the measures are also given."""
-    drop_duplicates: bool = False
-    """Leave out of the training and validation rows what also stands in a later split."""
+    """The array, the column or, in a table, the feature by whose values the measures are given, too."""
     resamples: int = Field(1000, ge=1)
     """Of the rows, behind each measure's interval."""
+
+
+class LookedAtSettings(DiagnosisSettings):
+    """What images and notes have besides: they may be unlike all others, or stand there twice."""
+
+    usual_share: float = Field(0.99, gt=0.5, lt=1)
+    """Share of the validation rows that count as like the training data."""
+    drop_duplicates: bool = False
+    """Leave out of the training and validation rows what also stands in a later split."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from model_builder.diagnosis.measurements.building import judged_probabilities
-from model_builder.diagnosis.settings import DiagnosisSettings
+from model_builder.diagnosis.measurements.building import AFTER_TRAINING, judged_probabilities
 from model_builder.evaluation import metrics
 from model_builder.tabular.fitting import Fitted
 from model_builder.tabular.targets import finding_target
 from model_builder.tabular.tuning import TabularTuning
-from model_builder.task import TaskConfig
 
 
 def _auc(fitted: Fitted) -> float:
@@ -19,5 +17,5 @@ TUNING = TabularTuning(
     finding_target,
     lambda table: len(table.labels),
     _auc,
-    measured=frozenset(DiagnosisSettings.model_fields) - frozenset(TaskConfig.model_fields),
+    measured=frozenset(AFTER_TRAINING),
 )

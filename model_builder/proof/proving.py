@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,8 @@ import numpy.typing as npt
 from model_builder.errors import ProofFailed
 from model_builder.progress import Progress
 from model_builder.proof.comparing import Comparison
-from model_builder.proof.gateways import gateway_in_front_of
-from model_builder.proof.questions import QUESTIONS, Row
+from model_builder.proof.gateways import Client, gateway_in_front_of
+from model_builder.proof.questions import QUESTIONS, Question, Row
 from model_builder.proof.recorded import Recorded
 from model_builder.proof.tritons import ReleaseOnTriton
 from triton_models.release import Latency, Manifest, Parity, Routes, RouteTarget
@@ -73,31 +72,60 @@ def prove(
         question = QUESTIONS.get(manifest.line)
         if question is not None and answers and question.needs in answers[0]:
             with progress.stage("ask a gateway"), gateway_in_front_of(triton, store) as client:
-                comparison = Comparison("the gateway", manifest, len(answers))
-
-                def compare(rows: Sequence[Row], responses: Sequence[Row]) -> None:
-                    if len(responses) != len(rows):
-                        raise ProofFailed(
-                            f"the gateway gives {len(responses)} answers to {len(rows)} requests"
-                        )
-                    for response in responses:
-                        if response["model"]["release"] != manifest.release:
-                            raise ProofFailed(f"the gateway answers with {response['model']}")
-                    comparison.add(
-                        question.expected(rows, manifest), question.answered(responses, manifest)
-                    )
-
-                for place in recorded.golden():
-                    row = answers[place]
-                    request = question.request(row)
-                    compare([row], [client.call(question.service, question.single, request)])
-                for places in full_batches(len(answers), largest_batch(recorded)):
-                    rows = [answers[place] for place in places]
-                    batch = {"requests": [question.request(row) for row in rows]}
-                    answer = client.call(question.service, question.batch, batch)
-                    compare(rows, answer["responses"])
-                parity[GATEWAY] = comparison.parity
+                golden = recorded.golden()
+                parity[GATEWAY] = ask_gateway(
+                    client, question, manifest, answers, golden, largest_batch(recorded)
+                )
     return Proof(parity, latency)
+
+
+def ask_gateway(
+    client: Client,
+    question: Question,
+    manifest: Manifest,
+    answers: Sequence[Row],
+    golden: npt.NDArray[np.int64],
+    rows_at_once: int = MAX_BATCH_ROWS,
+) -> dict[str, Parity]:
+    """Compare what a gateway answers with what was recorded.
+
+    Args:
+        client: Of the gateway.
+        question: How the release's line is asked.
+        manifest: Of the release, which must be the one that answers.
+        answers: The test split as a client asks it, with what was recorded.
+        golden: ``(G,)``, the places of the rows that are also asked one at a time.
+        rows_at_once: The size of a batch.
+
+    Raises:
+        ProofFailed: At the first answer that is not as it must be.
+    """
+    comparison = Comparison("the gateway", manifest, len(answers))
+    for rows, responses in _responses(client, question, answers, golden, rows_at_once):
+        if len(responses) != len(rows):
+            raise ProofFailed(f"the gateway gives {len(responses)} answers to {len(rows)} requests")
+        for response in responses:
+            if response["model"]["release"] != manifest.release:
+                raise ProofFailed(f"the gateway answers with {response['model']}")
+        comparison.add(question.expected(rows, manifest), question.answered(responses, manifest))
+    return comparison.parity
+
+
+def _responses(
+    client: Client,
+    question: Question,
+    answers: Sequence[Row],
+    golden: npt.NDArray[np.int64],
+    rows_at_once: int,
+) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
+    """Yield recorded rows with the responses to them: one at a time, then in full batches."""
+    for place in golden:
+        row = answers[place]
+        yield [row], [client.call(question.service, question.single, question.request(row))]
+    for places in full_batches(len(answers), rows_at_once):
+        rows = [answers[place] for place in places]
+        batch = {"requests": [question.request(row) for row in rows]}
+        yield rows, client.call(question.service, question.batch, batch)["responses"]
 
 
 def full_batches(rows: int, size: int = MAX_BATCH_ROWS) -> list[npt.NDArray[np.int64]]:
@@ -112,8 +140,8 @@ def largest_batch(recorded: Recorded) -> int:
     return max(1, min(MAX_BATCH_ROWS, _MOST_BATCH_BYTES // max(1, row)))
 
 
-def one_release_store(folder: Path, manifest: Manifest) -> Path:
-    """Write a store into ``folder`` where this release is all there is; return it.
+def one_release_store(folder: Path, manifest: Manifest) -> None:
+    """Write a store into ``folder`` where this release is all there is.
 
     Its models must be in ``folder/models`` already, or be linked there later.
     """
@@ -122,7 +150,6 @@ def one_release_store(folder: Path, manifest: Manifest) -> Path:
     path.write_text(manifest.model_dump_json(), encoding="utf-8")
     targets = (RouteTarget(release=manifest.release),)
     ReleaseStore(folder).add_routes(Routes(lines={manifest.line: targets}), after=0)
-    return folder
 
 
 def _ask_triton(
@@ -150,8 +177,3 @@ def _time(served: ReleaseOnTriton, variant: str, recorded: Recorded) -> Latency:
         median_ms=round(float(np.median(times)), 3),
         p95_ms=round(float(np.quantile(times, 0.95)), 3),
     )
-
-
-def rows_of(table: Any) -> list[Row]:
-    """Return the rows of an Arrow table."""
-    return list(table.to_pylist())

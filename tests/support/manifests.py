@@ -1,8 +1,10 @@
-"""Small manifests, one for each line, as a release would have them."""
+"""Small manifests, one for each line, as a release would have them, and a store with one."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from triton_models.release import (
@@ -11,11 +13,14 @@ from triton_models.release import (
     ImageSpec,
     Manifest,
     Metric,
+    Routes,
+    RouteTarget,
     ScoreBand,
     Step,
     Tensor,
 )
 from triton_models.signatures import SIGNATURES
+from triton_models.store import ReleaseStore
 
 CATALOGUE = tuple(f"m{number}" for number in range(1, 51))
 LABELS = ("benign", "malignant", "unclear")
@@ -89,3 +94,12 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
         "files": {},
     }
     return Manifest(**(fields | of_line[line] | changes))
+
+
+def routed_store(folder: Path) -> ReleaseStore:
+    """A store with ``score-risk/r1``, routed, that has no model."""
+    store = ReleaseStore(folder)
+    with TemporaryDirectory() as empty:
+        store.publish(manifest("score-risk"), Path(empty), {})
+    store.add_routes(Routes(lines={"score-risk": (RouteTarget(release="r1"),)}), after=0)
+    return store

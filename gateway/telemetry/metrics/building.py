@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from uuid import uuid4
 
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
+from gateway.telemetry.building import process_resource
 from gateway.telemetry.metrics.collector import metrics_exporter
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint
 from gateway.telemetry.metrics.hub import MetricsHub
@@ -45,7 +42,7 @@ class GatewayMetrics:
         instance_id: str | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        resource = _resource(instance_id)
+        resource = process_resource("trident-gateway", instance_id)
         exporter = metrics_exporter(environment)
         self.hub = MetricsHub(folder)
         self.steps = TracedSteps()
@@ -90,19 +87,3 @@ class GatewayMetrics:
         if self._endpoint is not None:
             self._endpoint.stop()
         self.hub.stop()
-
-
-def _resource(instance_id: str | None) -> Resource:
-    own = {
-        "service.name": "trident-gateway",
-        "service.version": _own_version(),
-        "service.instance.id": instance_id or str(uuid4()),
-    }
-    return Resource.create(own).merge(OTELResourceDetector().detect())
-
-
-def _own_version() -> str:
-    try:
-        return version("trident")
-    except PackageNotFoundError:
-        return "unknown"

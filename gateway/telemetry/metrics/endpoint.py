@@ -7,7 +7,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from gateway.telemetry.metrics.exposition import Resource, choose_format
@@ -60,7 +61,10 @@ class MetricsEndpoint:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(ThreadingMixIn, TCPServer):
+    """Not an HTTPServer, which asks who this machine is: that can take seconds."""
+
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
@@ -75,12 +79,6 @@ class _Server(ThreadingHTTPServer):
         self.gather = gather
         self.resource = resource
         super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without asking who this machine is, which can take seconds."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Take note; a client that goes is no news."""

@@ -202,7 +202,7 @@ DROPPED_SPANS = Instrument(
     "counter",
     "{span}",
     (),
-    "Spans that were not exported, because the queue to the exporter was full.",
+    "Spans that were lost, because the queue to the exporter was full or they could not be sent.",
 )
 CPU_TIME = Instrument(
     "process.cpu.time", "counter", "s", (WORKER,), "Processor time of a worker, all threads."

@@ -30,6 +30,7 @@ from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
+from model_builder.export.running import Runs
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import (
@@ -38,7 +39,6 @@ from model_builder.tabular.evaluation import (
     logistic_regression,
     measure,
 )
-from model_builder.tabular.fitting import Runs
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.images import encode_png
 from triton_models.release import DataSource

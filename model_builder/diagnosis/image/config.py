@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_builder.diagnosis.settings import DiagnosisSettings
+from model_builder.diagnosis.settings import LookedAtSettings
 from model_builder.training.config import TrainingConfig
 
 
@@ -67,7 +67,7 @@ _STRENGTHS = (
 _EASES_FROM, _MIXES_UNTIL = 0.6, 0.8
 
 
-class ImageConfig(DiagnosisSettings):
+class ImageConfig(LookedAtSettings):
     """Hyperparameters of a network on images. ``None`` is chosen by the data, or by the base."""
 
     base: str | None = None

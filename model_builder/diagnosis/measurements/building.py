@@ -16,26 +16,23 @@ from model_builder.diagnosis.probability import contributions, probabilities
 from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.review import review_rule
 from model_builder.diagnosis.settings import DiagnosisSettings
-from model_builder.errors import DataFault, Fault
+from model_builder.errors import ConfigInvalid, DataFault, Fault
 from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
+from model_builder.export.running import run_in_parts
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
+from model_builder.tabular.cross_fitting import cross_fitted
 from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
     Measure,
     measure,
 )
-from model_builder.tabular.fitting import (
-    TableModel,
-    cross_fitted,
-    feature_rows,
-    fit_table,
-    run_in_parts,
-)
+from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.model import TableModel, feature_rows
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import finding_target
 from model_builder.tabular.training import TabularConfig
@@ -50,6 +47,15 @@ TOLERANCES = {
 """How far the exported steps may be from torch, by output."""
 
 Answers = dict[str, npt.NDArray[Any]]
+
+_MOST_GROUPS = 10
+"""Values of a feature that are a subgroup each."""
+
+
+AFTER_TRAINING = tuple(
+    sorted(DiagnosisSettings.model_fields.keys() - TaskConfig.model_fields.keys())
+)
+"""The settings that train nothing: they decide what a person looks at, and what is measured."""
 
 
 class MeasurementsConfig(TabularConfig, DiagnosisSettings):
@@ -93,13 +99,11 @@ def candidate(
     threshold = review_rule(judged, fitted.judged_target, config)
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, temperature)
-        held = {
-            fitted.splits.judged_split: Held(fitted.judged_target, judged),
-            "test": Held(fitted.table.target[fitted.splits.test], answers["probabilities"]),
-        }
+        held = _held(fitted, judged, answers["probabilities"], config.subgroup)
         measured = judge(held, fitted.table.labels, threshold, config)
         baselines = _baselines(fitted, config)
         source = fitted.data_source(data, config)
+    tensors = fitted.test_tensors()
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, temperature)
@@ -107,7 +111,7 @@ def candidate(
         parity, fused_parity = (
             compare(
                 answers,
-                run_in_parts(model, fitted.test_tensors()),
+                run_in_parts(model, tensors),
                 {**TOLERANCES, **tolerances},
                 rows=len(fitted.splits.test),
                 compared=fitted.parity_kind,
@@ -123,7 +127,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
-        recorded=Recorded(fitted.test_tensors(), answers),
+        recorded=Recorded(tensors, answers),
         features=fitted.encoding.features,
         labels=fitted.table.labels,
         review_threshold=threshold,
@@ -131,6 +135,45 @@ def candidate(
         headline=("auc", "accuracy", "log_loss", "ece"),
         extra_files={"report.html": page(Shown(source, measured, baselines, temperature))},
     )
+
+
+def _held(
+    fitted: TableModel,
+    judged: npt.NDArray[Any],
+    test: npt.NDArray[Any],
+    subgroup: str | None,
+) -> dict[str, Held]:
+    splits, target = fitted.splits, fitted.table.target
+    rows = {splits.judged_split: splits.development[splits.judging], "test": splits.test}
+    groups = subgroups(fitted.table, subgroup)
+    return {
+        split: Held(target[places], answers, groups=None if groups is None else groups[places])
+        for (split, places), answers in zip(rows.items(), (judged, test), strict=True)
+    }
+
+
+def subgroups(table: Table, name: str | None) -> npt.NDArray[np.str_] | None:
+    """Return the subgroup of each row by a feature: its values, or thirds where they are many.
+
+    Raises:
+        ConfigInvalid: If there is no such feature.
+    """
+    if name is None:
+        return None
+    columns = {one: column.name for column in table.columns
+               for one in (column.name, column.file_name)}  # fmt: skip
+    if name not in columns:
+        raise ConfigInvalid([f"subgroup: there is no feature '{name}'"])
+    values = table.values[columns[name]].astype(np.float64)
+    known = ~np.isnan(values)
+    groups = np.full(len(values), "missing", "U40")
+    if len(np.unique(values[known])) <= _MOST_GROUPS:
+        groups[known] = [f"{value:g}" for value in values[known]]
+        return groups
+    low, high = np.quantile(values[known], (1 / 3, 2 / 3))
+    texts = np.array([f"below {low:.4g}", f"{low:.4g} to {high:.4g}", f"above {high:.4g}"])
+    groups[known] = texts[(values[known] >= low).astype(int) + (values[known] > high)]
+    return groups
 
 
 def check_numbers(table: Table, file_name: str) -> None:

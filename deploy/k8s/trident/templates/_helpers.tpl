@@ -144,6 +144,17 @@ initContainers:
 {{- end }}
 {{- end -}}
 
+{{/* The resources of a container that uses Triton's GPUs, if it has any. Takes Triton's values. */}}
+{{- define "trident.gpuResources" -}}
+{{- $resources := .resources -}}
+{{- if .gpu.count -}}
+{{- $gpu := dict .gpu.resource (.gpu.count | toString) -}}
+{{- $limits := merge (dict) $gpu (.resources.limits | default dict) -}}
+{{- $resources = merge (dict "limits" $limits) .resources -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
 {{/* nodeSelector, tolerations, priority. Takes a component's values. */}}
 {{- define "trident.placement" -}}
 {{- with .nodeSelector }}

@@ -54,9 +54,9 @@ def test_another_system_has_no_envoy(monkeypatch: pytest.MonkeyPatch) -> None:
         check_envoy()
 
 
+@pytest.mark.usefixtures("envoy_available")
 def test_without_libpython_no_envoy_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    find_libpython = pytest.importorskip("find_libpython")
-    monkeypatch.setattr(find_libpython, "candidate_paths", lambda: ["/nowhere/libpython3.so"])
+    monkeypatch.setattr("find_libpython.candidate_paths", lambda: ["/nowhere/libpython3.so"])
     with pytest.raises(EnvoyMissing, match="libpython3"):
         check_envoy()
 
