@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +136,12 @@ def _measured(measures: Mapping[str, Measure], held: Held, settings: DiagnosisSe
     if held.unusualness is not None:
         above = {"unusual_share": lambda unusualness: float(np.mean(unusualness > 1))}
         found |= _measure_one(above, held.unusualness, settings)
-    return found
+    return finite(found)
+
+
+def finite(found: Metrics) -> Metrics:
+    """Leave out what cannot be measured, such as the AUC of a class that no row has."""
+    return {name: metric for name, metric in found.items() if math.isfinite(metric.value)}
 
 
 def _measure_one(

@@ -22,7 +22,7 @@ class DiagnosisSettings(TaskConfig):
     wanted_specificity: float = Field(0.95, gt=0, lt=1)
     """Of another."""
     subgroup: str | None = None
-    """The array, the column or, in a table, the feature by whose values the measures are given, too."""
+    """The array, column or feature by whose values the measures are also given."""
     resamples: int = Field(1000, ge=1)
     """Of the rows, behind each measure's interval."""
 

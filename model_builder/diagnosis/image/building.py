@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from model_builder.diagnosis.calibrating import cross_tempered
-from model_builder.diagnosis.evaluation import Held, Judged, judge
+from model_builder.diagnosis.evaluation import Held, Judged, finite, judge
 from model_builder.diagnosis.image.base import Base, find_base
 from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData
@@ -230,12 +230,14 @@ def _baselines(data: ImageData, config: ImageConfig) -> dict[str, dict[str, Metr
             ("logistic_regression", logistic_regression(learnt, target, _coarse(part.pixels))),
             ("base_rate", base_rate(train.target, len(part), classes)),
         ):
-            found[name][split] = measure(
-                DIAGNOSIS_MEASURES,
-                part.target,
-                answers,
-                seed=config.seed,
-                resamples=config.resamples,
+            found[name][split] = finite(
+                measure(
+                    DIAGNOSIS_MEASURES,
+                    part.target,
+                    answers,
+                    seed=config.seed,
+                    resamples=config.resamples,
+                )
             )
     return found
 

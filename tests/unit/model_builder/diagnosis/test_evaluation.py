@@ -104,3 +104,11 @@ def test_the_page_shows_everything_and_no_text_of_others_as_html() -> None:
         assert part in text
     assert "<b>set" not in text
     assert text.count("<svg") == 4
+
+
+def test_what_cannot_be_measured_is_left_out() -> None:
+    given = JUDGED.held["test"].part(np.flatnonzero(JUDGED.held["test"].target != 2))
+    found = judge({"test": given}, LABELS, 0.7, SETTINGS).metrics["test"]
+    assert "auc" not in found
+    assert "auc[c]" not in found
+    assert found["accuracy"].value > 0
