@@ -72,6 +72,10 @@ def recommend(
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
 @click.option("--measurements", multiple=True, metavar="FILE.json|NAME=VALUE",
               help="An object of names and numbers, or one measurement; repeatable.")  # fmt: skip
+@click.option("--image", type=_EXISTING_FILE,
+              help="A PNG, JPEG or DICOM file in place of measurements.")  # fmt: skip
+@click.option("--saliency", type=click.Path(dir_okay=False, path_type=Path),
+              help="Where the picture goes that explains an image; asks for it.")  # fmt: skip
 @click.option("--example", is_flag=True, help="Send an example, made from the schema.")
 @click.option("--explain", is_flag=True, help="Say what speaks for the first finding.")
 @connected
@@ -79,13 +83,23 @@ def diagnose(
     connection: Connection,
     values: tuple[str, ...],
     measurements: tuple[str, ...],
+    image: Path | None,
+    saliency: Path | None,
     example: bool,
     explain: bool,
 ) -> None:
-    """Give the probability of each finding from measurements.
+    """Give the probability of each finding from measurements or an image.
 
-    Example: gateway call diagnose --example --explain
+    Examples: gateway call diagnose --example --explain;
+    gateway call diagnose --image xray.png --saliency where.png
     """
+    if image is not None:
+        if measurements or values or example:
+            raise click.UsageError("--image takes the place of measurements: give one of them")
+        _diagnose_image(connection, image, saliency, explain)
+        return
+    if saliency is not None:
+        raise click.UsageError("--saliency explains an image: give one with --image")
     from gateway.client.answers import print_diagnosis
     from gateway.client.inputs import example_values, measurement, read_values
     from trident.diagnose.v1 import diagnose_service_pb2 as pb
@@ -106,6 +120,23 @@ def diagnose(
     connection.print(
         response, lambda console: print_diagnosis(console, request, response, features)
     )
+
+
+def _diagnose_image(
+    connection: Connection, image: Path, saliency: Path | None, explain: bool
+) -> None:
+    from gateway.client.answers import print_diagnosis
+    from gateway.client.inputs import read_image
+    from trident.diagnose.v1 import diagnose_service_pb2 as pb
+
+    explain = explain or saliency is not None
+    request = pb.DiagnoseRequest(image=read_image(image), explain=explain)
+    with connection.caller() as caller:
+        method = "trident.diagnose.v1.DiagnoseService/Diagnose"
+        response = caller.call(method, request, pb.DiagnoseResponse)
+    if saliency is not None:
+        saliency.write_bytes(response.explanation.saliency.png)
+    connection.print(response, lambda console: print_diagnosis(console, request, response, {}))
 
 
 @call.command("score-risk")

@@ -101,7 +101,12 @@ def cli() -> None:
 @click.option(
     "--evidence",
     type=click.Choice(["image", "note", "measurements"]),
-    help="What a diagnosis is made from; only measurements can be built yet.",
+    help="What a diagnosis is made from; by default what the data hold.",
+)
+@click.option(
+    "--base",
+    metavar="MODEL",
+    help="A pretrained transformers model to fine-tune: a folder or a name of the hub.",
 )
 @STORE_OPTION
 @click.option(
@@ -127,6 +132,7 @@ def build(
     data_name: str | None,
     label: str | None,
     evidence: str | None,
+    base: str | None,
     store_url: str,
     config_file: Path | None,
     settings: tuple[str, ...],
@@ -151,13 +157,19 @@ def build(
     with console.status("starting …"):
         from model_builder.build import build_release
         from model_builder.datasets import resolve
+        from model_builder.task import ManyKinds, task_for
         from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
 
         task = ctx.ensure_object(Tasks).load(task_name)
-    config = configure(task, options, config_file, settings, training["strategy"], seed)
+    if evidence is not None and isinstance(task, ManyKinds):
+        task = task.of_kind(evidence)
     progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
+    task = task_for(task, found)
+    if base is not None:
+        settings = (*settings, f"base={base}")
+    config = configure(task, options, config_file, settings, training["strategy"], seed)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     with tracked(options, task_name, found, config) as outcome:
@@ -188,14 +200,8 @@ cli.add_command(rollback)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
-    if evidence is None:
-        return
-    if task_name != "diagnosis":
+    if evidence is not None and task_name != "diagnosis":
         raise click.UsageError(f"--evidence is for diagnosis, not for {task_name}")
-    if evidence != "measurements":
-        raise click.UsageError(
-            f"a diagnosis from {evidence} cannot be built yet; only from measurements"
-        )
 
 
 def check_release(release: str | None) -> None:

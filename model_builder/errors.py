@@ -5,6 +5,8 @@
     BuilderError
     ├── ConfigInvalid        a hyperparameter is not what it must be
     ├── UnknownData          neither a data set nor a file
+    ├── CannotBuild          there is nothing that builds this
+    ├── BaseUnusable         a pretrained model cannot be fine-tuned for this
     ├── DataSetUnavailable   a named data set cannot be had
     ├── DataFault            a file, row or column is not what it must be
     ├── TrainingDiverged     the loss is no longer a number
@@ -148,6 +150,26 @@ class UnknownData(BuilderError):
         super().__init__(
             f"there is no file and no data set '{text}'.{meant} Data sets: {', '.join(names)}"
         )
+
+
+class CannotBuild(BuilderError):
+    """There is nothing that builds what was asked for."""
+
+    exit_code = 2
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be built yet")
+        self.what = what
+
+
+class BaseUnusable(BuilderError):
+    """A pretrained model cannot be fine-tuned for what is wanted."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"--base {name}: {cause}")
+        self.name = name
 
 
 class ConfigInvalid(BuilderError):

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "triton_models/store"
 
-_CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}
+_CALLS = {
+    "recommend": "recommend",
+    "diagnose-image": "diagnose",
+    "diagnose-measurements": "diagnose",
+    "score-risk": "score-risk",
+}
 
 
 def next_steps(manifest: Manifest, store_url: str, *, routed: bool) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -121,3 +121,26 @@ class Task(Protocol):
             ParityBroken: If an exported step does not answer like torch.
         """
         ...
+
+
+@runtime_checkable
+class ManyKinds(Protocol):
+    """A task that is one of several, whichever fits the data."""
+
+    def of_kind(self, kind: Any) -> Task:
+        """Return the task that is named."""
+        ...
+
+    def for_data(self, data: ResolvedData) -> Task:
+        """Return the task for ``data``."""
+        ...
+
+
+def task_for(task: Task, data: ResolvedData) -> Task:
+    """Return the task that builds from ``data``: ``task`` itself, or one of its kinds.
+
+    Raises:
+        DataFault: If the data have to be looked into, and cannot be read.
+        CannotBuild: If there is no such kind.
+    """
+    return task.for_data(data) if isinstance(task, ManyKinds) else task

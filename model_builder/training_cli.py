@@ -172,15 +172,17 @@ def find_lr(
     let_waiting_threads_sleep()
     from model_builder.config import read_config
     from model_builder.datasets import resolve
+    from model_builder.task import task_for
     from model_builder.tracking.runs import new_run_id
     from model_builder.training.finder import LearningRateFound, write
     from model_builder.training.seeding import seed_everything
     from model_builder.training.session import Session
 
     task = tasks.load(task_name)
-    config = read_config(task.config_type, file, settings, seed)
     progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
+    task = task_for(task, found)
+    config = read_config(task.config_type, file, settings, seed)
     seed_everything(config.seed)
     try:
         with Session(find_learning_rate=steps):

@@ -100,6 +100,28 @@ class FeatureSpec(_Frozen):
         return tuple(self.special_codes)
 
 
+class ImageSpec(_Frozen):
+    """The images that a release takes: what any image is made into before it is sent there."""
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    channels: Literal[1, 3]
+    """Grey, or red, green and blue."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """What becomes of an image with other proportions: its middle is seen, black is put beside
+    it, or it is stretched."""
+
+
+class OperatingPoint(_Frozen):
+    """A stated way to tell one finding from all others; held-out rows chose the threshold."""
+
+    name: str
+    """Such as ``sensitivity 0.95``; ``balanced`` errs as often one way as the other."""
+    label: str
+    threshold: float
+    """The finding is said to be there from this probability on."""
+
+
 class Metric(_Frozen):
     """A measured value with its 95 % confidence interval."""
 
@@ -280,6 +302,11 @@ class Manifest(_Frozen):
     labels: tuple[str, ...] = ()
     review_threshold: float | None = None
     """Diagnosis: below this probability of the first finding a person must look."""
+    image: ImageSpec | None = None
+    """Diagnosis from images: what they are made into."""
+    operating_points: tuple[OperatingPoint, ...] = ()
+    """Diagnosis: where sensitivity and specificity were measured. The gateway decides nothing by
+    them."""
     bands: tuple[ScoreBand, ...] = ()
     """Risk: safest first."""
     cutoff: Cutoff | None = None

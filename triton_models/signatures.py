@@ -4,7 +4,9 @@ The exporter takes ONNX names and ``config.pbtxt`` from here, the gateway its
 mapping and its check at load time. Axis letters are those of the whole project:
 ``B`` batch (never listed: every tensor has it first), ``T`` position in a
 history, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
-``F`` feature, ``N`` number feature, ``S`` category feature, ``K`` class.
+``F`` feature, ``N`` number feature, ``S`` category feature, ``K`` class,
+``Y`` row and ``X`` column of an image (``X`` is an excluded item elsewhere), ``y`` and ``x``
+those of a map over it, ``C`` its channel.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ import numpy.typing as npt
 
 from triton_models.limits import MAX_BATCH_ROWS as MAX_BATCH_ROWS
 
-DataType = Literal["BOOL", "INT32", "INT64", "FP32", "BYTES"]
+DataType = Literal["BOOL", "UINT8", "INT32", "INT64", "FP32", "BYTES"]
 
 ANY = -1
 """The size of an axis that a release, or a call, decides."""
 
 NUMPY_TYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
+    "UINT8": np.uint8,
     "INT32": np.int32,
     "INT64": np.int64,
     "FP32": np.float32,
@@ -141,12 +144,45 @@ _INPUT_RULES = TensorSpec(
     "input_rules", "INT32", (Axis("F"),), "the RULE_* that fired, in the order of the schema"
 )
 
+_PROBABILITIES = TensorSpec(
+    "probabilities", "FP32", (Axis("K"),), "calibrated, in the order of the labels"
+)
+_UNUSUALNESS = TensorSpec(
+    "unusualness",
+    "FP32",
+    (Axis("1", 1),),
+    "distance from the training data; above 1 it is unlike them",
+)
+
+DIAGNOSE_IMAGE = Signature(
+    line="diagnose-image",
+    domain="diagnose",
+    inputs=(
+        TensorSpec(
+            "pixels",
+            "UINT8",
+            (Axis("Y"), Axis("X"), Axis("C")),
+            "as ``ImageSpec`` says, 0 is black",
+        ),
+    ),
+    outputs=(
+        _PROBABILITIES,
+        _UNUSUALNESS,
+        TensorSpec(
+            "saliency",
+            "FP32",
+            (Axis("y"), Axis("x")),
+            "where the evidence for the likeliest class lies, in [0, 1]",
+        ),
+    ),
+)
+
 DIAGNOSE_MEASUREMENTS = Signature(
     line="diagnose-measurements",
     domain="diagnose",
     inputs=(_NUMBERS,),
     outputs=(
-        TensorSpec("probabilities", "FP32", (Axis("K"),), "calibrated, in the order of the labels"),
+        _PROBABILITIES,
         TensorSpec(
             "contributions",
             "FP32",
@@ -175,7 +211,8 @@ SCORE_RISK = Signature(
 )
 
 SIGNATURES: dict[str, Signature] = {
-    signature.line: signature for signature in (RECOMMEND, DIAGNOSE_MEASUREMENTS, SCORE_RISK)
+    signature.line: signature
+    for signature in (RECOMMEND, DIAGNOSE_IMAGE, DIAGNOSE_MEASUREMENTS, SCORE_RISK)
 }
 
 DOMAIN_LINES: dict[str, tuple[str, ...]] = {

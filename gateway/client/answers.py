@@ -103,6 +103,12 @@ def print_diagnosis(
         console.print(table)
         if (more := len(contributions) - _MOST_CONTRIBUTIONS) > 0:
             console.print(Text(f"… and {more} more (--json has all)"))
+    if response.explanation.saliency.png:
+        label = plain(response.explanation.label)
+        size = len(response.explanation.saliency.png)
+        console.print(
+            Text(f"A picture of {size:,} bytes shows where '{label}' is seen (--saliency FILE).")
+        )
     _print_notes(console, response.input_notes)
     _print_model(console, response.model)
 

@@ -43,6 +43,7 @@ _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
 RESPONSE = RecommendResponse
+SLOW_OUTPUTS: frozenset[str] = frozenset()
 
 
 def line(request: RecommendRequest) -> str:

@@ -38,6 +38,7 @@ DEFAULT_REASONS = 4
 
 
 RESPONSE = ScoreRiskResponse
+SLOW_OUTPUTS: frozenset[str] = frozenset()
 
 
 def line(request: ScoreRiskRequest) -> str:

@@ -15,7 +15,14 @@ from triton_models.signatures import NUMPY_TYPES
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_DATA_TYPES = {"b1": "BOOL", "i4": "INT32", "i8": "INT64", "f4": "FP32", "O8": "BYTES"}
+_DATA_TYPES = {
+    "b1": "BOOL",
+    "u1": "UINT8",
+    "i4": "INT32",
+    "i8": "INT64",
+    "f4": "FP32",
+    "O8": "BYTES",
+}
 _ON_THE_WIRE: dict[str, np.dtype[Any]] = {
     data_type: np.dtype(kind).newbyteorder("<")
     for data_type, kind in NUMPY_TYPES.items()
@@ -41,7 +48,7 @@ def arrays_to_request(
 
     Args:
         model_name: The model in Triton.
-        arrays: Inputs, each ``(B, …)`` bool, int32, int64, float32, or object of bytes.
+        arrays: Inputs, each ``(B, …)`` bool, uint8, int32, int64, float32, or object of bytes.
         outputs: The names of the outputs wanted; all if ``None``.
         request_id: Stands in Triton's spans and its log.
     """

@@ -12,7 +12,14 @@ from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_
 from triton_models.release import Manifest, Tensor
 from triton_models.signatures import ANY, NUMPY_TYPES
 
-_EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
+_EMPTY: dict[str, Any] = {
+    "BOOL": False,
+    "UINT8": 0,
+    "INT32": 1,
+    "INT64": 1,
+    "FP32": 0.0,
+    "BYTES": b"",
+}
 
 
 async def try_out(

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from model_builder.config import read_config
-from model_builder.diagnosis import task as diagnosis
+from model_builder.diagnosis.measurements import building as diagnosis
 from model_builder.errors import ConfigInvalid
 from model_builder.importing.foreign import Foreign, Framework
 from model_builder.importing.graphs import Gives
@@ -57,9 +57,9 @@ LINES: dict[str, Line] = {
     ),
     "diagnose-measurements": Line(
         "diagnosis",
-        diagnosis.TASK.default_data,
+        diagnosis.KIND.default_data,
         finding_target,
-        diagnosis.DiagnosisConfig,
+        diagnosis.MeasurementsConfig,
         diagnosis.AFTER_TRAINING,
         lambda table: len(table.labels),
         diagnosis.candidate,

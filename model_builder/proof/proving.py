@@ -22,6 +22,8 @@ from triton_models.store import ReleaseStore
 
 GATEWAY = "gateway"
 _LATENCY_SAMPLES = 50
+_MOST_BATCH_BYTES = 8 * 1024 * 1024
+"""Of the tensors of a batch: 1,000 rows of most lines, fewer of large images."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def prove(
     """Compare what was recorded with what Triton serves, and with what a gateway answers.
 
     The golden rows are asked one at a time, and every row in batches of exactly the largest
-    size, the last one filled up with rows from the beginning.
+    size, the last one filled up with rows from the beginning. Of images larger than 91 x 91 the
+    largest size is what 8 MiB hold.
 
     Args:
         manifest: Of the release.
@@ -70,7 +73,9 @@ def prove(
         if question is not None and answers and question.needs in answers[0]:
             with progress.stage("ask a gateway"), gateway_in_front_of(triton, store) as client:
                 golden = recorded.golden()
-                parity[GATEWAY] = ask_gateway(client, question, manifest, answers, golden)
+                parity[GATEWAY] = ask_gateway(
+                    client, question, manifest, answers, golden, largest_batch(recorded)
+                )
     return Proof(parity, latency)
 
 
@@ -80,6 +85,7 @@ def ask_gateway(
     manifest: Manifest,
     answers: Sequence[Row],
     golden: npt.NDArray[np.int64],
+    rows_at_once: int = MAX_BATCH_ROWS,
 ) -> dict[str, Parity]:
     """Compare what a gateway answers with what was recorded.
 
@@ -89,12 +95,13 @@ def ask_gateway(
         manifest: Of the release, which must be the one that answers.
         answers: The test split as a client asks it, with what was recorded.
         golden: ``(G,)``, the places of the rows that are also asked one at a time.
+        rows_at_once: The size of a batch.
 
     Raises:
         ProofFailed: At the first answer that is not as it must be.
     """
     comparison = Comparison("the gateway", manifest, len(answers))
-    for rows, responses in _responses(client, question, answers, golden):
+    for rows, responses in _responses(client, question, answers, golden, rows_at_once):
         if len(responses) != len(rows):
             raise ProofFailed(f"the gateway gives {len(responses)} answers to {len(rows)} requests")
         for response in responses:
@@ -105,22 +112,32 @@ def ask_gateway(
 
 
 def _responses(
-    client: Client, question: Question, answers: Sequence[Row], golden: npt.NDArray[np.int64]
+    client: Client,
+    question: Question,
+    answers: Sequence[Row],
+    golden: npt.NDArray[np.int64],
+    rows_at_once: int,
 ) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
     """Yield recorded rows with the responses to them: one at a time, then in full batches."""
     for place in golden:
         row = answers[place]
         yield [row], [client.call(question.service, question.single, question.request(row))]
-    for places in full_batches(len(answers)):
+    for places in full_batches(len(answers), rows_at_once):
         rows = [answers[place] for place in places]
         batch = {"requests": [question.request(row) for row in rows]}
         yield rows, client.call(question.service, question.batch, batch)["responses"]
 
 
-def full_batches(rows: int) -> list[npt.NDArray[np.int64]]:
-    """Return the places of all rows, in batches of the largest size."""
-    count = -(-rows // MAX_BATCH_ROWS)
-    return np.split(np.resize(np.arange(rows), count * MAX_BATCH_ROWS), count)
+def full_batches(rows: int, size: int = MAX_BATCH_ROWS) -> list[npt.NDArray[np.int64]]:
+    """Return the places of all rows, in batches of exactly one size."""
+    count = -(-rows // size)
+    return np.split(np.resize(np.arange(rows), count * size), count)
+
+
+def largest_batch(recorded: Recorded) -> int:
+    """Return how many rows are asked at once: the most that may be, but no message too long."""
+    row = sum(one.nbytes for one in recorded.batch(np.array([0]))[0].values())
+    return max(1, min(MAX_BATCH_ROWS, _MOST_BATCH_BYTES // max(1, row)))
 
 
 def one_release_store(folder: Path, manifest: Manifest) -> None:
@@ -140,7 +157,7 @@ def _ask_triton(
 ) -> dict[str, Parity]:
     comparison = Comparison(served.models[variant], manifest, recorded.rows)
     singles = (np.array([place]) for place in recorded.golden())
-    for rows in (*singles, *full_batches(recorded.rows)):
+    for rows in (*singles, *full_batches(recorded.rows, largest_batch(recorded))):
         inputs, expected = recorded.batch(rows)
         actual = served.ask(variant, inputs, expected)
         comparison.add(expected, actual)

@@ -10,6 +10,7 @@ from typing import Any
 from triton_models.release import (
     DataSource,
     FeatureSpec,
+    ImageSpec,
     Manifest,
     Metric,
     Routes,
@@ -53,6 +54,11 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
     """The manifest of a release of a line, with what a test wants otherwise."""
     of_line: dict[str, dict[str, Any]] = {
         "recommend": {"item_count": len(CATALOGUE)},
+        "diagnose-image": {
+            "image": ImageSpec(height=8, width=8, channels=1),
+            "labels": LABELS,
+            "review_threshold": 0.6,
+        },
         "diagnose-measurements": {
             "features": MEASUREMENTS,
             "labels": LABELS,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_runner import FakeRunner, RecordingTracing, route
@@ -15,6 +16,7 @@ from span_makers import spans_in
 from gateway.call_cli import call
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.tracing import Tracing
+from triton_models.images import encode_png, sniffed
 
 Call = Callable[..., Result]
 
@@ -117,6 +119,35 @@ def test_a_diagnosis_shows_findings_and_what_speaks_for_the_first(called: Call) 
     assert "What speaks for 'malignant'" in result.stdout
     assert "21.5" in result.stdout
     assert "By diagnose-measurements/r1" in result.stdout
+
+
+def test_an_image_is_sent_and_explained_by_a_picture(
+    called: Call, runner: FakeRunner, tmp_path: Path
+) -> None:
+    runner.states = [route(manifest("diagnose-image"))]
+    image, where = tmp_path / "xray.png", tmp_path / "where.png"
+    image.write_bytes(encode_png(np.full((16, 16), 204, np.uint8)))
+    result = called("diagnose", "--image", str(image), "--saliency", str(where))
+    assert result.exit_code == 0, result.output
+    assert "80.0 %" in result.stdout
+    assert "shows where 'malignant' is seen" in result.stdout
+    assert asked(runner, "pixels").shape == (8, 8, 1)
+    assert sniffed(where.read_bytes()) == ("image/png",)
+
+
+def test_a_file_that_is_no_image_is_not_sent(called: Call, tmp_path: Path) -> None:
+    text = tmp_path / "xray.png"
+    text.write_text("no picture")
+    result = called("diagnose", "--image", str(text))
+    assert result.exit_code == 1
+    assert "is none of image/png, image/jpeg, application/dicom" in result.stderr
+
+
+def test_an_image_and_measurements_are_not_sent_together(called: Call, tmp_path: Path) -> None:
+    image = tmp_path / "xray.png"
+    image.write_bytes(encode_png(np.zeros((8, 8), np.uint8)))
+    assert called("diagnose", "--image", str(image), "mean radius=3").exit_code == 2
+    assert called("diagnose", "--saliency", "where.png", "mean radius=3").exit_code == 2
 
 
 def test_measurements_come_from_files_options_and_arguments(

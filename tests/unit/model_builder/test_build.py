@@ -332,8 +332,8 @@ def test_a_task_that_records_nothing_cannot_be_proven(
 
 
 def test_a_line_without_declared_tensors_is_refused(make, canned, candidate, toy) -> None:
-    task = type(canned)(toy, replace(candidate, line="diagnose-image"))
-    with pytest.raises(ExportBroken, match="'diagnose-image' has no declared tensors"):
+    task = type(canned)(toy, replace(candidate, line="diagnose-sound"))
+    with pytest.raises(ExportBroken, match="'diagnose-sound' has no declared tensors"):
         make(task=task)
 
 

@@ -151,11 +151,10 @@ def test_what_is_asked_wrongly_exits_with_2(invoke, tmp_path, arguments, message
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("evidence", ["image", "note"])
-def test_evidence_that_cannot_be_built_yet_says_so(tmp_path, evidence: str) -> None:
-    result = CliRunner().invoke(cli, ["build", "diagnosis", "--evidence", evidence])
+def test_evidence_that_cannot_be_built_yet_says_so() -> None:
+    result = CliRunner().invoke(cli, ["build", "diagnosis", "--evidence", "note"])
     assert result.exit_code == 2
-    assert f"a diagnosis from {evidence} cannot be built yet" in result.stderr
+    assert "a diagnosis from note cannot be built yet" in result.stderr
 
 
 def test_a_failure_is_one_clear_line_and_exits_with_1(invoke, tmp_path) -> None:

@@ -152,8 +152,8 @@ def test_a_feature_needs_its_input() -> None:
 
 
 def test_an_unknown_line_is_told() -> None:
-    release = manifest("score-risk").model_copy(update={"line": "diagnose-image"})
+    release = manifest("score-risk").model_copy(update={"line": "diagnose-sound"})
 
     assert differences(release, *served(release)) == [
-        "line 'diagnose-image' has no declared tensors in this gateway"
+        "line 'diagnose-sound' has no declared tensors in this gateway"
     ]
