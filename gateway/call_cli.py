@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,7 @@ def _diagnose_note(connection: Connection, note: str, explain: bool) -> None:
     from gateway.client.answers import print_diagnosis
     from trident.diagnose.v1 import diagnose_service_pb2 as pb
 
-    text = click.get_text_stream("stdin").read() if note == "-" else note
+    text = sys.stdin.read() if note == "-" else note
     request = pb.DiagnoseRequest(note=text, explain=explain)
     with connection.caller() as caller:
         method = "trident.diagnose.v1.DiagnoseService/Diagnose"
