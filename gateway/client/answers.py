@@ -107,8 +107,9 @@ def print_diagnosis(
             console.print(Text(f"… and {more} more (--json has all)"))
     words = response.explanation.token_weights.tokens
     if words:
-        title = f"What speaks for '{plain(response.explanation.label)}', in the order of the note"
-        table = new_table("word", "weight", numbers=("weight",), title=title)
+        label = plain(response.explanation.label)
+        console.print(Text(f"What speaks for '{label}', in the order of the note:"))
+        table = new_table("word", "weight", numbers=("weight",))
         for word in words[:_MOST_WORDS]:
             table.add_row(Text(plain(word.token)), f"{word.weight:+.3f}")
         console.print(table)
