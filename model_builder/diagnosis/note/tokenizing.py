@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers.models import BPE
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.trainers import WordPieceTrainer
+from tokenizers.trainers import BpeTrainer
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
@@ -16,14 +16,17 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 def learn_tokenizer(notes: Iterable[str], vocabulary: int) -> bytes:
     """Return a ``tokenizer.json`` of pieces of words, in small letters and without accents.
 
+    Pairs of letters grow together (BPE): unlike the library's WordPiece, which numbers letters in
+    another order each time, this learns the same from the same notes.
+
     Args:
         notes: Of the training split alone: what only others say must stay unknown.
         vocabulary: Pieces, at most.
     """
-    tokenizer = Tokenizer(WordPiece(unk_token=UNKNOWN))
+    tokenizer = Tokenizer(BPE(unk_token=UNKNOWN, fuse_unk=True))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    trainer = WordPieceTrainer(
+    trainer = BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,
         special_tokens=[PADDING, UNKNOWN],
