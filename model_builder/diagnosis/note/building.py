@@ -32,10 +32,10 @@ from model_builder.evaluation.parity import compare
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
+from model_builder.export.running import Runs
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import DIAGNOSIS_MEASURES, base_rate, measure
-from model_builder.tabular.fitting import Runs
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from model_builder.training.seeding import seed_everything
 from triton_models.note_limits import most_notes
