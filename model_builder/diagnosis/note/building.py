@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from model_builder.diagnosis.calibrate_step import Calibrate
 from model_builder.diagnosis.calibrating import cross_tempered
 from model_builder.diagnosis.evaluation import Held, Judged, judge
 from model_builder.diagnosis.note.base import Base, find_base
+from model_builder.diagnosis.note.baselines import measured_baselines
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.dataset import NoteData, without_leaks
 from model_builder.diagnosis.note.explaining import Explain
@@ -35,8 +33,7 @@ from model_builder.export.onnx import export_core
 from model_builder.export.running import Runs
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
-from model_builder.tabular.evaluation import DIAGNOSIS_MEASURES, base_rate, measure
-from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from model_builder.training.seeding import seed_everything
 from triton_models.note_limits import most_notes
 from triton_models.note_tokenizers import TOKENIZER_FILE, TokenizerUnusable
@@ -135,7 +132,7 @@ def candidate(
         )
         answers = _test_answers(fitted, temperature, usual)
         judged = _judge(fitted, answers, usual, config)
-        baselines = _baselines(notes, config)
+        baselines = measured_baselines(notes, config)
         source = _source(notes, data)
     with progress.stage("export"):
         steps = _steps(fitted, temperature, usual)
@@ -250,31 +247,6 @@ def _run(model: Runs, tensors: dict[str, npt.NDArray[np.int32]]) -> Answers:
         for i in range(0, rows, size)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
-
-
-def _baselines(data: NoteData, config: NoteConfig) -> dict[str, dict[str, Metrics]]:
-    """Measure a regression on how often words and pairs occur, and the shares of the classes."""
-    words = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-        LogisticRegression(C=10, max_iter=1000),
-    )
-    words.fit(data.train.notes, data.train.target)
-    classes = len(data.labels)
-    found: dict[str, dict[str, Metrics]] = {"words_regression": {}, "base_rate": {}}
-    for split in ("validation", "test"):
-        part = data.parts[split]
-        for name, answers in (
-            ("words_regression", words.predict_proba(part.notes)),
-            ("base_rate", base_rate(data.train.target, len(part), classes)),
-        ):
-            found[name][split] = measure(
-                DIAGNOSIS_MEASURES,
-                part.target,
-                answers,
-                seed=config.seed,
-                resamples=config.resamples,
-            )
-    return found
 
 
 def _source(notes: NoteData, data: ResolvedData) -> DataSource:
