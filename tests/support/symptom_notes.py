@@ -227,3 +227,9 @@ def write_csv(path: Path, rows: int, seed: int = 0) -> Path:
     notes, labels = symptom_notes(rows, seed)
     pl.DataFrame({"text": notes, "label": labels}).write_csv(path)
     return path
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_csv(Path(sys.argv[1]), rows=int(sys.argv[2]), seed=int(sys.argv[3]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,7 +22,9 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     DiagnoseRequest,
     DiagnoseResponse,
 )
+from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
 from triton_models.note_tokenizers import TOKENIZERS
+from triton_models.release import NoteSpec
 
 RELEASE = manifest("diagnose-note")
 SERVED_BY = ServedBy(line="diagnose-note", release="r1", variant="fused")
@@ -167,3 +170,16 @@ async def test_the_longest_note_there_may_be_is_read_and_cut() -> None:
     response = await Answering(runner).one(diagnose, asked("x " * 10_000), FakeCall())
     assert runner.asked[0].tensors["token_ids"].shape == (1, NOTE_TOKENS)
     assert [one.rule for one in response.input_notes] == [INPUT_RULE_TRUNCATED]
+
+
+async def test_calls_that_travel_together_are_no_more_than_their_longest_notes_allow() -> None:
+    release = manifest("diagnose-note", "long", note=NoteSpec(max_tokens=MAX_NOTE_TOKENS))
+    TOKENIZERS.add(release, tokenizer_json())
+    runner = FakeRunner(release)
+    answering = Answering(runner)
+    await asyncio.gather(
+        *(answering.one(diagnose, asked("fever"), FakeCall(address=f"{n}")) for n in range(60))
+    )
+    TOKENIZERS.forget(release)
+    assert sum(inference.rows for inference in runner.asked) == 60
+    assert 1 < max(inference.rows for inference in runner.asked) <= most_notes(MAX_NOTE_TOKENS)
