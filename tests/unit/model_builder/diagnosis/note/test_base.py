@@ -11,8 +11,9 @@ import torch
 from small_tokenizer import PIECES, tokenizer_json
 
 from model_builder.diagnosis.note.base import find_base
-from model_builder.diagnosis.note.building import KIND
+from model_builder.diagnosis.note.building import KIND, fit_notes
 from model_builder.diagnosis.note.config import NoteConfig
+from model_builder.diagnosis.note.reading import read_notes
 from model_builder.diagnosis.note.training import padded
 from model_builder.errors import BaseUnusable
 from model_builder.progress import SilentProgress
@@ -119,16 +120,47 @@ def test_what_cannot_be_fine_tuned_is_refused_by_name(bases: Path, name: str, ca
         find_base(str(bases / name))
 
 
-@pytest.mark.parametrize("strategy", ["full", "lora", "head"])
-def test_every_strategy_fine_tunes_and_exports_a_base(
-    bases: Path, tmp_path: Path, strategy: str
-) -> None:
-    data = ResolvedData("p", planted_notes.write_csv(tmp_path / "p.csv", 45), "0" * 64)
-    training = TrainingConfig.model_validate({"strategy": strategy, "lora_rank": 2})
-    config = NoteConfig(
-        base=str(bases / "bert"), epochs=1, resamples=5, training=training, max_tokens=64
+def settings(bases: Path, **training: object) -> NoteConfig:
+    return NoteConfig(
+        base=str(bases / "bert"),
+        epochs=1,
+        resamples=5,
+        max_tokens=64,
+        training=TrainingConfig.model_validate({"lora_rank": 2, **training}),
     )
-    built = KIND.build(data, config, SilentProgress())
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> ResolvedData:
+    return ResolvedData("p", planted_notes.write_csv(tmp_path / "p.csv", 45), "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("training", "learns"),
+    [
+        ({"strategy": "full"}, True),
+        ({"strategy": "lora"}, True),
+        ({"strategy": "head"}, False),
+        ({"strategy": "full", "layer_decay": 0.5}, True),
+    ],
+    ids=["full", "lora", "head", "layer decay"],
+)
+def test_the_body_of_a_base_learns_as_the_strategy_says(
+    bases: Path, data: ResolvedData, training: dict[str, object], learns: bool
+) -> None:
+    config = settings(bases, **training)
+    base = find_base(str(config.base))
+    before = base.network(3, 0.1).encoder.state_dict()
+    fitted = fit_notes(read_notes(data, config), base, config, SilentProgress())
+    after = fitted.network.encoder.state_dict()
+    assert before.keys() == after.keys(), "what was added is merged again"
+    assert learns == any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_fine_tuned_base_is_exported_with_its_tokenizer_and_its_limit(
+    bases: Path, data: ResolvedData
+) -> None:
+    built = KIND.build(data, settings(bases, strategy="lora"), SilentProgress())
     assert built.details["note"].max_tokens == 12, "what the base can read"
     assert built.fused_parity["token_weights"].max_difference <= 1e-3
     vocabulary = json.loads(built.model_files["tokenizer.json"])["model"]["vocab"]
