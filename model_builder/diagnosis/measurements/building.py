@@ -63,6 +63,9 @@ AFTER_TRAINING = tuple(
 class MeasurementsConfig(TabularConfig, DiagnosisSettings):
     """Hyperparameters of a release that diagnoses from measurements."""
 
+    drop_duplicates: bool = False
+    """Leave out all but the first of the rows that are alike."""
+
 
 class Measurements:
     """Builds releases of the line ``diagnose-measurements``."""

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from model_builder.diagnosis.settings import DiagnosisSettings
+from model_builder.diagnosis.settings import LookedAtSettings
 from model_builder.training.config import TrainingConfig
 from triton_models.note_limits import MAX_NOTE_TOKENS
 
 
-class NoteConfig(DiagnosisSettings):
+class NoteConfig(LookedAtSettings):
     """Hyperparameters of a network on notes. ``None`` is chosen by whether there is a base."""
 
     base: str | None = None
