@@ -30,7 +30,7 @@ def read_notes(data: ResolvedData, config: NoteConfig) -> NoteData:
     Raises:
         DataFault: If a column is missing, or a class has too few notes; names each.
     """
-    raw = read_raw(data)
+    raw, _ = read_raw(data)
     label = data.label or raw.frame.columns[-1]
     text = _text_column(raw, label, config)
     wanted = [label, text, *([config.subgroup] if config.subgroup else [])]
