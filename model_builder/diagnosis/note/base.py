@@ -86,6 +86,9 @@ def find_base(name: str) -> Base:
         raise BaseUnusable(name, "it is no text model: it does not say how wide its tokens are")
     if not getattr(tokenizer, "is_fast", False):
         raise BaseUnusable(name, "its tokenizer has no fast form (tokenizer.json)")
+    # Where there are no files, the library makes a tokenizer of nothing.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise BaseUnusable(name, "it comes without a tokenizer")
     places = getattr(config, "max_position_embeddings", None)
     return Base(
         name,

@@ -108,7 +108,7 @@ def test_shares_add_up_and_padding_changes_nothing_for_any_base(bases: Path, nam
     [
         ("nowhere", ""),
         ("t5", "an encoder alone is wanted"),
-        ("silent", ""),
+        ("silent", "it comes without a tokenizer"),
     ],
     ids=["not there", "decoder", "no tokenizer"],
 )
