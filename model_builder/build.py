@@ -133,7 +133,9 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
     if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
         raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
-    inputs, outputs = write_models(models, candidate.line, release, candidate.steps, signature)
+    inputs, outputs = write_models(
+        models, candidate.line, release, candidate.steps, signature, candidate.model_files
+    )
     return Manifest(
         line=candidate.line,
         release=release,

@@ -99,6 +99,9 @@ class Candidate:
     """Further fields of the manifest that only this line has."""
     headline: tuple[str, ...] = ()
     """The metrics that the closing table shows, most telling first."""
+    model_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Data that whoever serves the models needs, such as a tokenizer: name to content. They lie
+    beside the models, are hashed with them, and hold no code."""
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     """For people: name to content, written to ``reports/…/``."""
 

@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from triton_models.limits import MAX_BATCH_ROWS
+from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
+
 _RELEASE_NAME = re.compile(r"[a-z0-9.]+")
 
 Variant = Literal["ensemble", "fused"]
@@ -110,6 +113,13 @@ class ImageSpec(_Frozen):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """What becomes of an image with other proportions: its middle is seen, black is put beside
     it, or it is stretched."""
+
+
+class NoteSpec(_Frozen):
+    """The notes that a release takes."""
+
+    max_tokens: int = Field(ge=1, le=MAX_NOTE_TOKENS)
+    """That it reads of a note; what follows is cut off."""
 
 
 class OperatingPoint(_Frozen):
@@ -304,6 +314,8 @@ class Manifest(_Frozen):
     """Diagnosis: below this probability of the first finding a person must look."""
     image: ImageSpec | None = None
     """Diagnosis from images: what they are made into."""
+    note: NoteSpec | None = None
+    """Diagnosis from notes: how much of one is read."""
     operating_points: tuple[OperatingPoint, ...] = ()
     """Diagnosis: where sensitivity and specificity were measured. The gateway decides nothing by
     them."""
@@ -341,6 +353,10 @@ class Manifest(_Frozen):
         """Return the Triton model that answers for this release in a variant."""
         return fused_name(self.line, self.release) if variant == FUSED else self.ensemble
 
+    def extra_file(self, name: str) -> str:
+        """Return the path below ``models/`` of a file that comes along with the models."""
+        return f"{self.ensemble}/1/{name}"
+
     @cached_property
     def features_by_name(self) -> dict[str, FeatureSpec]:
         """Each feature by its name."""
@@ -357,6 +373,11 @@ class Manifest(_Frozen):
         """The place of each feature in the tensor ``categories``, by its name."""
         names = [feature.name for feature in self.features if feature.kind == "category"]
         return {name: place for place, name in enumerate(names)}
+
+
+def most_rows(manifest: Manifest) -> int:
+    """Return how many rows a release may be asked at once, however long each is."""
+    return most_notes(manifest.note.max_tokens) if manifest.note is not None else MAX_BATCH_ROWS
 
 
 class RouteTarget(_Frozen):

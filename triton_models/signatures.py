@@ -3,7 +3,7 @@
 The exporter takes ONNX names and ``config.pbtxt`` from here, the gateway its
 mapping and its check at load time. Axis letters are those of the whole project:
 ``B`` batch (never listed: every tensor has it first), ``T`` position in a
-history, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
+history or a note, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
 ``F`` feature, ``N`` number feature, ``S`` category feature, ``K`` class,
 ``Y`` row and ``X`` column of an image (``X`` is an excluded item elsewhere), ``y`` and ``x``
 those of a map over it, ``C`` its channel.
@@ -83,6 +83,7 @@ RULE_CLIPPED_TO_MINIMUM = 2
 RULE_CLIPPED_TO_MAXIMUM = 3
 RULE_OUT_OF_RANGE_AS_MISSING = 4
 RULE_UNKNOWN_AS_MISSING = 5
+RULE_TRUNCATED = 6  # of a note; no tensor has it
 
 MAX_ITEMS = 100
 """The longest list of recommendations."""
@@ -177,6 +178,26 @@ DIAGNOSE_IMAGE = Signature(
     ),
 )
 
+DIAGNOSE_NOTE = Signature(
+    line="diagnose-note",
+    domain="diagnose",
+    inputs=(
+        TensorSpec("token_ids", "INT32", (Axis("T"),), "of the release's tokenizer; padded right"),
+        TensorSpec("attention_mask", "INT32", (Axis("T"),), "1 for a token, 0 for padding"),
+    ),
+    outputs=(
+        _PROBABILITIES,
+        _UNUSUALNESS,
+        TensorSpec(
+            "token_weights",
+            "FP32",
+            (Axis("T"),),
+            "by how much a token lifts the likeliest class above the mean of the others, in units "
+            "of the tempered logits; 0 at padding",
+        ),
+    ),
+)
+
 DIAGNOSE_MEASUREMENTS = Signature(
     line="diagnose-measurements",
     domain="diagnose",
@@ -212,7 +233,13 @@ SCORE_RISK = Signature(
 
 SIGNATURES: dict[str, Signature] = {
     signature.line: signature
-    for signature in (RECOMMEND, DIAGNOSE_IMAGE, DIAGNOSE_MEASUREMENTS, SCORE_RISK)
+    for signature in (
+        RECOMMEND,
+        DIAGNOSE_IMAGE,
+        DIAGNOSE_NOTE,
+        DIAGNOSE_MEASUREMENTS,
+        SCORE_RISK,
+    )
 }
 
 DOMAIN_LINES: dict[str, tuple[str, ...]] = {
@@ -220,4 +247,4 @@ DOMAIN_LINES: dict[str, tuple[str, ...]] = {
     "diagnose": ("diagnose-image", "diagnose-note", "diagnose-measurements"),
     "risk": ("score-risk",),
 }
-"""Every line of every domain, also those whose tensors are not declared yet."""
+"""Every line of every domain."""

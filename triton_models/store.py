@@ -12,6 +12,7 @@ of one name, one wins and the other is told.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -166,6 +167,23 @@ class ReleaseStore:
         }
         if any(different := _different(manifest.files, found)):
             raise FilesAltered(manifest.line, manifest.release, *different)
+
+    def model_file(self, manifest: Manifest, path: str) -> bytes:
+        """Return a file of a release, by its path below ``models/``, as it was released.
+
+        Raises:
+            FilesAltered: If it is missing, changed, or was never released.
+        """
+        line, release = manifest.line, manifest.release
+        if path not in manifest.files:
+            raise FilesAltered(line, release, [path], [], [])
+        try:
+            content = self._storage.read(f"models/{path}")
+        except FileNotFoundError:
+            raise FilesAltered(line, release, [path], [], []) from None
+        if hashlib.sha256(content).hexdigest() != manifest.files[path]:
+            raise FilesAltered(line, release, [], [], [path])
+        return content
 
     def fetch_models(self, manifest: Manifest, target: Path) -> None:
         """Give the models of a release, and nothing else, in a local folder; do not write there."""

@@ -16,6 +16,17 @@ from gateway.domains.diagnose_images import (
     plain_image,
     saliency_of,
 )
+from gateway.domains.diagnose_notes import (
+    MAX_NOTE_LENGTH,
+    QUICK_CHARACTERS,
+    NoteRow,
+    is_note,
+    note_notes,
+    note_width,
+    notes_to_tensors,
+    plain_note,
+    token_weights_of,
+)
 from gateway.domains.domain import Answer, Tensors, check_answer
 from gateway.domains.features import (
     FeatureMap,
@@ -45,24 +56,23 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     Finding,
 )
 from triton_models.release import Manifest
-from triton_models.signatures import DIAGNOSE_IMAGE, DIAGNOSE_MEASUREMENTS
+from triton_models.signatures import DIAGNOSE_IMAGE, DIAGNOSE_MEASUREMENTS, DIAGNOSE_NOTE
 
 PLAIN_OUTPUTS: tuple[str, ...] = ("probabilities", "input_rules")
 """What is asked for of measurements where nobody wants an explanation."""
-SLOW_OUTPUTS = frozenset(("saliency",))
 
 _OUTPUTS: dict[str, tuple[tuple[str, ...], str]] = {
     "image": (("probabilities", "unusualness"), "saliency"),
+    "note": (("probabilities", "unusualness"), "token_weights"),
     "measurements": (PLAIN_OUTPUTS, "contributions"),
 }
 """By evidence: what every answer needs, and what explains it."""
 
-MAX_NOTE_LENGTH = 20_000
 MEASUREMENTS = FeatureMap("measurements.values", 1, 1000, number="")
 
 EVIDENCE_LINES = {
     "image": DIAGNOSE_IMAGE.line,
-    "note": "diagnose-note",
+    "note": DIAGNOSE_NOTE.line,
     "measurements": DIAGNOSE_MEASUREMENTS.line,
 }
 
@@ -101,35 +111,41 @@ def sticky_key(request: DiagnoseRequest) -> str:
 
 def check_schema(request: DiagnoseRequest, manifest: Manifest, violations: Violations) -> None:
     """Check the measurements against what the release knows."""
-    if manifest.image is None:
+    if manifest.image is None and manifest.note is None:
         check_features(violations, MEASUREMENTS, dict(request.measurements.values), manifest)
 
 
-def read(request: DiagnoseRequest, manifest: Manifest) -> Row | ImageRow | None:
+def read(request: DiagnoseRequest, manifest: Manifest) -> Row | ImageRow | NoteRow | None:
     """Return the row of evidence that is plainly valid."""
     if not plain_name(request.request_id, MAX_REQUEST_ID_LENGTH):
         return None
     if manifest.image is not None:
         return plain_image(request.image, manifest)
+    if manifest.note is not None:
+        return plain_note(request.note, manifest)
     return FEATURE_PLANS.of(manifest).read_numbers(request.measurements.values)
 
 
-def row(request: DiagnoseRequest, manifest: Manifest) -> Row | ImageRow:
+def row(request: DiagnoseRequest, manifest: Manifest) -> Row | ImageRow | NoteRow:
     """Return the row of checked evidence."""
     if manifest.image is not None:
         return image_row(request.image, manifest)
+    if manifest.note is not None:
+        return NoteRow(request.note, manifest)
     return checked_row(request.measurements.values, manifest)
 
 
 def width(row: Any) -> int:
-    """Return 0: all rows are as wide."""
-    return 0
+    """Return how long a note is; all other rows are as wide."""
+    return note_width(row) if is_note(row) else 0
 
 
 def rows_to_tensors(rows: Sequence[Any], manifest: Manifest) -> Tensors:
     """Return the inputs of the release, one row each."""
     if manifest.image is not None:
         return images_to_tensors(rows, manifest)
+    if manifest.note is not None:
+        return notes_to_tensors(rows)
     return feature_rows_to_tensors(rows, manifest)
 
 
@@ -143,6 +159,11 @@ def wanted_outputs(requests: Sequence[DiagnoseRequest]) -> tuple[str, ...]:
     if any(request.explain for request in requests):
         return (*plain, explanation or "contributions")
     return plain
+
+
+def slow_to_write(answer: Answer, requests: Sequence[DiagnoseRequest]) -> bool:
+    """Say whether there are pictures to make, or much text to read again."""
+    return "saliency" in answer or sum(len(one.note) for one in requests) > QUICK_CHARACTERS
 
 
 def tensors_to_responses(
@@ -163,12 +184,13 @@ def tensors_to_responses(
         zip(requests, orders, probabilities.tolist(), strict=True)
     ):
         notes = input_notes(rules[place], manifest) if rules is not None and noted[place] else []
+        cut = note_notes(request.note, manifest) if manifest.note is not None else []
         reasons = _review_reasons(values[order[0]], notes, manifest, unusual[place])
         response = DiagnoseResponse(
             findings=[Finding(label=labels[k], probability=values[k]) for k in order],
             needs_review=bool(reasons),
             review_reasons=reasons,
-            input_notes=notes,
+            input_notes=notes + cut,
             model=served_by,
         )
         if request.explain:
@@ -208,6 +230,10 @@ def _explain(
     if manifest.image is not None:
         saliency = answer["saliency"][place]
         explanation.saliency.CopyFrom(saliency_of(request, saliency, manifest))
+        return
+    if manifest.note is not None:
+        weights = token_weights_of(request.note, answer["token_weights"][place], manifest)
+        explanation.token_weights.CopyFrom(weights)
         return
     contributions = answer["contributions"][place, :, label]
     explanation.contributions.CopyFrom(_contributions(contributions, manifest))

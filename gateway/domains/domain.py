@@ -53,8 +53,6 @@ class Domain(Protocol[RequestT, ResponseT]):
 
     RESPONSE: Any
     """The message of an answer."""
-    SLOW_OUTPUTS: frozenset[str]
-    """Outputs whose answers may take long to write: not where calls are answered."""
 
     def line(self, request: RequestT) -> str | None:
         """Return the line that answers, or ``None`` if the request does not even say that."""
@@ -97,6 +95,10 @@ class Domain(Protocol[RequestT, ResponseT]):
 
     def wanted_outputs(self, requests: Sequence[RequestT]) -> tuple[str, ...]:
         """Return the outputs that the answers need."""
+        ...
+
+    def slow_to_write(self, answer: Answer, requests: Sequence[RequestT]) -> bool:
+        """Say whether answers may take long to write: not where calls are answered."""
         ...
 
     def tensors_to_responses(

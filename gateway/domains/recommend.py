@@ -43,7 +43,6 @@ _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
 RESPONSE = RecommendResponse
-SLOW_OUTPUTS: frozenset[str] = frozenset()
 
 
 def line(request: RecommendRequest) -> str:
@@ -131,6 +130,11 @@ def wanted_outputs(requests: Sequence[RecommendRequest]) -> tuple[str, ...]:
         "history_known": any(request.history_item_ids for request in requests),
     }
     return tuple(name for name in _OUTPUTS if given.get(name, True))
+
+
+def slow_to_write(answer: Answer, requests: Sequence[RecommendRequest]) -> bool:
+    """Return false: an answer is only numbers and names."""
+    return False
 
 
 def tensors_to_responses(

@@ -38,7 +38,6 @@ DEFAULT_REASONS = 4
 
 
 RESPONSE = ScoreRiskResponse
-SLOW_OUTPUTS: frozenset[str] = frozenset()
 
 
 def line(request: ScoreRiskRequest) -> str:
@@ -91,6 +90,11 @@ def wanted_outputs(requests: Sequence[ScoreRiskRequest]) -> tuple[str, ...]:
     if any(_reason_count(request) for request in requests):
         return ("default_probability", "score", "contributions", "input_rules")
     return ("default_probability", "score", "input_rules")
+
+
+def slow_to_write(answer: Answer, requests: Sequence[ScoreRiskRequest]) -> bool:
+    """Return false: an answer is only numbers and names."""
+    return False
 
 
 def tensors_to_responses(

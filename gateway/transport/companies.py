@@ -23,6 +23,7 @@ from gateway.telemetry.tracing import CallTrace, shared_inference
 from gateway.transport.call import Call
 from gateway.transport.slow_work import SlowWork, served
 from trident.common.v1.served_by_pb2 import ServedBy
+from triton_models.release import most_rows
 from triton_models.signatures import MAX_BATCH_ROWS
 
 _MAX_COMPANIES = 256
@@ -125,7 +126,8 @@ class Companies:
                     release.line, self._batching.max_waiting
                 )
             run = partial(self._run, domain, release, outputs, served(release))
-            batcher = self._batchers[key] = Batcher(run, room, self._batching.max_rows)
+            rows = min(self._batching.max_rows, most_rows(release.manifest))
+            batcher = self._batchers[key] = Batcher(run, room, rows)
         return batcher
 
     def _forget_idle(self) -> None:

@@ -21,6 +21,8 @@ from trident.common.v1.served_by_pb2 import ServedBy
 Result = TypeVar("Result")
 
 _MAX_THREADS = 4
+_FEW_ROWS = 16
+"""More are made elsewhere, even if each is quick."""
 MAX_WAITING = 1024
 """Pieces of work that wait or run; one more is refused."""
 
@@ -70,7 +72,7 @@ class SlowWork:
             release.manifest,
             served(release) if served_by is None else served_by,
         )
-        if domain.SLOW_OUTPUTS.isdisjoint(answer):
+        if not domain.slow_to_write(answer, requests):
             return write()
         return await self.run(write, release.line)
 
@@ -89,21 +91,35 @@ class SlowWork:
         if not any(isinstance(row, SlowRow) for row in rows):
             return list(rows)
 
-        async def make(row: Any) -> Any:
-            try:
-                if not isinstance(row, SlowRow):
-                    return row
-                return row.made() if row.quick else await self.run(row.made, line)
-            except RowRefused as error:
-                return error
+        few = len(rows) <= _FEW_ROWS
 
-        made = await asyncio.gather(*map(make, rows))
+        async def make(some: Sequence[Any]) -> list[Any]:
+            if all(not isinstance(row, SlowRow) or (few and row.quick) for row in some):
+                return _made(some)
+            return await self.run(partial(_made, some), line)
+
+        # A piece of work for each row of a few; for many, pieces that are worth a thread.
+        size = 1 if few else _FEW_ROWS
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        made = [row for part in await asyncio.gather(*map(make, parts)) for row in part]
         violations = Violations()
         for row, prefix in zip(made, prefixes, strict=True):
             if isinstance(row, RowRefused):
                 violations.below(prefix).add(row.path, row.text)
         violations.raise_if_any()
         return made
+
+
+def _made(rows: Sequence[Any]) -> list[Any]:
+    """Return rows that are made, and in the place of each that cannot be why."""
+
+    def make(row: Any) -> Any:
+        try:
+            return row.made() if isinstance(row, SlowRow) else row
+        except RowRefused as error:
+            return error
+
+    return [make(row) for row in rows]
 
 
 def served(release: ServedRelease) -> ServedBy:

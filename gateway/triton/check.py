@@ -10,6 +10,7 @@ from triton_models.release import Manifest, Tensor
 from triton_models.signatures import (
     ANY,
     DIAGNOSE_IMAGE,
+    DIAGNOSE_NOTE,
     MAX_BATCH_ROWS,
     SIGNATURES,
     TensorSpec,
@@ -37,6 +38,8 @@ def differences(
     found: list[str] = []
     if signature is DIAGNOSE_IMAGE and manifest.image is None:
         found.append("the release does not say what images are made into")
+    if signature is DIAGNOSE_NOTE and manifest.note is None:
+        found.append("the release does not say how much of a note it reads")
     for kind, specs, declared, served, configured in (
         ("input", signature.inputs, manifest.inputs, metadata.inputs, config.input),
         ("output", signature.outputs, manifest.outputs, metadata.outputs, config.output),

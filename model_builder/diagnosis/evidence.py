@@ -30,7 +30,8 @@ def evidence_of(data: ResolvedData) -> Evidence:
     """
     if holds_images(data.path):
         return "image"
-    return "note" if note_columns(read_raw(data).frame, data.label) else "measurements"
+    raw, _ = read_raw(data)
+    return "note" if note_columns(raw.frame, data.label) else "measurements"
 
 
 def holds_images(path: Path) -> bool:

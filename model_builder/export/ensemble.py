@@ -22,9 +22,23 @@ from triton_models.signatures import ANY, MAX_BATCH_ROWS, Signature
 
 
 def write_models(
-    folder: Path, line: str, release: str, steps: Sequence[StepModel], signature: Signature
+    folder: Path,
+    line: str,
+    release: str,
+    steps: Sequence[StepModel],
+    signature: Signature,
+    files: Mapping[str, bytes] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Write both variants into ``folder`` as a Triton model repository.
+
+    Args:
+        folder: Empty.
+        line: Of the release.
+        release: Its name.
+        steps: In their order.
+        signature: Of the line.
+        files: What else goes with them, by name; it lies with the ensemble, where Triton does
+            not look.
 
     Returns:
         Their inputs and outputs as this release has them, in the signature's order.
@@ -44,6 +58,8 @@ def write_models(
     # Triton wants a version folder even of an ensemble, and a bucket has no empty folders.
     made_of = {"steps": [step_name(line, release, step.name) for step in steps]}
     (version / "ensemble.json").write_text(json.dumps(made_of) + "\n", encoding="utf-8")
+    for file_name, content in (files or {}).items():
+        (version / file_name).write_bytes(content)
     _write_config(folder / name, _ensemble_config(name, line, release, steps, inputs, outputs))
     return inputs, outputs
 

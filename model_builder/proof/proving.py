@@ -16,6 +16,7 @@ from model_builder.proof.gateways import Client, gateway_in_front_of
 from model_builder.proof.questions import QUESTIONS, Question, Row
 from model_builder.proof.recorded import Recorded
 from model_builder.proof.tritons import ReleaseOnTriton
+from triton_models.note_limits import most_notes
 from triton_models.release import Latency, Manifest, Parity, Routes, RouteTarget
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore
@@ -49,7 +50,7 @@ def prove(
 
     The golden rows are asked one at a time, and every row in batches of exactly the largest
     size, the last one filled up with rows from the beginning. Of images larger than 91 x 91 the
-    largest size is what 8 MiB hold.
+    largest size is what 8 MiB hold; of notes, what the gateway takes of the longest.
 
     Args:
         manifest: Of the release.
@@ -72,10 +73,8 @@ def prove(
         question = QUESTIONS.get(manifest.line)
         if question is not None and answers and question.needs in answers[0]:
             with progress.stage("ask a gateway"), gateway_in_front_of(triton, store) as client:
-                golden = recorded.golden()
-                parity[GATEWAY] = ask_gateway(
-                    client, question, manifest, answers, golden, largest_batch(recorded)
-                )
+                golden, size = recorded.golden(), largest_batch(recorded, manifest)
+                parity[GATEWAY] = ask_gateway(client, question, manifest, answers, golden, size)
     return Proof(parity, latency)
 
 
@@ -134,8 +133,11 @@ def full_batches(rows: int, size: int = MAX_BATCH_ROWS) -> list[npt.NDArray[np.i
     return np.split(np.resize(np.arange(rows), count * size), count)
 
 
-def largest_batch(recorded: Recorded) -> int:
+def largest_batch(recorded: Recorded, manifest: Manifest) -> int:
     """Return how many rows are asked at once: the most that may be, but no message too long."""
+    if manifest.note is not None:
+        (tokens,) = recorded.batch(np.array([0]))[0]["token_ids"].shape[1:]
+        return most_notes(tokens)
     row = sum(one.nbytes for one in recorded.batch(np.array([0]))[0].values())
     return max(1, min(MAX_BATCH_ROWS, _MOST_BATCH_BYTES // max(1, row)))
 
@@ -157,7 +159,7 @@ def _ask_triton(
 ) -> dict[str, Parity]:
     comparison = Comparison(served.models[variant], manifest, recorded.rows)
     singles = (np.array([place]) for place in recorded.golden())
-    for rows in (*singles, *full_batches(recorded.rows, largest_batch(recorded))):
+    for rows in (*singles, *full_batches(recorded.rows, largest_batch(recorded, manifest))):
         inputs, expected = recorded.batch(rows)
         actual = served.ask(variant, inputs, expected)
         comparison.add(expected, actual)

@@ -124,6 +124,15 @@ QUESTIONS: Mapping[str, Question] = {
         _recorded_probabilities,
         _findings,
     ),
+    "diagnose-note": Question(
+        "trident.diagnose.v1.DiagnoseService",
+        "Diagnose",
+        "BatchDiagnose",
+        "note",
+        lambda row: {"note": row["note"]},
+        _recorded_probabilities,
+        _findings,
+    ),
     "recommend": Question(
         "trident.recommend.v1.RecommendService",
         "Recommend",

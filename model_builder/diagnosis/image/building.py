@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model_builder.diagnosis.calibrate_step import Calibrate
 from model_builder.diagnosis.calibrating import cross_tempered
 from model_builder.diagnosis.evaluation import Held, Judged, finite, judge
 from model_builder.diagnosis.image.base import Base, find_base
 from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData
-from model_builder.diagnosis.image.explaining import Calibrate, Explain
+from model_builder.diagnosis.image.explaining import Explain
 from model_builder.diagnosis.image.network import CompactNetwork
 from model_builder.diagnosis.image.preparing import Prepare, unit
 from model_builder.diagnosis.image.reading import read_images

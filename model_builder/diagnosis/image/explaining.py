@@ -1,11 +1,9 @@
-"""The steps ``explain`` and ``calibrate`` of an image release."""
+"""The step ``explain`` of an image release."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-
-from model_builder.diagnosis.unusual import Unusualness, Usual
 
 _SMALLEST = 1e-6
 
@@ -27,23 +25,3 @@ class Explain(nn.Module):
         evidence = (for_it - for_others).clamp(min=0)  # (B, y, x)
         greatest = evidence.amax((1, 2), keepdim=True)
         return evidence / greatest.clamp(min=_SMALLEST)
-
-
-class Calibrate(nn.Module):
-    """Turns logits into probabilities, and features into how unusual they are."""
-
-    def __init__(self, temperature: float, usual: Usual) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.unusualness = Unusualness(usual)
-
-    def forward(
-        self, logits: torch.Tensor, features: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``probabilities (B, K)`` and ``unusualness (B, 1)``.
-
-        Args:
-            logits: ``(B, K)``.
-            features: ``(B, D)``.
-        """
-        return (logits / self.temperature).softmax(1), self.unusualness(features)

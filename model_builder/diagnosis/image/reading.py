@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model_builder.diagnosis.drawing import stratified
 from model_builder.diagnosis.duplicates import SPLITS, keys_of
 from model_builder.diagnosis.evidence import IMAGE_SUFFIXES
 from model_builder.diagnosis.image.config import ImageConfig
-from model_builder.diagnosis.image.dataset import ImageData, Part, stratified, without_leaks
+from model_builder.diagnosis.image.dataset import ImageData, Part, without_leaks
 from model_builder.diagnosis.image.known_labels import KNOWN_LABELS
 from model_builder.errors import DataFault, Fault
 from model_builder.task import ResolvedData

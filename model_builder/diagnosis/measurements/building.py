@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from model_builder.diagnosis.evaluation import Held, judge
 from model_builder.diagnosis.measurements.calibrate_graph import calibrate_graph
+from model_builder.diagnosis.measurements.rows import leak_findings, without_duplicates
 from model_builder.diagnosis.probability import contributions, probabilities
 from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.review import review_rule
@@ -30,7 +32,7 @@ from model_builder.tabular.evaluation import (
     Measure,
     measure,
 )
-from model_builder.tabular.fitting import fit_table
+from model_builder.tabular.fitting import fit_table, split_table
 from model_builder.tabular.loading import load_table
 from model_builder.tabular.model import TableModel, feature_rows
 from model_builder.tabular.table import Table
@@ -61,6 +63,9 @@ AFTER_TRAINING = tuple(
 class MeasurementsConfig(TabularConfig, DiagnosisSettings):
     """Hyperparameters of a release that diagnoses from measurements."""
 
+    drop_duplicates: bool = False
+    """Leave out all but the first of the rows that are alike."""
+
 
 class Measurements:
     """Builds releases of the line ``diagnose-measurements``."""
@@ -82,6 +87,13 @@ class Measurements:
         with progress.stage("read"):
             table = load_table(data, finding_target, progress, config.split_by, config.schema_file)
             check_numbers(table, data.path.name)
+            subgroups(table, config.subgroup)  # a name that is wrong is told before the training
+            if config.drop_duplicates:
+                table = without_duplicates(table)
+            found = leak_findings(table, split_table(table, config))
+            table = replace(table, findings=(*table.findings, *found))
+        for finding in found:
+            progress.say(f"{data.path.name}: {finding}.")
         fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
         return candidate(fitted, data, config, progress)
 

@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 from fake_runner import FakeRunner, RecordingTracing, route
 from manifests import manifest
 from server_thread import served
+from small_tokenizer import tokenizer_json
 from span_makers import spans_in
 
 from gateway.call_cli import call
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.tracing import Tracing
 from triton_models.images import encode_png, sniffed
+from triton_models.note_tokenizers import TOKENIZERS
 
 Call = Callable[..., Result]
 
@@ -141,6 +143,44 @@ def test_a_file_that_is_no_image_is_not_sent(called: Call, tmp_path: Path) -> No
     result = called("diagnose", "--image", str(text))
     assert result.exit_code == 1
     assert "is none of image/png, image/jpeg, application/dicom" in result.stderr
+
+
+@pytest.fixture
+def notes(runner: FakeRunner) -> Iterator[FakeRunner]:
+    """Serves a release for notes, whose tokenizer is known."""
+    release = manifest("diagnose-note")
+    TOKENIZERS.add(release, tokenizer_json())
+    runner.states = [route(release)]
+    yield runner
+    TOKENIZERS.forget(release)
+
+
+def test_a_note_is_sent_and_explained_word_by_word(called: Call, notes: FakeRunner) -> None:
+    result = called("diagnose", "--note", "Fever, my headache", "--explain")
+    assert result.exit_code == 0, result.output
+    assert "in the order of the note" in result.stdout
+    words = [line.split()[0] for line in result.stdout.splitlines() if "+" in line]
+    assert words == ["Fever", ",", "my", "headache"]
+    assert asked(notes, "token_ids").shape == (7,)
+
+
+def test_a_note_that_was_cut_is_said_to_be(called: Call, notes: FakeRunner) -> None:
+    result = called("diagnose", "--note", "fever cough " * 9)
+    assert "Note: note was longer than the release reads: its end was cut off" in result.stdout
+
+
+def test_a_note_is_read_from_standard_input(target: str, traces: Path, notes: FakeRunner) -> None:
+    options = ["--target", target, "--traces", str(traces)]
+    runner = CliRunner(env={"COLUMNS": "100"})
+    result = runner.invoke(call, ["diagnose", "--note", "-", *options], input="fever\n")
+    assert result.exit_code == 0, result.output
+    assert asked(notes, "token_ids").shape == (3,)
+
+
+def test_a_note_and_other_evidence_are_not_sent_together(called: Call) -> None:
+    result = called("diagnose", "--note", "fever", "mean radius=3")
+    assert result.exit_code == 2
+    assert "give one of --image, --note and measurements" in result.stderr
 
 
 def test_an_image_and_measurements_are_not_sent_together(called: Call, tmp_path: Path) -> None:

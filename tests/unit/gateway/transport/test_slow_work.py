@@ -63,6 +63,16 @@ async def test_every_row_that_cannot_be_made_is_told() -> None:
     }
 
 
+async def test_many_rows_are_made_elsewhere_in_few_pieces_however_quick_each_is() -> None:
+    rows = [Row(number, quick=True, wrong="is torn" * (number == 70)) for number in range(100)]
+    work = SlowWork(max_waiting=10)
+    with pytest.raises(InvalidRequest) as refused:
+        await work.made(rows, [f"requests[{number}]." for number in range(100)], "line")
+    assert refused.value.violations == {"requests[70].image.content": "is torn"}
+    assert all(row.thread.startswith("slow-work") for row in rows)
+    assert await work.made(rows[:70], [""] * 70, "line") == list(range(70))
+
+
 async def test_more_work_than_may_wait_is_refused() -> None:
     work, go = SlowWork(max_waiting=2), threading.Event()
     running = [asyncio.ensure_future(work.run(go.wait, "line")) for _ in range(2)]

@@ -157,3 +157,10 @@ def test_an_unknown_line_is_told() -> None:
     assert differences(release, *served(release)) == [
         "line 'diagnose-sound' has no declared tensors in this gateway"
     ]
+
+
+def test_a_release_for_notes_must_say_how_much_of_one_it_reads() -> None:
+    release = manifest("diagnose-note", note=None)
+    assert differences(release, *served(release)) == [
+        "the release does not say how much of a note it reads"
+    ]
