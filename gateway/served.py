@@ -21,6 +21,9 @@ def services_of(core: Core, settings: Settings) -> Services:
         max_outstanding=settings.max_stream_outstanding,
         batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
         cache=core.cache,
+        reflection_enabled=settings.reflection,
+        guard=core.guard,
+        auditing=core.audit.auditing if core.audit is not None else None,
     )
     if core.metrics is not None:
         core.metrics.gauges(services.readings)

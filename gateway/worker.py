@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.supervising.notices import Notifier, ReleaseNotice
+from gateway.telemetry.metrics.wanted import build_metrics
 
 if TYPE_CHECKING:  # grpc and Triton's client are for workers only, not for their supervisor
     from gateway.core import Core
@@ -78,7 +79,8 @@ class Worker:
                 one that is raised while the core runs.
         """
         from gateway.core import running_core
-        from gateway.telemetry.metrics.reporter import build_metrics
+        from gateway.live_settings import followed
+        from gateway.security.watching import Watch
 
         metrics = build_metrics(self.settings.metrics_listen, self.number)
         try:
@@ -90,7 +92,12 @@ class Worker:
                 on_change=self._show,
                 metrics=metrics,
             ) as core:
-                yield core
+                watch = Watch((followed(self.folder, core.live),))
+                watch.start()
+                try:
+                    yield core
+                finally:
+                    watch.stop()
         except StartFailed as error:  # also one of the transport's
             self.say_failed(str(error))
             raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.settings import Settings
 from gateway.transport.envoy_process import EnvoyMissing, check_envoy
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.embedded.installation import find_installation
@@ -20,6 +21,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIDENT_RUNS", str(folder))
         yield folder
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting comes from the developer's shell, and nothing is written beside the sources."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
 
 
 def missing_tool(reason: str) -> None:

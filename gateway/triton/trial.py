@@ -10,10 +10,16 @@ import numpy.typing as npt
 from gateway.triton.client import TritonClient
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from triton_models.release import Manifest, Tensor
-from triton_models.signatures import ANY
+from triton_models.signatures import ANY, NUMPY_TYPES
 
-_EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
-_DTYPES = {"BOOL": "bool", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
+_EMPTY: dict[str, Any] = {
+    "BOOL": False,
+    "UINT8": 0,
+    "INT32": 1,
+    "INT64": 1,
+    "FP32": 0.0,
+    "BYTES": b"",
+}
 
 
 async def try_out(
@@ -35,7 +41,7 @@ async def try_out(
 
 def _nothing(tensor: Tensor) -> npt.NDArray[Any]:
     shape = (1, *(1 if size == ANY else size for size in tensor.dims))
-    return np.full(shape, _EMPTY[tensor.data_type], _DTYPES[tensor.data_type])
+    return np.full(shape, _EMPTY[tensor.data_type], NUMPY_TYPES[tensor.data_type])
 
 
 def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:
@@ -46,6 +52,6 @@ def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:
     fits = len(shape) == len(tensor.dims) and all(
         want in (ANY, size) for want, size in zip(tensor.dims, shape, strict=True)
     )
-    if not fits or array.dtype != np.dtype(_DTYPES[tensor.data_type]):
+    if not fits or array.dtype != np.dtype(NUMPY_TYPES[tensor.data_type]):
         return f"{says}, a trial gave {array.dtype.name} {list(shape)}"
     return ""

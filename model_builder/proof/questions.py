@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ def _columns(*names: str) -> Callable[[Sequence[Row], Manifest], Outputs]:
     return read
 
 
+def _image_request(row: Row) -> dict[str, Any]:
+    content = base64.b64encode(row["image"]).decode()  # how JSON has bytes
+    return {"image": {"content": content, "media_type": "image/png"}}
+
+
 def _recorded_probabilities(rows: Sequence[Row], manifest: Manifest) -> Outputs:
     return {"probabilities": np.array([row["probabilities"] for row in rows])}
 
@@ -118,6 +124,24 @@ QUESTIONS: Mapping[str, Question] = {
         "BatchDiagnose",
         "measurements",
         lambda row: {"measurements": {"values": json.loads(row["measurements"])}},
+        _recorded_probabilities,
+        _findings,
+    ),
+    "diagnose-image": Question(
+        "trident.diagnose.v1.DiagnoseService",
+        "Diagnose",
+        "BatchDiagnose",
+        "image",
+        _image_request,
+        _recorded_probabilities,
+        _findings,
+    ),
+    "diagnose-note": Question(
+        "trident.diagnose.v1.DiagnoseService",
+        "Diagnose",
+        "BatchDiagnose",
+        "note",
+        lambda row: {"note": row["note"]},
         _recorded_probabilities,
         _findings,
     ),

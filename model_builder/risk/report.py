@@ -11,7 +11,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from model_builder.html_page import document, listing, plain, svg, table
-from model_builder.report import metric_text
+from model_builder.report import (
+    BAND_HEADER,
+    FAIRNESS_HEADER,
+    band_rows,
+    cutoff_text,
+    fairness_rows,
+    metric_text,
+)
 from model_builder.risk.deciding import Decided
 from model_builder.risk.deciles import Decile
 from model_builder.task import Metrics
@@ -49,7 +56,7 @@ def page(shown: Shown) -> bytes:
         _deciles(shown.deciles),
         "<h2>Scores, bands and cut-off</h2>",
         _score_plot(shown),
-        _bands(shown),
+        _bands(shown.decided),
         _fairness(shown.decided.fairness),
         "<h2>What moves the score</h2><p>Mean size of each feature's contribution to the "
         "log-odds, over the test rows.</p>",
@@ -84,46 +91,19 @@ def _deciles(deciles: Sequence[Decile]) -> str:
     return table(("riskiest", "rows", "promised", "happened", "lift", "defaults so far"), rows)
 
 
-def _bands(shown: Shown) -> str:
-    cutoff = shown.decided.cutoff
-    rows = [
-        (
-            band.name,
-            f"{band.minimum_score:g}",
-            "–" if band.share is None else f"{band.share:.1%}",
-            "–" if band.bad_rate is None else f"{band.bad_rate:.1%}",
-        )
-        for band in shown.decided.bands
-    ]
-    bad = "–" if cutoff.bad_rate is None else f"{cutoff.bad_rate:.1%}"
-    return table(("band", "from", "rows", "bad rate"), rows) + (
-        f"<p>Cut-off {cutoff.minimum_score:g}, chosen for {plain(cutoff.chosen_for)}: approves "
-        f"{cutoff.approval_rate:.1%}, of whom {bad} default.</p>"
-    )
+def _bands(decided: Decided) -> str:
+    bands = table(BAND_HEADER, band_rows(decided.bands))
+    return f"{bands}<p>{plain(cutoff_text(decided.cutoff))}</p>"
 
 
 def _fairness(groups: Sequence[GroupFairness]) -> str:
     if not groups:
         return "<h2>Fairness</h2><p>No attribute is protected in the schema.</p>"
-    rows = [
-        (
-            group.attribute,
-            group.group,
-            str(group.rows),
-            metric_text(group.approval_rate),
-            "–" if group.approval_ratio is None else f"{group.approval_ratio:.2f}",
-            metric_text(group.paid_approval_rate),
-            f"{group.promised:.4f}",
-            metric_text(group.happened),
-        )
-        for group in groups
-    ]
-    header = ("attribute", "group", "rows", "approved", "ratio", "approved of the paid",
-              "promised", "happened")  # fmt: skip
     return (
         "<h2>Fairness at the cut-off</h2><p>A ratio below 0.8 to the group approved most is "
         "commonly held to be adverse impact; approved of the paid is equal opportunity; promised "
-        "beside happened is the calibration of the group.</p>" + table(header, rows)
+        "beside happened is the calibration of the group.</p>"
+        + table(FAIRNESS_HEADER, fairness_rows(groups))
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import tiny_releases as tiny
-from cluster import TRITONS, Cluster, container_of
+from cluster import TRITONS, Cluster
 from containers import extra_triton_arguments, triton_container
-from rendered import FULL, Chart, Rendered
+from rendered import FULL, Chart, Rendered, triton_pod
 
 from triton_models.store import ReleaseStore
 
@@ -50,7 +50,7 @@ def cluster(
         tiny.publish(store, candidate, "r1")
     tiny.route(store, "recommend/r1", "diagnose-measurements/r1", "score-risk/r1")
     rendered = chart.render({"triton": {"replicas": TRITONS}})
-    spec = container_of(rendered, "StatefulSet", "triton")
+    spec = triton_pod(rendered)["containers"][0]
     triton = triton_container(spec, folder / "store", folder / "triton")
     cluster = Cluster(rendered, folder, triton, triton)
     cluster.gateway = cluster.new_gateway("gateway")

@@ -17,17 +17,16 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from manifests import manifest
+from manifests import routed_store
 
 from gateway.serving import run, serve
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.supervising.signals import StopSignals
 from gateway.transport.health import MODEL_SERVICE
-from triton_models.release import Routes, RouteTarget
 from triton_models.store import ReleaseStore
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("clean_environment")]
 
 NO_TRITON = "127.0.0.1:1"
 
@@ -55,14 +54,6 @@ class Said:
                 self._news.clear()
                 await self._news.wait()
         return line
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting comes from the developer's shell, and nothing is written beside the sources."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def settings(**options: Any) -> Settings:
@@ -102,12 +93,7 @@ def listeners(address: str) -> set[int]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ReleaseStore:
-    """A store with ``score-risk/r1``, routed."""
-    store = ReleaseStore(tmp_path / "store")
-    (tmp_path / "empty").mkdir()
-    store.publish(manifest("score-risk"), tmp_path / "empty", {})
-    store.add_routes(Routes(lines={"score-risk": (RouteTarget(release="r1"),)}), after=0)
-    return store
+    return routed_store(tmp_path / "store")
 
 
 def test_the_supervisor_imports_nothing_that_only_its_workers_need() -> None:

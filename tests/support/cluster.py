@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containers import STORE, Container, free_ports
-from rendered import Object, Rendered
+from rendered import Rendered, environment, gateway_container
 
 TRITONS = 3
 """Pods that the chart was told of; one of them runs."""
@@ -24,11 +24,19 @@ class Cluster:
     triton: Container
     gateway: Container
 
-    def new_gateway(self, name: str) -> Container:
-        """A gateway that is not started, beside the others."""
+    def new_gateway(self, name: str, rendered: Rendered | None = None, **mounted: str) -> Container:
+        """A gateway that is not started, beside the others.
+
+        Args:
+            name: Of its folder.
+            rendered: Where it is from; by default the cluster's own.
+            mounted: What stands for each folder below ``/trident``.
+        """
+        rendered = rendered or self.rendered
         grpc_port, metrics = free_ports(2)
         triton = self.triton.places["port=8001"].partition("=")[2]
-        first, *away = _targets(self.rendered)
+        spec = gateway_container(rendered)
+        first, *away = str(environment(spec)["TRIDENT_TRITON"]).split(",")
         places = {
             STORE: self.triton.places[STORE],
             f"0.0.0.0:{GRPC}": f"127.0.0.1:{grpc_port}",
@@ -37,10 +45,10 @@ class Cluster:
             # Only the first of all Tritons runs, as after scaling down.
             **{target: f"127.0.0.{2 + number}:9" for number, target in enumerate(away)},
             first: f"127.0.0.1:{triton}",
+            f"port={METRICS}": f"port={metrics}",
+            **{f"/trident/{folder}": place for folder, place in mounted.items()},
         }
-        return Container(
-            container_of(self.rendered, "Deployment", "gateway"), self.folder / name, places
-        )
+        return Container(spec, self.folder / name, places)
 
     def scrape(self, container: Container, path: str = "/metrics") -> str:
         """What Prometheus reads of a container."""
@@ -48,12 +56,3 @@ class Cluster:
         port = own.replace("=", ":").rpartition(":")[2]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return str(answer.read().decode())
-
-
-def container_of(rendered: Rendered, kind: str, component: str) -> Object:
-    return dict(rendered.one(kind, component)["spec"]["template"]["spec"]["containers"][0])
-
-
-def _targets(rendered: Rendered) -> list[str]:
-    spec = container_of(rendered, "Deployment", "gateway")
-    return str({one["name"]: one.get("value") for one in spec["env"]}["TRIDENT_TRITON"]).split(",")

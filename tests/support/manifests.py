@@ -1,24 +1,32 @@
-"""Small manifests, one for each line, as a release would have them."""
+"""Small manifests, one for each line, as a release would have them, and a store with one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from triton_models.release import (
     DataSource,
     FeatureSpec,
+    ImageSpec,
     Manifest,
     Metric,
+    NoteSpec,
+    Routes,
+    RouteTarget,
     ScoreBand,
     Step,
     Tensor,
 )
 from triton_models.signatures import SIGNATURES, TensorSpec
+from triton_models.store import ReleaseStore
 
 CATALOGUE = tuple(f"m{number}" for number in range(1, 51))
 LABELS = ("benign", "malignant", "unclear")
+NOTE_TOKENS = 8
 MEASUREMENTS = (
     FeatureSpec(
         name="mean radius", kind="number", minimum=5.0, maximum=30.0, typical=14.0,
@@ -49,6 +57,16 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
     """The manifest of a release of a line, with what a test wants otherwise."""
     of_line: dict[str, dict[str, Any]] = {
         "recommend": {"item_count": len(CATALOGUE)},
+        "diagnose-image": {
+            "image": ImageSpec(height=8, width=8, channels=1),
+            "labels": LABELS,
+            "review_threshold": 0.6,
+        },
+        "diagnose-note": {
+            "note": NoteSpec(max_tokens=NOTE_TOKENS),
+            "labels": LABELS,
+            "review_threshold": 0.6,
+        },
         "diagnose-measurements": {
             "features": MEASUREMENTS,
             "labels": LABELS,
@@ -89,3 +107,12 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
         "files": {},
     }
     return Manifest(**(fields | of_line[line] | changes))
+
+
+def routed_store(folder: Path) -> ReleaseStore:
+    """A store with ``score-risk/r1``, routed, that has no model."""
+    store = ReleaseStore(folder)
+    with TemporaryDirectory() as empty:
+        store.publish(manifest("score-risk"), Path(empty), {})
+    store.add_routes(Routes(lines={"score-risk": (RouteTarget(release="r1"),)}), after=0)
+    return store

@@ -26,9 +26,8 @@ def metrics_exporter(environment: Mapping[str, str]) -> MetricExporter | None:
     Raises:
         UnknownCollector: If the address or the protocol cannot be understood.
     """
-    if metrics_endpoint(environment) is None:
-        return None
-    address = collector_address("metrics", environment)
+    wanted = metrics_endpoint(environment) is not None
+    address = collector_address("metrics", environment) if wanted else None
     if address is None:
         return None
     if address.protocol == "grpc":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from prometheus_client import exposition
 from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -15,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 
 from gateway.telemetry.metrics.instruments import prometheus_label
 from gateway.telemetry.metrics.native import PROTOBUF_CONTENT_TYPE, protobuf
-from gateway.telemetry.metrics.snapshot import Family, HistogramPoint, Snapshot
+from gateway.telemetry.metrics.snapshot import Family, Snapshot, buckets
 from gateway.telemetry.metrics.tally import Exemplar
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -92,16 +91,6 @@ def _metric(family: Family) -> Metric:
         metric.add_sample(f"{name}_count", labels, point.count)
         metric.add_sample(f"{name}_sum", labels, point.sum)
     return metric
-
-
-def buckets(
-    point: HistogramPoint, bounds: tuple[float, ...]
-) -> Iterator[tuple[float, int, Exemplar | None]]:
-    """Yield of each explicit bucket its upper bound, the values up to there, and its exemplar."""
-    for place, (bound, count) in enumerate(
-        zip((*bounds, float("inf")), np.cumsum(point.explicit).tolist(), strict=True)
-    ):
-        yield bound, count, point.exemplars.get(place)
 
 
 def _labels(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -106,12 +106,9 @@ def _fold_stages(
     call = np.repeat(np.arange(len(records)), list(map(len, per_call)))
     kind, kinds = _numbered(map(itemgetter(0), stages))
     # The code of a call does not matter to its stages: series that differ in it alone are one.
-    series: dict[Labels, int] = {}
-    series_of = np.array(
-        [series.setdefault((name, key[0], *key[2:]), len(series)) for key in keys for name in kinds]
-    )
+    series_of, labels = _numbered((name, key[0], *key[2:]) for key in keys for name in kinds)
     places = series_of[owner[call] * len(kinds) + kind]
-    _observe(STAGE_DURATION, list(series), places, seconds, tally, call, traced)
+    _observe(STAGE_DURATION, labels, places, seconds, tally, call, traced)
 
 
 def _fold_batches(
@@ -125,9 +122,8 @@ def _fold_batches(
     asked = ended[calls[ended] > 0]
     if not len(asked):
         return
-    series: dict[Labels, int] = {}
-    series_of = np.array([series.setdefault(key[2:], len(series)) for key in keys])
-    labels, places = list(series), series_of[owner[asked]]
+    series_of, labels = _numbered(key[2:] for key in keys)
+    places = series_of[owner[asked]]
     rows = _integers(map(_ROWS, records), len(records))[asked]
     _observe(BATCH_CALLS, labels, places, calls[asked], tally)
     _observe(BATCH_ROWS, labels, places, rows, tally)

@@ -25,7 +25,6 @@ _EVERY_S = 5.0
 _ANSWER_S = 1.0
 """A worker that takes longer is shown as it was."""
 
-
 _TAKERS = 8
 """Sources that are asked at a time."""
 
@@ -84,8 +83,8 @@ class MetricsHub:
         self._gathering = threading.Lock()
         self._own = Readings()
         self._sources: list[Take] = []
+        self._closes: list[Callable[[], None]] = []
         self._takers = ThreadPoolExecutor(_TAKERS, "metrics-take")
-        self._source_gauges: Gauges = {}
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._accept, name="metrics-workers", daemon=True),
@@ -97,9 +96,11 @@ class MetricsHub:
         """Read these numbers of the supervisor, too."""
         self._own.add(read)
 
-    def add_source(self, take: Take) -> None:
-        """Take what this has, too."""
+    def add_source(self, take: Take, close: Callable[[], None] | None = None) -> None:
+        """Take what this has, too; ``close`` it in the end."""
         self._sources.append(take)
+        if close is not None:
+            self._closes.append(close)
 
     def start(self) -> None:
         """Take reports from now on."""
@@ -108,7 +109,7 @@ class MetricsHub:
 
     def wait_workers(self) -> None:
         """Take what the workers, which have ended, said last."""
-        deadline = time.monotonic() + _ANSWER_S
+        deadline = time.monotonic() + self._answer_s
         for thread in list(self._readers):
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -118,43 +119,50 @@ class MetricsHub:
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(_ANSWER_S)
+                thread.join(self._answer_s)
         self._listener.close()
         self._takers.shutdown(wait=False)
+        for close in self._closes:
+            close()
 
     def gather(self) -> Snapshot:
         """Ask everybody, and return all there is. At most about a second and a half."""
         with self._gathering:
-            with self._lock:
-                workers = list(self._workers)
-            for worker in workers:
-                worker.ask()
-            deadline = time.monotonic() + self._answer_s
-            self._take_sources()
-            for worker in workers:
-                worker.answered.wait(max(0.0, deadline - time.monotonic()))
-            return self._snapshot()
+            return self._snapshot(self._ask_all())
 
-    def _snapshot(self) -> Snapshot:
+    def _ask_all(self) -> Gauges:
+        """Count what workers and sources have to tell; return how the sources are."""
         with self._lock:
-            own = self._own.take(self._tally)
-            known = [one.gauges for one in self._workers if one.gauges is not None]
-            gauges = merged(known) | own | self._source_gauges
-            gauges[WORKERS, ()] = float(len(known))
-            return snapshot(self._tally, gauges, self._since_ns)
+            workers = list(self._workers)
+        for worker in workers:
+            worker.ask()
+        deadline = time.monotonic() + self._answer_s
+        gauges = self._take_sources()
+        for worker in workers:
+            worker.answered.wait(max(0.0, deadline - time.monotonic()))
+        return gauges
 
-    def _take_sources(self) -> None:
+    def _take_sources(self) -> Gauges:
         gauges: Gauges = {}
         # Side by side: one that hangs costs the others no time.
         for tally, now in self._takers.map(_taken, self._sources):
             gauges |= now
             with self._lock:
                 self._tally.add(tally)
-        self._source_gauges = gauges
+        return gauges
+
+    def _snapshot(self, of_sources: Gauges) -> Snapshot:
+        with self._lock:
+            own = self._own.take(self._tally)
+            known = [one.gauges for one in self._workers if one.gauges is not None]
+            gauges = merged(known) | own | of_sources
+            gauges[WORKERS, ()] = float(len(known))
+            return snapshot(self._tally, gauges, self._since_ns)
 
     def _keep_gathering(self) -> None:
         while not self._stopping.wait(self._every_s):
-            self.gather()
+            with self._gathering:
+                self._ask_all()
 
     def _accept(self) -> None:
         while True:

@@ -7,7 +7,6 @@ needed is described here, by the names and numbers of ``io.prometheus.client``.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from google.protobuf.timestamp_pb2 import DESCRIPTOR as TIMESTAMP
 
 from gateway.telemetry.metrics.grid import SCALE, Exponential, Grid
 from gateway.telemetry.metrics.instruments import prometheus_label
-from gateway.telemetry.metrics.snapshot import Family, HistogramPoint, Snapshot
+from gateway.telemetry.metrics.snapshot import Family, HistogramPoint, Snapshot, buckets
 from gateway.telemetry.metrics.tally import Exemplar
 
 PROTOBUF_CONTENT_TYPE = (
@@ -155,11 +154,10 @@ def _family(family: Family, since_ns: int) -> Any:
 def _write_histogram(message: Any, point: HistogramPoint, grid: Grid) -> None:
     message.sample_count = point.count
     message.sample_sum = point.sum
-    bounds = (*grid.explicit, math.inf)
-    for place, (bound, count) in enumerate(zip(bounds, np.cumsum(point.explicit), strict=True)):
-        bucket = message.bucket.add(cumulative_count=int(count), upper_bound=bound)
-        if place in point.exemplars:
-            _write_exemplar(bucket.exemplar, point.exemplars[place])
+    for bound, count, exemplar in buckets(point, grid.explicit):
+        bucket = message.bucket.add(cumulative_count=count, upper_bound=bound)
+        if exemplar is not None:
+            _write_exemplar(bucket.exemplar, exemplar)
     if not grid.explicit:
         return
     message.schema = SCALE

@@ -7,14 +7,13 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from gateway.telemetry.metrics.instruments import CPU_TIME, MEMORY
 from gateway.telemetry.metrics.readings import Read, Reading, Readings
 from gateway.telemetry.metrics.recorder import Recorder
-from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.metrics.wire import ASK, Report, report_to_bytes, send_message
 from gateway.telemetry.record import RecordSink
 
@@ -35,12 +34,10 @@ class Metrics:
 
     Args:
         worker: Its number.
-        recorder: Keeps what has not been counted yet.
     """
 
-    def __init__(self, worker: int = 0, recorder: Recorder | None = None) -> None:
-        self._worker = worker
-        self._recorder = recorder or Recorder()
+    def __init__(self, worker: int = 0) -> None:
+        self._recorder = Recorder()
         self._readings = Readings()
         self._connection: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -65,7 +62,7 @@ class Metrics:
         """Return what happened since the last report, and how things are now."""
         self._recorder.fold()
         tally = self._recorder.take()
-        return Report(self._worker, tally, self._readings.take(tally))
+        return Report(tally, self._readings.take(tally))
 
     def start(self, folder: Path) -> None:
         """Report to the supervisor, at the socket in its folder."""
@@ -115,19 +112,6 @@ class Metrics:
     def _send(self, connection: socket.socket) -> None:
         connection.settimeout(_SEND_S)
         send_message(connection, report_to_bytes(self.report()))
-
-
-def build_metrics(
-    listen: str | None, worker: int = 0, environment: Mapping[str, str] = os.environ
-) -> Metrics | None:
-    """Return the metrics of a worker, or ``None`` where nobody wants any.
-
-    Args:
-        listen: Where they are shown, if anywhere.
-        worker: Its number.
-        environment: Of the process; says whether there is a collector.
-    """
-    return Metrics(worker) if metrics_wanted(listen, environment) else None
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")

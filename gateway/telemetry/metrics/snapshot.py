@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from gateway.telemetry.metrics.grid import Counts, Exponential
 from gateway.telemetry.metrics.instruments import Instrument
@@ -69,6 +72,21 @@ def snapshot(tally: Tally, gauges: Gauges, since_ns: int) -> Snapshot:
     families = [*_histograms(tally), *_numbers(tally, gauges)]
     families.sort(key=lambda family: family.instrument.name)
     return Snapshot(tuple(families), since_ns, time.time_ns())
+
+
+def buckets(
+    point: HistogramPoint, bounds: tuple[float, ...]
+) -> Iterator[tuple[float, int, Exemplar | None]]:
+    """Yield of each explicit bucket its upper bound, the values up to there, and its exemplar.
+
+    Args:
+        point: A series.
+        bounds: Upper ones of the explicit buckets, but for the last, which has none.
+    """
+    for place, (bound, count) in enumerate(
+        zip((*bounds, math.inf), np.cumsum(point.explicit).tolist(), strict=True)
+    ):
+        yield bound, count, point.exemplars.get(place)
 
 
 def _histograms(tally: Tally) -> Iterator[Family]:

@@ -24,7 +24,6 @@ ASK = b"?"
 class Report:
     """What happened in a worker since its last report, and how it is now."""
 
-    worker: int
     tally: Tally = field(default_factory=Tally)
     gauges: Gauges = field(default_factory=dict)
 
@@ -48,12 +47,7 @@ def report_to_bytes(report: Report) -> bytes:
         for labels, value in series.items()
     ]
     gauges = [[one.name, labels, value] for (one, labels), value in report.gauges.items()]
-    content = {
-        "worker": report.worker,
-        "histograms": histograms,
-        "counters": counters,
-        "gauges": gauges,
-    }
+    content = {"histograms": histograms, "counters": counters, "gauges": gauges}
     return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -65,7 +59,7 @@ def bytes_to_report(data: bytes) -> Report:
     """
     try:
         content = json.loads(data)
-        report = Report(int(content["worker"]))
+        report = Report()
         for name, labels, bins, filled, total, exemplars in content["histograms"]:
             instrument = INSTRUMENTS[name]
             counts = np.zeros(len(instrument.grid), np.int64)

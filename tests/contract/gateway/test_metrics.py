@@ -7,12 +7,12 @@ import json
 import os
 import signal
 import socket
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 import tiny_releases as tiny
@@ -20,7 +20,9 @@ from google.protobuf.proto import parse_length_prefixed
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from served import Gateway
-from tritonclient.grpc import InferenceServerClient
+from span_makers import TRACEPARENT
+from tritonclient.grpc import InferenceServerClient, InferInput
+from waiting import wait_for
 
 from gateway.telemetry.metrics.native import METRIC_FAMILY
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
@@ -60,13 +62,6 @@ def gateway(
     gateway = start_gateway("--embedded", "--transport", request.param, *how)
     wait_for(lambda: number(gateway, "trident_workers") == 2)
     return gateway
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def said(gateway: Gateway, name: str) -> str:
@@ -235,6 +230,26 @@ def test_totals_outlive_a_worker_that_is_killed(gateway: Gateway) -> None:
     gateway.wait_serving()
     ask(gateway.target)
     assert total(samples(gateway), CALL_COUNT) == 2 * before
+
+
+def test_spans_of_triton_that_find_no_place_are_counted(
+    store: ReleaseStore,
+    start_gateway: Callable[..., Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")  # less than a request to Triton has
+    tiny.route(store, "diagnose-measurements/r1")
+    how = ("--variant", "ensemble", "--metrics-listen", "127.0.0.1:0")
+    gateway = start_gateway("--embedded", "--transport", "grpc", *how)
+    assert number(gateway, "trident_spans_dropped_total") == 0
+    tensor = InferInput("numbers", [1, 2], "FP32")
+    tensor.set_data_from_numpy(np.ones((1, 2), np.float32))
+
+    # Past the gateway, so that no worker has a span of it; traced as for a call of the gateway.
+    with InferenceServerClient(said(gateway, "Triton")) as triton:
+        triton.infer("diagnose-measurements__r1__work", [tensor], request_id=TRACEPARENT)
+
+    wait_for(lambda: number(gateway, "trident_spans_dropped_total") > 0)
 
 
 def test_an_address_in_use_is_refused_at_once(

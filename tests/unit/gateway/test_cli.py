@@ -11,15 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import LazyGroup, cli
-from gateway.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting comes from the developer's shell, and nothing is written beside the sources."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def gateway(*words: object) -> Result:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fake_runner import FakeCall
-from manifests import manifest
+from manifests import manifest, routed_store
 from signing_keys import make_keys
 
 from gateway.core import running_core
@@ -17,27 +17,17 @@ from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.tracing import NO_TRACE
 from gateway.triton.lifecycle import ReleaseState
-from triton_models.release import Routes, RouteTarget
+from triton_models.release import Routes
 from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 NO_TRITON = "127.0.0.1:1"
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting comes from the developer's shell."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> ReleaseStore:
-    """A store with ``score-risk/r1``, routed."""
-    store = ReleaseStore(tmp_path / "store")
-    (tmp_path / "empty").mkdir()
-    store.publish(manifest("score-risk"), tmp_path / "empty", {})
-    store.add_routes(Routes(lines={"score-risk": (RouteTarget(release="r1"),)}), after=0)
-    return store
+    return routed_store(tmp_path / "store")
 
 
 @pytest.fixture

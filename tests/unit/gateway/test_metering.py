@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from call_records import family
 from metric_collectors import http_collector
 from prometheus_client.parser import text_string_to_metric_families
+from span_makers import source, span
 
+from gateway.metering import count_dropped, listen_for_metrics
 from gateway.serving import serve
 from gateway.settings import InvalidSettings, Settings, load_settings
 from gateway.starting import StartFailed
 from gateway.supervising.signals import StopSignals
+from gateway.telemetry.metrics.instruments import DROPPED_SPANS
+from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.metrics.reporter import Metrics
+from gateway.telemetry.span_queue import Limits, SpanQueue
+from gateway.telemetry.trace_file import TraceFile
+from gateway.telemetry.tracing import Tracing
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 WAIT_S = 20
 NO_TRITON = "127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def settings(**options: Any) -> Settings:
@@ -102,6 +106,26 @@ async def test_a_collector_alone_is_enough(
 
     assert "process.cpu.time" in collected.metrics
     assert collected.resource["service.name"] == "trident-gateway"
+
+
+def test_spans_that_the_supervisor_drops_are_counted_with_those_of_the_workers(
+    tmp_path: Path,
+) -> None:
+    metrics = listen_for_metrics(tmp_path, None)
+    tracing = Tracing([SpanQueue(TraceFile(tmp_path / "t"), source("triton"), Limits(1))])
+    count_dropped(metrics, tracing)
+    worker = Metrics(0)
+    worker.gauges(lambda: [Reading(DROPPED_SPANS, (), 4)])
+    metrics.start()
+    worker.start(tmp_path)
+    tracing.export([span("queue", 1), span("compute", 2), span("work", 3)])
+
+    worker.stop()  # which reports once more
+    metrics.hub.wait_workers()
+    found = family(metrics.hub.gather(), "trident.spans.dropped")
+
+    metrics.stop()
+    assert [one.value for one in found.numbers] == [4 + 3]
 
 
 async def test_an_address_in_use_is_a_failed_start(serving: Serving) -> None:

@@ -9,16 +9,11 @@ from pydantic import ValidationError
 from gateway import settings as settings_module
 from gateway.settings import DEFAULT_TRACES_FILE, InvalidSettings, Settings, load_settings
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting comes from the developer's shell."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def load(config: Path | None = None, /, **options: Any) -> Settings:
-    return load_settings(config, {"embedded": True} | options)
+    return load_settings(config, {"embedded": True, "insecure": True} | options)
 
 
 def violations(config: Path | None = None, /, **options: Any) -> dict[str, str]:

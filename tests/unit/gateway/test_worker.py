@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,8 @@ from gateway.worker import Worker
 
 
 @pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(tmp_path: Path, clean_environment: None) -> Worker:
     """Number 3 of a gateway with an empty store."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
     settings = Settings(store=str(tmp_path / "store"), triton=("127.0.0.1:1",))
     (tmp_path / "folder").mkdir()
     return Worker(settings, 3, "gateway-3", tmp_path / "folder")
@@ -52,3 +53,28 @@ async def test_its_supervisor_hears_why_it_cannot_start(whose: str, worker: Work
     expected = "no port" if whose == "transport" else "'gopher://x' is no collector's address"
     assert notice.failure.startswith(expected)
     assert not notice.ready
+
+
+def test_a_worker_without_metrics_has_only_what_names_them(worker: Worker) -> None:
+    program = """
+import asyncio, os, sys
+import gateway.grpc_worker
+from gateway.served import services_of
+from gateway.worker import Worker
+
+async def work():
+    worker = Worker.from_environment(os.environ)
+    async with worker.core() as core:
+        services_of(core, worker.settings)
+
+asyncio.run(work())
+print(*(name for name in sorted(sys.modules) if name.startswith("gateway.telemetry.metrics.")))
+"""
+    # Where a collector is named, metrics are wanted.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=clean | worker.environment(),
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    loaded = [name.rpartition(".")[2] for name in done.stdout.split()]
+    assert loaded == ["grid", "instruments", "readings", "tally", "wanted"]

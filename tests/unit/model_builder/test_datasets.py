@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,12 @@ def test_every_public_set_can_be_checked_and_is_described(name: str) -> None:
     assert data.label is None or not data.format.columns or data.label in data.format.columns
 
 
-@pytest.mark.skipif("TRIDENT_DATA_DIR" not in os.environ, reason="TRIDENT_DATA_DIR is not set")
+@pytest.mark.skipif(not os.environ.get("TRIDENT_DATA_DIR"), reason="TRIDENT_DATA_DIR is not set")
 @pytest.mark.parametrize("name", [n for n, d in NAMED.items() if d.url])
-def test_the_mirrored_files_are_what_is_expected(name: str) -> None:
+def test_the_mirrored_files_are_what_is_expected(
+    name: str, missing_tool: Callable[[str], None]
+) -> None:
     places = Places.from_environment()
     if places.find(NAMED[name])[0] != "mirror":
-        pytest.skip(f"{name} is not mirrored")
+        missing_tool(f"{name} is not in TRIDENT_DATA_DIR")
     assert resolve(name).name == name

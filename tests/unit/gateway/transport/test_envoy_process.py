@@ -12,6 +12,7 @@ from gateway.starting import StartFailed
 from gateway.supervising.commands import worker_command
 from gateway.transport import envoy_process
 from gateway.transport.envoy_process import EnvoyMissing, become_envoy, check_envoy
+from gateway.transport.protection import Protection
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def test_another_system_has_no_envoy(monkeypatch: pytest.MonkeyPatch) -> None:
         check_envoy()
 
 
+@pytest.mark.usefixtures("envoy_available")
 def test_without_libpython_no_envoy_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    find_libpython = pytest.importorskip("find_libpython")
-    monkeypatch.setattr(find_libpython, "candidate_paths", lambda: ["/nowhere/libpython3.so"])
+    monkeypatch.setattr("find_libpython.candidate_paths", lambda: ["/nowhere/libpython3.so"])
     with pytest.raises(EnvoyMissing, match="libpython3"):
         check_envoy()
 
@@ -83,7 +84,7 @@ def test_a_process_becomes_an_envoy_with_its_signals_blocked(
     with pytest.raises(Became):
         become_envoy(
             app="some.module:application", listen="127.0.0.1:7", folder=tmp_path,
-            max_message_bytes=1, environment={"A": "1"},
+            protection=Protection(max_message_bytes=1), environment={"A": "1"},
         )  # fmt: skip
     path, arguments, variables = seen
     assert Path(path).name == "envoy"

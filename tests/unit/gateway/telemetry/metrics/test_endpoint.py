@@ -5,13 +5,14 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from call_records import folded, record, shown
 from metric_collectors import grpc_collector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from waiting import wait_for
 
 from gateway.telemetry.metrics.building import GatewayMetrics
 from gateway.telemetry.metrics.endpoint import MetricsEndpoint
@@ -111,11 +112,12 @@ def test_an_address_in_use_is_refused() -> None:
         MetricsEndpoint(f"127.0.0.1:{taken.getsockname()[1]}", some, RESOURCE)
 
 
-def test_ipv6_is_understood() -> None:
+def test_ipv6_is_understood(missing_tool: Callable[[str], None]) -> None:
     try:
-        endpoint = MetricsEndpoint("[::1]:0", some, RESOURCE)
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+        missing_tool(f"no IPv6 here: {error}")
+    endpoint = MetricsEndpoint("[::1]:0", some, RESOURCE)
     endpoint.start()
     assert get(endpoint.url)[1]
     endpoint.stop()
@@ -130,8 +132,8 @@ def test_a_gateway_shows_and_sends_the_same(tmp_path: Path) -> None:
         url, collector = gateway.where.split(", ")
         worker = Metrics(0)
         worker.start(tmp_path)
-        while b"trident_workers 1.0" not in get(url)[1]:  # it is taken in a moment later
-            pass
+        # It is taken in a moment later.
+        wait_for(lambda: b"trident_workers 1.0" in get(url)[1])
         worker.sink(record(total_ms=1))
         worker.stop()
         gateway.hub.wait_workers()
@@ -154,3 +156,20 @@ def test_a_gateway_that_never_started_can_be_stopped(tmp_path: Path) -> None:
 
     with pytest.raises(urllib.error.URLError):
         get(gateway.where)
+
+
+@pytest.mark.parametrize(("why_not", "status"), [("", 200), ("nothing is routed", 503)])
+def test_probes_are_answered_beside_the_metrics(why_not: str, status: int) -> None:
+    endpoint = MetricsEndpoint("127.0.0.1:0", some, RESOURCE, {"/readyz": lambda: why_not})
+    endpoint.start()
+    try:
+        url = endpoint.url.replace("/metrics", "/readyz")
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                found = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                found = error.code, error.read()
+        assert found == (status, f"{why_not or 'ok'}\n".encode())
+    finally:
+        endpoint.stop()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from call_records import family, record
+from waiting import wait_for
 
 from gateway.telemetry.metrics.hub import MetricsHub
 from gateway.telemetry.metrics.instruments import (
@@ -18,12 +18,11 @@ from gateway.telemetry.metrics.instruments import (
     TRITON_UP,
 )
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.metrics.reporter import SOCKET, Metrics, build_metrics
+from gateway.telemetry.metrics.reporter import SOCKET, Metrics
 from gateway.telemetry.metrics.snapshot import Snapshot
 from gateway.telemetry.metrics.tally import Tally
+from gateway.telemetry.metrics.wanted import build_metrics
 from gateway.telemetry.metrics.wire import send_message
-
-WAIT_S = 20
 
 
 @pytest.fixture
@@ -49,13 +48,6 @@ def start(tmp_path: Path, hub: MetricsHub) -> Iterator[Callable[[int], Metrics]]
     yield begin
     for one in started:
         one.stop()
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def number(snapshot: Snapshot, name: str, **attributes: str) -> float:
@@ -176,8 +168,23 @@ def test_what_the_supervisor_has_itself_is_shown_beside(hub: MetricsHub) -> None
     assert number(found, "trident.worker.restarts", trident_worker="1") == 2
 
 
+def test_a_source_is_closed_in_the_end(tmp_path: Path) -> None:
+    hub = MetricsHub(tmp_path)
+    closed: list[str] = []
+    hub.add_source(lambda: (Tally(), {}), lambda: closed.append("it"))
+    hub.start()
+    hub.gather()
+    assert closed == []
+
+    hub.stop()
+
+    assert closed == ["it"]
+
+
 def test_workers_are_asked_although_nobody_looks(tmp_path: Path) -> None:
     hub = MetricsHub(tmp_path, every_s=0.01)
+    shown: list[int] = []
+    hub.gauges(lambda: [Reading(RESTARTS, ("1",), shown.append(1) or 0)])
     hub.start()
     read: list[int] = []
     metrics = Metrics(0)
@@ -188,6 +195,7 @@ def test_workers_are_asked_although_nobody_looks(tmp_path: Path) -> None:
 
     metrics.stop()
     hub.stop()
+    assert shown == []  # and nothing is put together that nobody looks at
 
 
 def test_without_a_supervisor_nothing_piles_up(tmp_path: Path) -> None:

@@ -195,6 +195,17 @@ def test_metrics_go_where_the_standard_variables_say(
     assert exporter._endpoint == endpoint
 
 
+@pytest.mark.parametrize(("said", "insecure"), [("true", True), ("false", False)])
+def test_whether_tls_is_spoken_without_a_scheme_is_said_as_for_traces(
+    said: str, insecure: bool
+) -> None:
+    exporter = metrics_exporter({ENDPOINT: "c:4317", "OTEL_EXPORTER_OTLP_INSECURE": said})
+
+    assert isinstance(exporter, Grpc)
+    exporter.shutdown()
+    assert exporter._insecure == insecure
+
+
 def test_nothing_is_sent_unless_a_collector_is_named() -> None:
     assert metrics_exporter({}) is None
     assert metrics_exporter({ENDPOINT: ""}) is None
