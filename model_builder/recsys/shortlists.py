@@ -19,6 +19,8 @@ from triton_models.signatures import MAX_ITEMS
 
 _SCORES = 20_000_000
 """Held at once."""
+_PAIRS = 10_000_000
+"""Of places of the histories, held at once for each head: 40 MB, and a few copies."""
 
 
 class FirstStage:
@@ -87,7 +89,7 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     """Ask the first stage; what a history holds is not recommended again."""
     length = first.history_length
     history = torch.from_numpy(padded_items(questions.histories, length).astype(np.int32))
-    rows = max(1, _SCORES // (first.table.count + 1))
+    rows = max(1, min(_SCORES // (first.table.count + 1), _PAIRS // length**2))
     parts = []
     with torch.no_grad():
         for start in range(0, len(questions), rows):
