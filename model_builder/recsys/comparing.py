@@ -28,6 +28,8 @@ _TIE = 1e-4
 _SIMILARITY_TOLERANCE = 1e-5
 _SCORES = 20_000_000
 """Of the reference, held at once: some hundred megabytes, whatever the catalogue."""
+_PAIRS = 10_000_000
+"""Of places of the histories, held at once for each head."""
 
 
 class Runs(Protocol):
@@ -54,7 +56,8 @@ def compare_models(
     """
     answers: list[Tensors] = []
     found: list[dict[str, Parity]] = [{} for _ in models]
-    together = min(MAX_BATCH_ROWS, max(1, _SCORES // reference.item_count))
+    most = min(_SCORES // reference.item_count, _PAIRS // reference.history_length**2)
+    together = min(MAX_BATCH_ROWS, max(1, most))
     for start in range(0, len(requests), together):
         asked = requests[start : start + together]
         expected = reference.answer(asked)

@@ -119,6 +119,11 @@ class Reference:
         """``V``."""
         return len(self._item_ids)
 
+    @property
+    def history_length(self) -> int:
+        """``L``."""
+        return self._network.history_length
+
     def probabilities(self, requests: Sequence[Request]) -> npt.NDArray[np.float64]:
         """Return ``(B, V + 1)``: of each item, 0 for those that may not be recommended.
 
