@@ -76,7 +76,7 @@ def next_item_scores(
     lengths = np.array([len(items) for items in newest], np.int64)
     scores = torch.empty(len(newest), network.items.num_embeddings)
     scores[lengths == 0] = network.popularity.cpu()
-    for rows in _of_alike_lengths(lengths):
+    for rows in of_alike_lengths(lengths):
         history = np.zeros((len(rows), lengths[rows].max()), np.int64)
         for row, number in enumerate(rows):
             history[row, : lengths[number]] = newest[number]
@@ -85,7 +85,8 @@ def next_item_scores(
     return scores.numpy()
 
 
-def _of_alike_lengths(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+def of_alike_lengths(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Give the rows that have items, few enough at a time to be read at once, longest first."""
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     while len(order):

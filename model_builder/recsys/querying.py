@@ -37,3 +37,14 @@ class Query(nn.Module):
         # The newest item stands last, so a row is empty exactly if padding does.
         known = (history[:, -1:] > 0).to(state.dtype)
         return torch.cat([state * known, known, 1 - known], dim=1)
+
+    def of_begun(self, history: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the same, ``(B, D + 2)`` float32, with less to compute.
+
+        Args:
+            history: ``(B, l)`` integers, ``l`` up to ``L``, oldest first, padded on the right.
+            lengths: ``(B,)`` int64, from 1: how many items each row has.
+        """
+        states = self.network.states_of_begun(history)
+        state = states[torch.arange(len(history)), lengths - 1]
+        return torch.cat([state, state.new_tensor([1.0, 0.0]).expand(len(state), 2)], dim=1)

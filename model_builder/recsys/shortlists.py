@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model_builder.recsys.data import Items, Questions
-from model_builder.recsys.evaluation import SHOWN, Lists, Ranks
+from model_builder.recsys.evaluation import SHOWN, Lists, Ranks, of_alike_lengths
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.reference import padded_items
@@ -19,8 +19,6 @@ from triton_models.signatures import MAX_ITEMS
 
 _SCORES = 20_000_000
 """Held at once."""
-_PAIRS = 10_000_000
-"""Of places of the histories, held at once for each head: 40 MB, and a few copies."""
 
 
 class FirstStage:
@@ -89,27 +87,50 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     """Ask the first stage; what a history holds is not recommended again."""
     length = first.history_length
     history = torch.from_numpy(padded_items(questions.histories, length).astype(np.int32))
-    rows = max(1, min(_SCORES // (first.table.count + 1), _PAIRS // length**2))
+    rows = max(1, _SCORES // (first.table.count + 1))
     parts = []
     with torch.no_grad():
         for start in range(0, len(questions), rows):
             part = slice(start, start + rows)
             parts.append(
                 _shortlisted(
-                    first, history[part], questions.histories[part], questions.targets[part]
+                    first,
+                    queries(first, history[part]),
+                    questions.histories[part],
+                    questions.targets[part],
                 )
             )
     query, items, scores, place, rank = (torch.cat(each) for each in zip(*parts, strict=True))
     return Shortlists(history, query, items.int(), scores, place, rank.numpy())
 
 
+def queries(first: FirstStage, history: torch.Tensor) -> torch.Tensor:
+    """Return ``(rows, D + 2)``: what the first stage makes of ``history`` ``(rows, L)``.
+
+    Those of like length are read together, and few at a time: attention over all places of all
+    histories at once would take a hundred times the memory of what comes out.
+    """
+    lengths = (history > 0).sum(1)
+    # What an empty history gives, until something else is known.
+    found = torch.zeros(len(history), first.table.width + 2)
+    found[:, -1] = 1
+    for chosen in of_alike_lengths(lengths.numpy()):
+        rows = torch.from_numpy(chosen)
+        counts = lengths[rows]
+        place = torch.arange(int(counts.max()))
+        at = history.shape[1] - counts[:, None] + place
+        begun = history[rows[:, None], at.clamp(max=history.shape[1] - 1)]
+        begun = torch.where(place < counts[:, None], begun, 0)
+        found[rows] = first.query.of_begun(begun, counts)
+    return found
+
+
 def _shortlisted(
     first: FirstStage,
-    history: torch.Tensor,
+    query: torch.Tensor,
     histories: Sequence[Items],
     targets: npt.NDArray[np.int64],
 ) -> tuple[torch.Tensor, ...]:
-    query = first.query(history)
     logits = query @ first.table.flat.T
     row = torch.from_numpy(np.repeat(np.arange(len(histories)), [len(h) for h in histories]))
     logits[row, torch.from_numpy(np.concatenate(histories).astype(np.int64))] = FORBIDDEN

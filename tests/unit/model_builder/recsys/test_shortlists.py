@@ -1,25 +1,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from model_builder.recsys import shortlists as subject
-from model_builder.recsys.data import Questions
-from model_builder.recsys.shortlists import FirstStage, shortlists
+from model_builder.recsys import evaluation
+from model_builder.recsys.reference import padded_items
+from model_builder.recsys.shortlists import FirstStage, queries
 
 
-def test_long_histories_are_read_a_few_at_a_time_with_the_same_result(network, monkeypatch):
-    """Attention holds a number for each pair of places, which for all users at once is too many."""
+@pytest.mark.parametrize("places", [1, 9, 10**6], ids=["one by one", "some", "all at once"])
+def test_histories_of_any_length_are_read_as_each_is_served(network, monkeypatch, places):
+    monkeypatch.setattr(evaluation, "_PLACES", places)
     first = FirstStage(network, 8)
-    histories = tuple(np.array([1, 2, item, 5]) for item in range(6, 12))
-    questions = Questions(histories, np.array([3, 4, 12, 3, 4, 12]))
-    whole = shortlists(first, questions)
-    asked = []
-    hook = first.query.register_forward_pre_hook(lambda _, args: asked.append(len(args[0])))
-    monkeypatch.setattr(subject, "_PAIRS", 4 * network.history_length**2)
-    parts = shortlists(first, questions)
-    hook.remove()
-    assert asked == [4, 2]
-    torch.testing.assert_close(parts.scores, whole.scores)
-    assert parts.items.tolist() == whole.items.tolist()
-    assert parts.place.tolist() == whole.place.tolist()
+    draws = np.random.default_rng(0)
+    histories = [draws.integers(1, 13, count) for count in (3, 0, 6, 1, 9, 3, 0)]
+    history = torch.from_numpy(padded_items(histories, network.history_length).astype(np.int32))
+    with torch.no_grad():
+        torch.testing.assert_close(queries(first, history), first.query(history))
