@@ -82,7 +82,7 @@ def test_the_best_that_may_be_recommended_are_found_in_every_block(asked, chain,
             scores = network.popularity.numpy()
         allowed = set(candidates[row]) if only[row] else set(range(1, ITEMS + 1))
         allowed -= {0, *excluded[row]}
-        wanted = sorted(allowed, key=lambda item: -scores[item])[:SHORTLIST]
+        wanted = sorted(allowed, key=lambda item: (-scores[item], item))[:SHORTLIST]
         assert made["shortlist"][row].tolist() == wanted + [0] * (SHORTLIST - len(wanted))
         found = made["shortlist_scores"][row]
         np.testing.assert_allclose(found[: len(wanted)], scores[wanted], rtol=1e-4, atol=1e-4)
