@@ -208,7 +208,10 @@ def _size(model: Path) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 def main(sizes: str, calls: int, as_json: bool) -> None:
     """Measure catalogues of several sizes."""
-    results = [one for size in sizes.split(",") for one in measure(int(size), calls)]
+    results = []
+    for size in sizes.split(","):
+        results += measure(int(size), calls)
+        click.echo(f"{int(size):,} items are measured", err=True)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in results]))
         return
