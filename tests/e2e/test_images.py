@@ -150,4 +150,5 @@ def test_a_person_calls_with_a_file(images: Built, server: Gateway, tmp_path: Pa
                "--target", server.target, "--no-trace")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "shows where" in done.stdout
-    assert Image.open(where).size == (28, 28)
+    with Image.open(where) as shown:
+        assert shown.size == (28, 28)
