@@ -51,7 +51,7 @@ class NoteConfig(LookedAtSettings):
     @property
     def epochs_taken(self) -> int:
         """Epochs at most."""
-        return self.epochs or (40 if self.base is None else 6)
+        return self.epochs or (40 if self.base is None else 4)
 
     @property
     def patience_had(self) -> int:

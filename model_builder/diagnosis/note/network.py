@@ -91,6 +91,9 @@ class _Block(nn.Module):
         self.near = nn.Conv1d(width, width, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
         self.mix = nn.Linear(width, width)
+        # A word counts by itself first; what it means beside others is learnt on top.
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
 
     def forward(self, states: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """Return ``(B, T, D)``; padding stays 0, as if there were nothing."""
