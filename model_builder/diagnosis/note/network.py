@@ -59,7 +59,7 @@ class NoteNetwork(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """Embeddings, and convolutions that let each token see its neighbours."""
+    """Embeddings, and any number of convolutions that let each token see its neighbours."""
 
     def __init__(
         self, vocabulary: int, width: int, layers: int, dropout: float, word_dropout: float
@@ -91,9 +91,6 @@ class _Block(nn.Module):
         self.near = nn.Conv1d(width, width, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
         self.mix = nn.Linear(width, width)
-        # A word counts by itself first; what it means beside others is learnt on top.
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)
 
     def forward(self, states: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """Return ``(B, T, D)``; padding stays 0, as if there were nothing."""
