@@ -31,6 +31,8 @@ def call() -> None:
 @click.option("--exclude", multiple=True, metavar="ID[,ID…]", help="Never recommend these.")
 @click.option("--history-allowed", is_flag=True, help="History items may come again.")
 @click.option("--user", default="", metavar="ID", help="The user; stays on one release.")
+@click.option("--context", "files", multiple=True, metavar="FILE.json|NAME=VALUE",
+              help="What the ranker reads of the moment; repeatable.")  # fmt: skip
 @click.option("--titles", type=_EXISTING_FILE, metavar="CSV",
               help="Show titles: a CSV with columns id and title, such as movies.csv.")  # fmt: skip
 @connected
@@ -42,6 +44,7 @@ def recommend(
     exclude: tuple[str, ...],
     history_allowed: bool,
     user: str,
+    files: tuple[str, ...],
     titles: Path | None,
 ) -> None:
     """Recommend items from a history.
@@ -49,7 +52,7 @@ def recommend(
     Example: gateway call recommend --history 260,1196,1210 --count 5
     """
     from gateway.client.answers import print_recommendations
-    from gateway.client.inputs import read_titles, split_ids
+    from gateway.client.inputs import feature_value, read_titles, read_values, split_ids
     from trident.recommend.v1 import recommend_service_pb2 as pb
 
     title_of = read_titles(titles) if titles else {}
@@ -63,6 +66,10 @@ def recommend(
     )
     method = "trident.recommend.v1.RecommendService/Recommend"
     with connection.caller() as caller:
+        if files:
+            known = {one.name: one for one in _schema(caller, "recommend", "").features}
+            for name, value in read_values(files).items():
+                request.context[name].CopyFrom(feature_value(value, known.get(name)))
         response = caller.call(method, request, pb.RecommendResponse)
     connection.print(
         response, lambda console: print_recommendations(console, request, response, title_of)

@@ -17,8 +17,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_builder.errors import ExportBroken
+from model_builder.errors import CannotGoOn, ExportBroken
 from model_builder.export.ensemble import write_models
+from model_builder.previous import Previous
 from model_builder.progress import Progress
 from model_builder.proof.recorded import FILE, to_parquet
 from model_builder.proof.verifying import ANSWERS, hashes_of
@@ -26,7 +27,7 @@ from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, proven, published
 from model_builder.report import model_card
 from model_builder.routing import route_first
-from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
+from model_builder.task import Candidate, GoesOn, ResolvedData, Task, TaskConfig
 from model_builder.training.devices import leave_the_rest_to_the_first
 from model_builder.training.seeding import seed_everything
 from model_builder.training.session import current_session
@@ -67,6 +68,7 @@ def build_release(
     progress: Progress,
     release: str | None = None,
     how: Releasing | None = None,
+    previous: Previous | None = None,
 ) -> Built:
     """Train, measure, export and publish; route the release if it is its line's first.
 
@@ -78,6 +80,7 @@ def build_release(
         progress: Shows the stages.
         release: Its name; by default the time.
         how: What else is done on the way to the store.
+        previous: The release to start from, if ``task`` can (``GoesOn``).
 
     Raises:
         BuilderError: If the data, the training or the export is at fault, if it is not proven, or
@@ -89,7 +92,12 @@ def build_release(
     release = check_release_name(release) if release else default_release_name()
     store.routes()  # a store that cannot be read is found out before the training
     seed_everything(config.seed)
-    candidate = task.build(data, config, progress)
+    if previous is None:
+        candidate = task.build(data, config, progress)
+    elif isinstance(task, GoesOn):
+        candidate = task.build_from(data, config, progress, previous)
+    else:
+        raise CannotGoOn(previous.name, f"{task.name} always begins anew")
     leave_the_rest_to_the_first()
     with tempfile.TemporaryDirectory(prefix="model-builder-") as scratch:
         models = Path(scratch)
@@ -145,7 +153,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         seed=config.seed,
         run=current_session().run_id,
         data=candidate.data,
-        hyperparameters=config.model_dump(mode="json"),
+        hyperparameters={**config.model_dump(mode="json"), **candidate.chosen},
         metrics={split: dict(metrics) for split, metrics in candidate.metrics.items()},
         baselines={
             name: {split: dict(metrics) for split, metrics in splits.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from model_builder.drift_cli import drift
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.next_steps import next_steps
-from model_builder.releases_cli import STORE_OPTION, releases
+from model_builder.releases_cli import STORE_OPTION, line_and_release, releases
 from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 from model_builder.routing_cli import promote, rollback, shadow
 from model_builder.runs_cli import runs_command
@@ -122,6 +123,12 @@ def cli() -> None:
 @click.option(
     "--release", metavar="NAME", help="Its name, of a-z, 0-9 and '.'; by default the time."
 )
+@click.option(
+    "--from",
+    "start",
+    metavar="LINE/RELEASE",
+    help="Start from the network of this release of the store, and compare with it (recsys).",
+)
 @training_options
 @releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -138,6 +145,7 @@ def build(
     settings: tuple[str, ...],
     seed: int | None,
     release: str | None,
+    start: str | None,
     as_json: bool,
     training: dict[str, Any],
     releasing: dict[str, Any],
@@ -149,6 +157,7 @@ def build(
     """
     _check_evidence(task_name, evidence)
     check_release(release)
+    earlier = None if start is None else line_and_release(start, "--from")
     options = checked(training)
     how = how_to_release(releasing)
     let_waiting_threads_sleep()
@@ -157,6 +166,7 @@ def build(
     with console.status("starting …"):
         from model_builder.build import build_release
         from model_builder.datasets import resolve
+        from model_builder.previous import previous_release
         from model_builder.task import ManyKinds, task_for
         from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
@@ -172,11 +182,13 @@ def build(
     config = configure(task, options, config_file, settings, training["strategy"], seed)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
-    with tracked(options, task_name, found, config) as outcome:
+    store = ReleaseStore(store_url)
+    with (
+        nullcontext() if earlier is None else previous_release(store, *earlier) as previous,
+        tracked(options, task_name, found, config) as outcome,
+    ):
         with showing_refusals(console, as_json):
-            built = build_release(
-                task, found, config, ReleaseStore(store_url), progress, release, how
-            )
+            built = build_release(task, found, config, store, progress, release, how, previous)
         outcome.release = f"{built.manifest.line}/{built.manifest.release}"
         outcome.metrics = metric_values(built.manifest)
     show(console, built, store_url)

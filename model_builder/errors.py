@@ -65,11 +65,12 @@ class Fault:
 class DataFault(BuilderError):
     """The data cannot be used; names every fault (the first 20 in the message)."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], more: int = 0) -> None:
+        """Take the faults, and how many there are that are too many to be named."""
         self.faults = tuple(faults)
         lines = [str(fault) for fault in self.faults[:20]]
-        if len(self.faults) > 20:
-            lines.append(f"… and {len(self.faults) - 20} more")
+        if (unsaid := len(self.faults) - 20 + more) > 0:
+            lines.append(f"… and {unsaid:,} more")
         super().__init__("\n".join(lines))
 
 
@@ -180,6 +181,16 @@ class ConfigInvalid(BuilderError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(faults))
+
+
+class CannotGoOn(BuilderError):
+    """The release that ``--from`` names cannot be started from."""
+
+    exit_code = 2
+
+    def __init__(self, release: str, why: str) -> None:
+        super().__init__(f"cannot go on from {release}: {why}")
+        self.release = release
 
 
 class ReleaseUnusable(BuilderError):

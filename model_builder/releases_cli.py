@@ -31,11 +31,11 @@ def releases() -> None:
     """Show, compare and prune the releases in the store."""
 
 
-def line_and_release(name: str) -> tuple[str, str]:
-    """Return line and release of ``LINE/RELEASE``."""
+def line_and_release(name: str, given: str = "LINE/RELEASE") -> tuple[str, str]:
+    """Return line and release of ``LINE/RELEASE``; ``given`` is how the user names it."""
     line, slash, release = name.partition("/")
     if not slash or not line or not release:
-        raise click.BadParameter(f"must be LINE/RELEASE, got '{name}'", param_hint="LINE/RELEASE")
+        raise click.BadParameter(f"must be LINE/RELEASE, got '{name}'", param_hint=given)
     return line, release
 
 

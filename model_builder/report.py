@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from triton_models.release import Cutoff, GroupFairness, Manifest, Metric, ScoreBand
+from triton_models.release import Cutoff, GroupFairness, Manifest, Metric, ScoreBand, Stages
 
 
 def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
@@ -21,6 +21,8 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     parts.append("## Metrics\n\nWith 95 % intervals, beside simple baselines.\n")
     parts.append(_metrics(manifest, headline))
     parts += _risk(manifest)
+    if manifest.stages is not None:
+        parts.append(_stages(manifest, manifest.stages, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
     parts.append(
         f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
@@ -82,6 +84,32 @@ def _risk(manifest: Manifest) -> Iterator[str]:
         yield "## Fairness at the cut-off\n\n" + _table(
             FAIRNESS_HEADER, fairness_rows(manifest.fairness)
         )
+
+
+def _stages(manifest: Manifest, stages: Stages, headline: Sequence[str]) -> str:
+    rows = [
+        (
+            split,
+            name,
+            metric_text(measured[name]),
+            metric_text(manifest.metrics[split][name]),
+            percent(stages.found[split]),
+        )
+        for split, measured in stages.first_stage.items()
+        for name in headline
+        if name in measured
+    ]
+    header = ("split", "", "first stage alone", "both stages", "on the shortlist")
+    return f"## Stages\n\n{stages_text(stages)}\n\n" + _table(header, rows)
+
+
+def stages_text(stages: Stages) -> str:
+    """Return what the stages of a recommender do, in words."""
+    gain = f"{stages.ranker_gain:+.4f} NDCG@10 on the validation split"
+    second = f"the second orders them ({gain})"
+    if not stages.ranker_kept:
+        second = f"the second leaves their order as it is: what it learnt was no better ({gain})"
+    return f"The first stage finds {stages.shortlist} items; {second}."
 
 
 BAND_HEADER = ("band", "from", "rows", "bad rate")
@@ -152,6 +180,7 @@ def _facts(manifest: Manifest) -> str:
         ("signature", manifest.signature or ""),
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("run", manifest.run),
+        ("went on from", _warm_start(manifest)),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
         ("split sha256", data.split_sha256),
@@ -162,6 +191,16 @@ def _facts(manifest: Manifest) -> str:
         ("versions", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())),
     ]
     return _table(("", ""), (row for row in rows if row[1]))
+
+
+def _warm_start(manifest: Manifest) -> str:
+    start = manifest.warm_start
+    if start is None:
+        return ""
+    return (
+        f"{start.release}: {start.items_kept} items kept their vectors ({start.items_unseen} of "
+        f"them are not in this log), {start.items_new} are new"
+    )
 
 
 def _metrics(manifest: Manifest, headline: Sequence[str]) -> str:

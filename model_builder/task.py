@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from model_builder.training.config import TrainingConfig
 from triton_models.release import DataSource, FeatureSpec, Metric, Parity, ScoreBand
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import pyarrow as pa
 
+    from model_builder.previous import Previous
     from model_builder.progress import Progress
     from model_builder.proof.recorded import Recorded
 
@@ -107,6 +108,8 @@ class Candidate:
     item_count: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the manifest that only this line has."""
+    chosen: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Hyperparameters that were left to the task, as it chose them: the manifest has these."""
     headline: tuple[str, ...] = ()
     """The metrics that the closing table shows, most telling first."""
     model_files: Mapping[str, bytes] = field(default_factory=dict)
@@ -130,6 +133,23 @@ class Task(Protocol):
         """Train, evaluate and export.
 
         Raises:
+            DataFault: If the data cannot be used; nothing has been written.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        ...
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """A task that can start from one of its earlier releases."""
+
+    def build_from(
+        self, data: ResolvedData, config: Any, progress: Progress, previous: Previous
+    ) -> Candidate:
+        """Train on from there, and compare with it on the same test.
+
+        Raises:
+            CannotGoOn: If the release is not of a kind that can be started from.
             DataFault: If the data cannot be used; nothing has been written.
             ParityBroken: If an exported step does not answer like torch.
         """

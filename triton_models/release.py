@@ -172,6 +172,8 @@ class DataSource(_Frozen):
     """Rows in each split."""
     findings: tuple[str, ...] = ()
     """What was wrong with it, such as a column that holds one value; named at build time."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """How many rows, or users, were left out, put in order or found odd, by what they were."""
     split_sha256: str = ""
     """Of which row is in which split: the same data and seed give the same."""
     protocol: str = ""
@@ -272,6 +274,34 @@ class Cutoff(_Frozen):
     """Of the held-out rows that it approves; ``None`` if it approves none."""
 
 
+class WarmStart(_Frozen):
+    """What a release took over from an earlier one."""
+
+    release: str
+    """``LINE/RELEASE``."""
+    items_kept: int
+    """Items of the earlier catalogue; they keep their vectors."""
+    items_unseen: int
+    """Those of them that the newer log does not have; they stay in the catalogue."""
+    items_new: int
+    """Items that the earlier catalogue did not have."""
+
+
+class Stages(_Frozen):
+    """What the two stages of a recommender are worth, each by itself."""
+
+    shortlist: int
+    """Items that the first stage finds and the second orders."""
+    found: dict[str, float]
+    """By split: the share of the targets that are on the shortlist."""
+    first_stage: dict[str, dict[str, Metric]]
+    """Split, then metric name: of the first stage alone. Of both together: the manifest's."""
+    ranker_kept: bool
+    """Whether the second stage changes the order: only if it was no worse on the validation."""
+    ranker_gain: float
+    """What it added to the validation's NDCG@10 when it was trained, kept or not."""
+
+
 class Manifest(_Frozen):
     """Everything known about a release. Written last: a release without one does not exist."""
 
@@ -304,7 +334,8 @@ class Manifest(_Frozen):
     latency: dict[str, Latency] = Field(default_factory=dict)
     """By variant."""
     recorded: dict[str, str] = Field(default_factory=dict)
-    """sha256 of what a proof compares with, by its path below the release's reports."""
+    """sha256 of what a proof compares with, and of the weights that a build may go on from, by
+    their paths below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -336,6 +367,10 @@ class Manifest(_Frozen):
     """Risk: by group of each protected attribute, at the cut-off."""
     item_count: int = 0
     """Recommendation: the size of the catalogue."""
+    warm_start: WarmStart | None = None
+    """Recommendation: the release that training went on from; ``None`` if it began anew."""
+    stages: Stages | None = None
+    """Recommendation: what finding and ordering are each worth."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""

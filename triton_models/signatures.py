@@ -12,7 +12,7 @@ those of a map over it, ``C`` its channel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -91,6 +91,25 @@ MAX_ITEMS = 100
 BECAUSE_ITEMS = 2
 """History items named for each recommendation."""
 
+_NUMBERS = TensorSpec(
+    "numbers",
+    "FP32",
+    (Axis("N"),),
+    "the NUMBER features in the order of the schema, raw units; NaN is missing",
+    optional=True,
+)
+_CATEGORIES = TensorSpec(
+    "categories",
+    "BYTES",
+    (Axis("S"),),
+    "the CATEGORY features in the order of the schema; '' is missing",
+    optional=True,
+)
+_INPUT_RULES = TensorSpec(
+    "input_rules", "INT32", (Axis("F"),), "the RULE_* that fired, in the order of the schema"
+)
+_CONTEXT_RULES = replace(_INPUT_RULES, optional=True)
+
 RECOMMEND = Signature(
     line="recommend",
     domain="recommend",
@@ -109,11 +128,13 @@ RECOMMEND = Signature(
             (Axis("1", 1),),
             "items wanted, in [1, 100]; R is the greatest of the batch",
         ),
+        _NUMBERS,
+        _CATEGORIES,
     ),
     outputs=(
         TensorSpec("item_ids", "BYTES", (Axis("R"),), "best first; '' where there is no item"),
         TensorSpec(
-            "scores", "FP32", (Axis("R"),), "softmax over what may be recommended; 0 with no item"
+            "scores", "FP32", (Axis("R"),), "softmax over the shortlist; 0 where there is no item"
         ),
         TensorSpec(
             "because_positions",
@@ -124,25 +145,8 @@ RECOMMEND = Signature(
         TensorSpec("history_known", "BOOL", (Axis("T"),), "in the catalogue; true for padding"),
         TensorSpec("candidate_known", "BOOL", (Axis("C"),), "in the catalogue; true for padding"),
         TensorSpec("excluded_known", "BOOL", (Axis("X"),), "in the catalogue; true for padding"),
+        _CONTEXT_RULES,
     ),
-)
-
-_NUMBERS = TensorSpec(
-    "numbers",
-    "FP32",
-    (Axis("N"),),
-    "the NUMBER features in the order of the schema, raw units; NaN is missing",
-    optional=True,
-)
-_CATEGORIES = TensorSpec(
-    "categories",
-    "BYTES",
-    (Axis("S"),),
-    "the CATEGORY features in the order of the schema; '' is missing",
-    optional=True,
-)
-_INPUT_RULES = TensorSpec(
-    "input_rules", "INT32", (Axis("F"),), "the RULE_* that fired, in the order of the schema"
 )
 
 _PROBABILITIES = TensorSpec(

@@ -76,6 +76,7 @@ def print_recommendations(
     if response.unknown_item_ids:
         unknown = ", ".join(map(plain, response.unknown_item_ids))
         console.print(Text(f"Not in the catalogue: {unknown}"))
+    _print_notes(console, response.input_notes)
     _print_model(console, response.model)
 
 

@@ -13,6 +13,7 @@ from gateway.domains.features import (
     check_features,
     check_values,
     checked_row,
+    input_notes,
     plain,
 )
 from gateway.domains.features import rows_to_tensors as rows_of_features
@@ -76,7 +77,7 @@ def read(request: RecommendRequest, manifest: Manifest) -> RecommendRequest | No
     """Return the request itself if it is plainly valid."""
     plain_request = (
         not request.context
-        and not manifest.features
+        and all(spec.missing_rule != "refuse" for spec in manifest.features)
         and 0 <= request.item_count <= MAX_ITEMS
         and plain_name(request.request_id, MAX_REQUEST_ID_LENGTH)
         and plain_name(request.user_id, MAX_ID_LENGTH)
@@ -123,11 +124,12 @@ def rows_to_tensors(rows: Sequence[RecommendRequest], manifest: Manifest) -> Ten
 
 
 def wanted_outputs(requests: Sequence[RecommendRequest]) -> tuple[str, ...]:
-    """Return all outputs; whether an ID is known only matters where one was sent."""
+    """Return all outputs that matter: what is known of what was sent."""
     given = {
         "candidate_known": any(request.candidate_item_ids for request in requests),
         "excluded_known": any(request.excluded_item_ids for request in requests),
         "history_known": any(request.history_item_ids for request in requests),
+        "input_rules": any(request.context for request in requests),
     }
     return tuple(name for name in _OUTPUTS if given.get(name, True))
 
@@ -146,6 +148,7 @@ def tensors_to_responses(
         "T": _width([request.history_item_ids for request in requests]),
         "C": _width([request.candidate_item_ids for request in requests]),
         "X": _width([request.excluded_item_ids for request in requests]),
+        "F": len(manifest.features),
     }
     check_answer(answer, wanted_outputs(requests), manifest, sizes)
     return [
@@ -153,6 +156,9 @@ def tensors_to_responses(
             items=_items(answer, row, request),
             unknown_item_ids=_unknown_ids(answer, row, request),
             model=served_by,
+            input_notes=input_notes(answer["input_rules"][row], manifest)
+            if request.context
+            else (),
         )
         for row, request in enumerate(requests)
     ]

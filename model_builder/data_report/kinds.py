@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from model_builder.recsys.columns import find_columns
+from model_builder.recsys.columns import BARE, find_columns, is_bare
 
 
 def is_log(path: Path) -> bool:
     """Whether ``path`` has the columns of a log; a file of one user a line does not say so."""
     if path.is_dir():
-        return (path / "ratings.csv").is_file()
-    _, faults = find_columns(path.name, _header(path))
+        return any((path / name).is_file() for name in ("ratings.csv", "ratings.dat"))
+    _, faults = find_columns(path.name, _header(path), strict=True)
     return not faults
 
 
@@ -33,4 +33,8 @@ def _header(path: Path) -> Sequence[str]:
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return []  # whoever reads it says what is wrong with it
     separator = max((",", ";", "\t"), key=line.count)
-    return next(csv.reader([line], delimiter=separator), [])
+    if "::" in line:
+        cells = line.strip().split("::")
+    else:
+        cells = next(csv.reader([line], delimiter=separator), [])
+    return BARE if is_bare(cells) else cells

@@ -10,29 +10,36 @@ import polars as pl
 from model_builder.data_report.drift import compare_columns
 from model_builder.data_report.report import ColumnProfile, DataReport, Drift, Finding
 from model_builder.errors import DataFault
-from model_builder.recsys.data import (
-    LEAST_INTERACTIONS,
-    Interactions,
-    Splits,
-    leave_one_out,
-    load_interactions,
-)
+from model_builder.recsys.data import split_interactions
 from model_builder.recsys.evaluation import item_counts
+from model_builder.recsys.log_config import LogConfig
+from model_builder.recsys.ordering import Interactions, order_log
 from model_builder.recsys.reading import read_log
+from model_builder.recsys.splits import LEAST_INTERACTIONS, Splits
 from model_builder.task import ResolvedData
 
+_WARNED = {
+    "faulty": "fault",
+    "ratings_negative": "ratings",
+    "ratings_not_finite": "ratings",
+    "duplicates": "duplicates",
+    "times_in_another_unit": "times",
+    "below_core": "core",
+}
+"""What is counted and warned of, and what the warning is about."""
 _SHARE_OF_COLD = 0.05
 _SHARE_OF_REPEATS = 0.05
 
 
-def check(data: ResolvedData) -> DataReport:
-    """Look at a log as ``build recsys`` would read and split it."""
+def check(data: ResolvedData, config: LogConfig | None = None) -> DataReport:
+    """Look at a log as ``build recsys`` would read and split it with this config."""
+    config = config or LogConfig()
     report = DataReport(name=data.name, kind="log", sha256=data.sha256, rows=0)
     try:
-        log = read_log(data.path)
-        interactions = load_interactions(data.path)
-        report = replace(report, rows=log.height, columns=_profiles(log))
-        splits = leave_one_out(interactions.sequences, data.path.name)
+        log = read_log(data.path, max_faulty_share=config.max_faulty_share)
+        report = replace(report, rows=log.counts.rows, columns=_profiles(log.frame))
+        interactions = order_log(log, config, data.path.name)
+        splits = split_interactions(interactions, config, data.path.name)
     except DataFault as error:
         faults = (Finding("error", "fault", str(fault), fault.column) for fault in error.faults)
         return replace(report, findings=tuple(faults))
@@ -44,7 +51,10 @@ def check(data: ResolvedData) -> DataReport:
         split=splits.counts,
         split_sha256=splits.sha256,
         drift=drift,
-        findings=_findings(facts, drift, len(splits.test)),
+        findings=(
+            *_odd_rows(interactions),
+            *_findings(facts, drift, len(splits.test)),
+        ),
     )
 
 
@@ -62,10 +72,10 @@ def _profiles(log: pl.DataFrame) -> tuple[ColumnProfile, ...]:
 
 
 def _facts(interactions: Interactions, splits: Splits) -> dict[str, float]:
-    lengths = np.array([len(items) for items in interactions.sequences])
+    lengths = interactions.sequences.lengths
     counts = item_counts(splits, len(interactions.item_ids))
     items = len(interactions.item_ids)
-    repeats = sum(len(each) - len(np.unique(each)) for each in interactions.sequences)
+    happened = interactions.counts
     return {
         "users": len(lengths),
         "items": items,
@@ -73,8 +83,10 @@ def _facts(interactions: Interactions, splits: Splits) -> dict[str, float]:
         "median_items_of_a_user": float(np.median(lengths)),
         "most_items_of_a_user": float(lengths.max()),
         "users_too_short_to_be_asked": splits.unevaluated,
-        "exact_duplicates": interactions.duplicates,
-        "repeated_items": repeats,
+        "users_with_a_single_interaction": happened.single_item_users,
+        "exact_duplicates": happened.duplicates,
+        "repeated_items": happened.repeats,
+        "rows_out_of_order": happened.out_of_order,
         "items_never_learnt_from": int((counts[1:] == 0).sum()),
         "test_targets_never_learnt_from": int((counts[splits.test.targets] == 0).sum()),
         "test_targets_in_the_history": sum(
@@ -88,18 +100,21 @@ def _facts(interactions: Interactions, splits: Splits) -> dict[str, float]:
 def _popularity_drift(interactions: Interactions, splits: Splits) -> Drift:
     """Compare how popular the items are that are learnt from and that are asked for."""
     counts = item_counts(splits, len(interactions.item_ids)).astype(np.float64)
-    learnt = counts[np.concatenate(splits.training)]
+    learnt = counts[splits.training.joined()]
     return compare_columns(
         "item popularity", "train and test", learnt, counts[splits.test.targets], numbers=True,
         columns=1,
     )  # fmt: skip
 
 
+def _odd_rows(interactions: Interactions) -> tuple[Finding, ...]:
+    """Say what is lost or may be read wrongly; what is put in order is only a fact."""
+    said = interactions.counts.said()
+    return tuple(Finding("warning", _WARNED[name], said[name]) for name in said if name in _WARNED)
+
+
 def _findings(facts: dict[str, float], drift: tuple[Drift, ...], asked: int) -> tuple[Finding, ...]:
     findings = []
-    if facts["exact_duplicates"]:
-        text = f"{facts['exact_duplicates']:.0f} rows repeat another one exactly and are dropped"
-        findings.append(Finding("warning", "duplicates", text))
     cold = facts["test_targets_never_learnt_from"]
     if cold > _SHARE_OF_COLD * asked:
         text = f"{cold:.0f} of {asked} test targets are items that nobody had before"

@@ -8,7 +8,9 @@ runs the model for some of the outputs can leave the rest of it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 import onnx
 from onnx import inliner, version_converter
@@ -36,6 +38,7 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
     models, versions = _brought_together(steps, [_inlined(step.model) for step in steps])
     graph = onnx.GraphProto(name=f"{signature.line} fused")
     border: dict[str, onnx.ValueInfoProto] = {}
+    weights = _Weights(graph)
     for step, model in zip(steps, models, strict=True):
         own = model.graph
         if own.sparse_initializer:
@@ -44,8 +47,8 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
             border.setdefault(value.name, value)
         shared = {value.name for value in (*own.input, *own.output)}
         _rename(own, f"{step.name}/", shared)
+        _read_instead(own, weights.add(own.initializer, shared))
         graph.node.extend(own.node)
-        graph.initializer.extend(own.initializer)
     graph.input.extend(_declared(border[s.name], s) for s in signature.inputs if s.name in border)
     graph.output.extend(_declared(border[s.name], s) for s in signature.outputs if s.name in border)
     prune(graph)
@@ -63,6 +66,44 @@ class FusedModel(OnnxModel):
 
     def __init__(self, steps: Sequence[StepModel], signature: Signature) -> None:
         super().__init__(serialised(fuse(steps, signature)))
+
+
+_LARGE_WEIGHTS = 64 * 1024
+"""Bytes from which on weights are looked for among those of earlier steps."""
+
+
+class _Weights:
+    """Adds the weights of steps to a graph, large ones that are alike only once."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._known: dict[tuple[Any, ...], str] = {}
+
+    def add(self, weights: Iterable[onnx.TensorProto], kept: Set[str]) -> dict[str, str]:
+        """Return by its name each that is held already, and what it is called there.
+
+        Those ``kept`` are added whatever is held: they are tensors of a border.
+        """
+        held: dict[str, str] = {}
+        for one in weights:
+            if len(one.raw_data) >= _LARGE_WEIGHTS and one.name not in kept:
+                digest = hashlib.sha256(one.raw_data).digest()
+                name = self._known.setdefault((one.data_type, *one.dims, digest), one.name)
+                if name != one.name:
+                    held[one.name] = name
+                    continue
+            self._graph.initializer.append(one)
+        return held
+
+
+def _read_instead(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Have a graph, and those inside it, read others in place of some weights."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for inner in inner_graphs(node):
+            _read_instead(inner, names)
+            for value in inner.output:
+                value.name = names.get(value.name, value.name)
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:

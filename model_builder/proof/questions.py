@@ -44,6 +44,18 @@ def _risk_request(row: Row) -> dict[str, Any]:
     return {"features": features, "reason_count": 0}
 
 
+def _recommend_request(row: Row) -> dict[str, Any]:
+    context = {
+        name: {"category": value} if isinstance(value, str) else {"number": value}
+        for name, value in json.loads(row.get("context") or "{}").items()
+    }
+    return {
+        "history_item_ids": row["history_item_ids"],
+        "item_count": _ITEMS,
+        "context": context,
+    }
+
+
 def _columns(*names: str) -> Callable[[Sequence[Row], Manifest], Outputs]:
     """Return what reads numbers of these names, each ``(rows, 1)``."""
 
@@ -138,7 +150,7 @@ QUESTIONS: Mapping[str, Question] = {
         "Recommend",
         "BatchRecommend",
         "history_item_ids",
-        lambda row: {"history_item_ids": row["history_item_ids"], "item_count": _ITEMS},
+        _recommend_request,
         _recorded_items,
         _answered_items,
     ),

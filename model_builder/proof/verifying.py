@@ -14,6 +14,7 @@ import onnx
 import pyarrow.parquet as pq
 
 from model_builder.errors import ProofFailed
+from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.proof.proving import Proof, one_release_store, prove
 from model_builder.proof.questions import Row
@@ -157,10 +158,10 @@ def triton_on(models: Path, target: str | None) -> Iterator[str]:
 
 
 def hashes_of(reports: Mapping[str, bytes]) -> dict[str, str]:
-    """Return what the manifest says of what a proof compares with."""
+    """Return what the manifest says of what is compared with or built on later."""
     return {
         name: hashlib.sha256(reports[name]).hexdigest()
-        for name in (FILE, ANSWERS)
+        for name in (FILE, ANSWERS, WEIGHTS)
         if name in reports
     }
 

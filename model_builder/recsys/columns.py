@@ -1,15 +1,10 @@
-"""Which column of a log is which, and what its cells must be."""
+"""Which column of a log is which."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from model_builder.errors import Fault
-
-MAX_ID_LENGTH = 256
-"""The API takes no longer ID, so a longer one could never be asked for."""
 
 _NAMES = {
     "user": ("user", "userId", "user_id"),
@@ -17,20 +12,40 @@ _NAMES = {
     "timestamp": ("timestamp",),
     "rating": ("rating",),
 }
+_ALSO = {
+    "user": ("uid", "visitor_id", "session_id", "customer_id", "reviewer_id"),
+    "item": ("iid", "product_id", "article_id", "track_id", "asin", "parent_asin"),
+    "timestamp": ("time", "ts", "datetime", "date", "event_time", "unix_review_time", "t_dat"),
+    "rating": ("score", "stars", "overall"),
+}
+"""Other public logs' names (RetailRocket, H&M, Amazon, sessions): taken where ours are missing."""
 _OPTIONAL = {"rating"}
 
+BARE = ("user", "item", "rating", "timestamp")
+"""The order of MovieLens' files without a header."""
 
-def find_columns(file: str, header: Sequence[str]) -> tuple[dict[str, int], list[Fault]]:
+_EARLIEST_S = 1e8
+"""No log without a header is older (1973), so that a time is told from another number."""
+
+
+def find_columns(
+    file: str, header: Sequence[str], *, strict: bool = False
+) -> tuple[dict[str, int], list[Fault]]:
     """Return the place of ``user``, ``item``, ``timestamp``, ``rating``, and what is wrong.
 
-    Case and underscores do not matter.
+    Case, underscores and a type after a colon, as RecBole writes it, do not matter.
+
+    Args:
+        file: Its name.
+        header: The names in it.
+        strict: Whether only our names and MovieLens' count: with other logs' names, many a
+            table that is no log would look like one.
     """
     places: dict[str, int] = {}
     faults: list[Fault] = []
     plain = [_plain(name) for name in header]
     for role, names in _NAMES.items():
-        wanted = {_plain(name) for name in names}
-        found = [place for place, name in enumerate(plain) if name in wanted]
+        found = _places(plain, names) or (() if strict else _places(plain, _ALSO[role]))
         if len(found) == 1:
             places[role] = found[0]
         elif found:
@@ -43,48 +58,32 @@ def find_columns(file: str, header: Sequence[str]) -> tuple[dict[str, int], list
     return places, faults
 
 
-def find_faults(frame: pl.DataFrame, file: str, names: dict[str, str]) -> list[Fault]:
-    """Return every cell that is not what its column must hold, in the order of the rows.
-
-    Args:
-        frame: Columns ``user``, ``item``, ``timestamp`` and perhaps ``rating``, all strings,
-            stripped, null where there is nothing; ``row``, the place in the file.
-        file: Its name.
-        names: By role, the column's name in the file.
-    """
-    found: list[tuple[int, int, Fault]] = []
-    for place, role in enumerate(names):
-        cell = pl.col(role)
-        for expected, wrong in _number_rules(cell) if role in _NUMBERS else _id_rules(cell):
-            rows = frame.filter(wrong).select("row", role).rows()
-            found += [
-                (row, place, Fault(file, expected, _shown(text), row, names[role]))
-                for row, text in rows
-            ]
-    return [fault for _, _, fault in sorted(found, key=lambda entry: entry[:2])]
+def is_bare(cells: Sequence[str]) -> bool:
+    """Whether a first line is MovieLens' user, item, rating and timestamp, and no header."""
+    if len(cells) != len(BARE):
+        return False
+    try:
+        rating, time = float(cells[2]), float(cells[3])
+    except ValueError:
+        return False
+    return abs(rating) < _EARLIEST_S <= time
 
 
-_NUMBERS = {"timestamp", "rating"}
+def find_extra(
+    file: str, header: Sequence[str], wanted: Sequence[str]
+) -> tuple[dict[str, int], list[Fault]]:
+    """Return the places of other columns, by their names as they are wanted."""
+    stripped = [name.strip() for name in header]
+    missing = [name for name in wanted if name not in stripped]
+    listed = ", ".join(stripped)
+    faults = [Fault(file, f"a column '{name}'", f"columns {listed}", row=1) for name in missing]
+    return {name: stripped.index(name) for name in wanted if name in stripped}, faults
 
 
-def _id_rules(cell: pl.Expr) -> list[tuple[str, pl.Expr]]:
-    return [
-        ("an ID", cell.is_null() | (cell == "")),
-        (f"an ID of at most {MAX_ID_LENGTH} characters", cell.str.len_chars() > MAX_ID_LENGTH),
-        ("an ID without NUL", cell.str.contains("\0", literal=True)),
-    ]
-
-
-def _number_rules(cell: pl.Expr) -> list[tuple[str, pl.Expr]]:
-    number = cell.cast(pl.Float64, strict=False)
-    return [("a finite number", number.is_null() | ~number.is_finite())]
+def _places(plain: Sequence[str], names: Sequence[str]) -> Sequence[int]:
+    wanted = {_plain(name) for name in names}
+    return [place for place, name in enumerate(plain) if name in wanted]
 
 
 def _plain(name: str) -> str:
-    return name.strip().casefold().replace("_", "")
-
-
-def _shown(text: str | None) -> str:
-    if not text:
-        return "nothing"
-    return f"'{text}'" if len(text) <= 40 else f"'{text[:40]}…'"
+    return name.partition(":")[0].strip().casefold().replace("_", "")

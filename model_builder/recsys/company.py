@@ -15,9 +15,11 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.utils.extmath import randomized_svd
 
-from model_builder.recsys.data import Items
+from model_builder.recsys.sequences import Items, Sequences
 
 _CONTEXT_POWER = 0.75  # flattens the popularity of the company, as word2vec does
+_MOST_INTERACTIONS = 5_000_000
+"""Of more, users are drawn: it is a place to start from, and their pairs must fit the memory."""
 
 
 def company_vectors(
@@ -30,9 +32,9 @@ def company_vectors(
         item_count: ``V``.
         neighbours: How far, before and after, company reaches.
         width: ``D``.
-        seed: Of the approximate decomposition.
+        seed: Of the approximate decomposition, and of the users drawn from a very large log.
     """
-    together = _together(sequences, item_count, neighbours)
+    together = _together(_some(Sequences.of(sequences), seed), item_count, neighbours)
     vectors = np.zeros((item_count, width), np.float32)
     rank = min(width, item_count)
     if together.nnz:
@@ -41,16 +43,26 @@ def company_vectors(
     return vectors
 
 
-def _together(sequences: Sequence[Items], size: int, neighbours: int) -> scipy.sparse.csr_matrix:
+def _some(sequences: Sequences, seed: int) -> Sequences:
+    if sequences.total <= _MOST_INTERACTIONS:
+        return sequences
+    drawn = np.random.default_rng(seed).permutation(len(sequences))
+    enough = np.searchsorted(np.cumsum(sequences.lengths[drawn]), _MOST_INTERACTIONS) + 1
+    return sequences.chosen(np.sort(drawn[:enough]))
+
+
+def _together(sequences: Sequences, size: int, neighbours: int) -> scipy.sparse.csr_matrix:
     """Return ``(V, V)``: how often two items stand within ``neighbours`` places."""
     total = scipy.sparse.csr_matrix((size, size), dtype=np.float32)
+    items, lengths = sequences.joined() - 1, sequences.lengths
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(items))  # until the user's end
     for gap in range(1, neighbours + 1):
-        pairs = [(items[:-gap], items[gap:]) for items in sequences if len(items) > gap]
-        if not pairs:
+        before = np.flatnonzero(left > gap)
+        if not len(before):
             break
-        before, after = (np.concatenate(side) - 1 for side in zip(*pairs, strict=True))
+        pairs = (items[before], items[before + gap])
         ones = np.ones(len(before), np.float32)
-        total = total + scipy.sparse.csr_matrix((ones, (before, after)), (size, size))
+        total = total + scipy.sparse.csr_matrix((ones, pairs), (size, size))
     return total + total.T
 
 

@@ -19,12 +19,17 @@ TOLERANCES = {
     "history_known": 0.0,
     "candidate_known": 0.0,
     "excluded_known": 0.0,
+    "input_rules": 0.0,
 }
 """How far the exported models may be from torch, by output."""
 
 _TIE = 1e-4
 """Share of a score by which two items may differ and still change places."""
 _SIMILARITY_TOLERANCE = 1e-5
+_SCORES = 20_000_000
+"""Of the reference, held at once: some hundred megabytes, whatever the catalogue."""
+_PAIRS = 10_000_000
+"""Of places of the histories, held at once for each head."""
 
 
 class Runs(Protocol):
@@ -42,7 +47,8 @@ def compare_models(
 
     Returns:
         ``item_ids`` and ``scores`` of the reference, each ``(rows, R)``, with
-        ``because_positions`` ``(rows, R, J)``; and how far each model is from it, by output.
+        ``because_positions`` ``(rows, R, J)`` and, with a context, ``input_rules`` ``(rows, F)``;
+        and how far each model is from it, by output.
         Where the reference has a tie, the answer is the first model's.
 
     Raises:
@@ -50,22 +56,29 @@ def compare_models(
     """
     answers: list[Tensors] = []
     found: list[dict[str, Parity]] = [{} for _ in models]
-    for start in range(0, len(requests), MAX_BATCH_ROWS):
-        asked = requests[start : start + MAX_BATCH_ROWS]
+    most = min(_SCORES // reference.item_count, _PAIRS // reference.history_length**2)
+    together = min(MAX_BATCH_ROWS, max(1, most))
+    for start in range(0, len(requests), together):
+        asked = requests[start : start + together]
         expected = reference.answer(asked)
-        given = [model.run(request_tensors(asked)) for model in models]
+        given = [model.run(request_tensors(asked, reference.context)) for model in models]
         for raw, known in zip(given, found, strict=True):
             actual = settle_ties(reference, asked, expected, raw)
-            part = compare(expected, actual, TOLERANCES, rows=len(requests))
+            part = compare(expected, actual, _tolerances(expected), rows=len(requests))
             known |= {name: wider(known.get(name), parity) for name, parity in part.items()}
         # They equal the reference's but for ties, which whoever serves them breaks alike.
         as_given = {name: given[0][name] for name in ("item_ids", "because_positions")}
         answers.append({**expected, **as_given})
     joined = {
         name: np.concatenate([answer[name] for answer in answers])
-        for name in ("item_ids", "scores", "because_positions")
+        for name in ("item_ids", "scores", "because_positions", "input_rules")
+        if name in answers[0]
     }
     return joined, found
+
+
+def _tolerances(expected: Tensors) -> dict[str, float]:
+    return {name: tolerance for name, tolerance in TOLERANCES.items() if name in expected}
 
 
 def settle_ties(
@@ -79,11 +92,16 @@ def settle_ties(
     ids, because = actual["item_ids"].copy(), actual["because_positions"].copy()
     if ids.shape != expected["item_ids"].shape:
         return dict(actual)
-    probabilities = reference.probabilities(requests)
-    for row, rank in np.argwhere(ids != expected["item_ids"]):
+    odd = ids != expected["item_ids"]
+    # They are few: all are asked for anew rather than kept for all.
+    rows = np.flatnonzero(odd.any(axis=1))
+    probabilities = dict(
+        zip(rows, reference.probabilities([requests[row] for row in rows]), strict=True)
+    )
+    for row, rank in np.argwhere(odd):
         item = reference.number(ids[row, rank])
         score = expected["scores"][row, rank]
-        if item and abs(probabilities[row, item] - score) <= _TIE * score:
+        if item and abs(probabilities[row][item] - score) <= _TIE * score:
             similar = _similar(reference, requests[row], item, because[row, rank])
             wanted = reference.because(requests[row], item)
             if _alike(similar, _similar(reference, requests[row], item, wanted)):

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model_builder.task import TaskConfig
+from model_builder.recsys.log_config import LogConfig
+from model_builder.recsys.precision import RecsysTraining
+from triton_models.signatures import MAX_ITEMS
+
+Auto = Literal["auto"]
+"""Chosen by the size of the log: ``sizing``."""
 
 
-class RecsysConfig(TaskConfig):
-    """Hyperparameters of a recommender; the defaults were chosen on MovieLens' validation split."""
+class RecsysConfig(LogConfig):
+    """Hyperparameters of a recommender; ``auto`` is chosen by the size of the log (``sizing``)."""
 
-    history_length: int = Field(50, ge=2, le=500)
+    training: RecsysTraining = Field(default_factory=RecsysTraining)
+    history_length: Annotated[int, Field(ge=2, le=500)] | Auto = "auto"
     """Newest known items that the network reads."""
-    width: int = Field(64, ge=4)
-    """Length of an item's vector."""
-    layers: int = Field(1, ge=1)
-    heads: int = Field(1, ge=1)
-    dropout: float = Field(0.4, ge=0, lt=1)
-    epochs: int = Field(12, ge=1)
-    batch_size: int = Field(32, ge=1)
-    """Windows in a batch."""
+    width: Annotated[int, Field(ge=4)] | Auto = "auto"
+    """Length of an item's vector; even, for the places."""
+    layers: Annotated[int, Field(ge=1)] | Auto = "auto"
+    heads: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Each has an even share of the width."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=1)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Windows of full length in a batch; it takes more of shorter ones."""
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    patience: int = Field(3, ge=1)
+    patience: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Epochs without a better NDCG@10 on the validation split before training stops."""
-    negatives: int = Field(4096, ge=0)
+    negatives: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Items drawn for each batch, beside those in it, to stand for the catalogue; 0 takes all."""
     neighbours: int = Field(5, ge=0)
     """Items before and after one that count as its company when the vectors are laid out before
     training; 0 lays them out at random."""
+    base: str | None = None
+    """A text encoder: the folder, or the name on the hub, of a sentence-transformers model. It
+    places items that nobody had yet, from the table of items beside the log (``content``)."""
+    shortlist: int = Field(200, ge=MAX_ITEMS, le=2000)
+    """Items that the first stage finds among the whole catalogue and the ranker orders."""
+    rank_epochs: int = Field(10, ge=0)
+    """Of the ranker; 0 leaves the order to the first stage."""
+    rank_learning_rate: float = Field(0.01, gt=0)
+    context: tuple[str, ...] = ()
+    """Columns of the log that are known when a request is made; the ranker reads them."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        heads, width = self.heads, self.width
+        if heads != "auto" and width != "auto" and width % (2 * heads):
+            raise ValueError(f"width {width} must be a multiple of twice heads {heads}")
         return self

@@ -1,160 +1,78 @@
-"""The interactions of each user in order, and what of them is learnt from and what is asked."""
+"""What is learnt from a log and what is asked of it, and what the manifest says of both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-
 from model_builder.errors import DataFault, Fault
+from model_builder.recsys.log_config import LogConfig
+from model_builder.recsys.ordering import Interactions, order_log
 from model_builder.recsys.reading import read_log
-from model_builder.split_hash import assignment_sha256
+from model_builder.recsys.sequences import Items, Sequences
+from model_builder.recsys.splits import (
+    LEAST_INTERACTIONS,
+    MAX_HISTORY,
+    Questions,
+    Splits,
+    drawn,
+    leave_one_out,
+    split_by_time,
+)
 from model_builder.task import ResolvedData
 from triton_models.release import DataSource
 
-Items = npt.NDArray[np.int64]
-"""``(n,)``, items by their number: from 1, as in the catalogue; oldest first."""
-
-MAX_HISTORY = 1000
-"""The longest history that a request can carry."""
-
-LEAST_INTERACTIONS = 3
-"""Of a user who is evaluated: one to ask for, one to choose by, one to start from."""
-
-
-@dataclass(frozen=True)
-class Interactions:
-    """A log, checked and in order."""
-
-    item_ids: tuple[str, ...]
-    """The catalogue, sorted. Item number ``i`` is ``item_ids[i - 1]``; 0 is padding."""
-    sequences: tuple[Items, ...]
-    """Of each user."""
-    duplicates: int
-    """Rows that repeated another one exactly, and were dropped."""
-
-    def __len__(self) -> int:
-        """Return how many interactions there are."""
-        return sum(map(len, self.sequences))
-
-    def ids(self, items: Items) -> list[str]:
-        """Return the IDs of ``items``."""
-        return [self.item_ids[item - 1] for item in items]
+__all__ = [  # those of the modules below too, so that whoever trains reads one
+    "LEAST_INTERACTIONS",
+    "MAX_HISTORY",
+    "Interactions",
+    "Items",
+    "Questions",
+    "Sequences",
+    "Splits",
+    "data_source",
+    "leave_one_out",
+    "load_interactions",
+    "split_interactions",
+]
 
 
-@dataclass(frozen=True)
-class Questions:
-    """Users and the one item that each really had next."""
-
-    histories: tuple[Items, ...]
-    targets: Items
-
-    def __len__(self) -> int:
-        """Return how many users are asked for."""
-        return len(self.targets)
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Leave one out: the last item of each user tests, the one before chooses."""
-
-    training: tuple[Items, ...]
-    """What is learnt from, for each user."""
-    validation: Questions
-    test: Questions
-    unevaluated: int
-    """Users with too few interactions: learnt from, never asked for."""
-
-    @property
-    def asked(self) -> dict[str, Questions]:
-        """The splits that are evaluated."""
-        return {"validation": self.validation, "test": self.test}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Interactions in each split."""
-        training = sum(map(len, self.training))
-        return {"train": training, "validation": len(self.validation), "test": len(self.test)}
-
-    @property
-    def sha256(self) -> str:
-        """Of which item of which user lies in which split."""
-        return assignment_sha256(
-            [
-                ("train", self.training),
-                ("validation", [self.validation.targets]),
-                ("test", [self.test.targets]),
-            ]
-        )
-
-
-def load_interactions(path: Path) -> Interactions:
+def load_interactions(
+    path: Path, config: LogConfig | None = None, extra: Sequence[str] = ()
+) -> Interactions:
     """Read a log and put each user's interactions in order of time, then of the file.
+
+    Args:
+        path: The file, or a folder with it.
+        config: What is left out; by default nothing but what nobody can use.
+        extra: Other columns that are wanted, by name.
 
     Raises:
         DataFault: If it cannot be used; names every fault.
     """
-    log = read_log(path)
-    kept = log.unique(maintain_order=True)
-    item_ids = kept["item"].unique().sort()
-    numbers = pl.DataFrame({"item": item_ids}).with_columns(
-        number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
-    )
-    users = (
-        kept.join(numbers, on="item", how="left", maintain_order="left")
-        .sort("user", "timestamp", maintain_order=True)
-        .group_by("user", maintain_order=True)
-        .agg("number")
-    )
-    return Interactions(
-        item_ids=tuple(item_ids),
-        sequences=tuple(items.to_numpy() for items in users["number"]),
-        duplicates=log.height - kept.height,
-    )
+    config = config or LogConfig()
+    log = read_log(path, extra, config.max_faulty_share)
+    return order_log(log, config, path.name, extra)
 
 
-def leave_one_out(sequences: Sequence[Items], file: str) -> Splits:
-    """Split each user's interactions.
+def split_interactions(interactions: Interactions, config: LogConfig, file: str) -> Splits:
+    """Split as ``config.split`` says.
 
     Raises:
-        DataFault: If no user has enough of them.
+        DataFault: If a part would be empty, or the log has no times to split by.
     """
-    asked = [items for items in sequences if len(items) >= LEAST_INTERACTIONS]
-    if not asked:
-        longest = max(map(len, sequences), default=0)
-        expected = f"at least one user with {LEAST_INTERACTIONS} interactions"
-        raise DataFault([Fault(file, expected, f"at most {longest}")])
-    training = tuple(
-        items[:-2] if len(items) >= LEAST_INTERACTIONS else items for items in sequences
-    )
-    if max(map(len, training)) < 2:
-        expected = f"a user with {LEAST_INTERACTIONS + 1} interactions, to learn what follows what"
-        raise DataFault([Fault(file, expected, f"at most {LEAST_INTERACTIONS}")])
-    return Splits(
-        training=training,
-        validation=_questions(asked, 2),
-        test=_questions(asked, 1),
-        unevaluated=len(sequences) - len(asked),
-    )
-
-
-def _questions(sequences: Sequence[Items], back: int) -> Questions:
-    """Ask for the item that is ``back`` from the end, by those before it."""
-    return Questions(
-        histories=tuple(items[:-back][-MAX_HISTORY:] for items in sequences),
-        targets=np.array([items[-back] for items in sequences], np.int64),
-    )
+    if config.split == "leave_one_out":
+        splits = leave_one_out(interactions.sequences, file)
+        return drawn(splits, config.asked_users, config.seed)
+    if interactions.times is None:
+        raise DataFault([Fault(file, "times, to split by (split=time)", "one user a line")])
+    splits = split_by_time(interactions.sequences, interactions.times, config.test_share, file)
+    return drawn(splits, config.asked_users, config.seed)
 
 
 def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) -> DataSource:
     """Say what was learnt from, how it was split and how it is measured."""
-    dropped = f" {interactions.duplicates} exact duplicates were dropped." * bool(
-        interactions.duplicates
-    )
     return DataSource(
         name=data.name,
         sha256=data.sha256,
@@ -164,15 +82,51 @@ def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) 
         source=data.source,
         split=splits.counts,
         split_sha256=splits.sha256,
-        protocol=(
+        findings=tuple(interactions.counts.said().values()),
+        counts=interactions.counts.happened(),
+        protocol=_protocol(splits, interactions.duplicates) + _drawing(splits),
+    )
+
+
+def _protocol(splits: Splits, duplicates: int) -> str:
+    dropped = f" {duplicates} exact duplicates were dropped." * bool(duplicates)
+    ranked = (
+        "Ratings are not used, every row is an interaction. The target is ranked among the whole "
+        f"catalogue without the user's earlier items (the newest {MAX_HISTORY}, as a request "
+        "carries them); no sampling. A target that the user had before counts as missed. "
+    )
+    if splits.cuts is None:
+        return (
             "Leave one out: of each user with at least "
             f"{LEAST_INTERACTIONS} interactions the last is the test, the one before the "
-            "validation, and all before are learnt from; ratings are not used, every row is an "
-            "interaction. The target is ranked among the whole catalogue without the user's "
-            f"earlier items (the newest {MAX_HISTORY}, as a request carries them); no sampling. "
-            "A target that the user had before counts as missed. "
+            f"validation, and all before are learnt from. {ranked}"
             f"{splits.unevaluated} users with fewer interactions are learnt from and not "
             f"evaluated.{dropped} The split is by user, not by date: others' later interactions "
             "are learnt from."
-        ),
+        )
+    validation, test = (_moment(cut) for cut in splits.cuts)
+    return (
+        f"By time: learnt from is what came before {validation}; the validation is each user's "
+        f"first interaction from then until {test}, the test the first from then on, each asked by "
+        f"all that the user had before it. {ranked}"
+        f"{splits.unevaluated} users had nothing before or nothing in a period and are not asked; "
+        f"{splits.unused} further interactions of the periods are not used.{dropped} "
+        "Nobody's later interactions are learnt from."
     )
+
+
+def _drawing(splits: Splits) -> str:
+    if not splits.not_drawn:
+        return ""
+    said = " and ".join(
+        f"{len(splits.asked[name])} of {len(splits.asked[name]) + left} for the {name}"
+        for name, left in splits.not_drawn.items()
+    )
+    return f" Of those who could be asked were drawn {said}; the others' items are not learnt from."
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # times of some other clock
+        return f"time {seconds:g}"

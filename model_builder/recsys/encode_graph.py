@@ -33,9 +33,9 @@ def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
     excluded_ids = argument(Tensor(np.str_, ("B", "X")))
     history_allowed = argument(Tensor(np.bool_, ("B", 1)))
 
-    history = _numbers(history_ids, item_ids)
-    candidates = _numbers(candidate_ids, item_ids)
-    excluded = _numbers(excluded_ids, item_ids)
+    history, candidates, excluded = _all_numbers(
+        (history_ids, candidate_ids, excluded_ids), item_ids
+    )
     newest, positions = _compact(history, length)
     given = op.cast(op.not_(op.equal(candidates, _const(0))), to=np.int32)
     past = op.where(history_allowed, _const(0), _items(history))
@@ -57,6 +57,17 @@ def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
             "excluded_known": _known(excluded),
         },
     )
+
+
+def _all_numbers(parts: Sequence[Var], item_ids: Sequence[str]) -> list[Var]:
+    """Return the numbers of each part, looked up together: one dictionary, however large."""
+    numbers = _numbers(op.concat(parts, axis=1), item_ids)
+    found, begin = [], op.const(np.array([0], np.int64))
+    for part in parts:
+        end = op.add(begin, op.shape(part, start=1, end=2))
+        found.append(op.slice(numbers, begin, end, _axes(1)))
+        begin = end
+    return found
 
 
 def _numbers(ids: Var, item_ids: Sequence[str]) -> Var:

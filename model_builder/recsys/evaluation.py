@@ -1,100 +1,173 @@
 """How far up the item stands that each user really had next, among the whole catalogue.
 
 Nothing is sampled: sampled ranking measures may order models wrongly (Krichene & Rendle 2020,
-doi:10.1145/3394486.3403226).
+doi:10.1145/3394486.3403226). What a user had already is not ranked, as in the papers whose figures
+are compared with (``filter_seen`` of Klenitskiy & Vasilev 2023, Petrov & Macdonald 2023).
+
+Letters: ``Q`` questions, ``V`` catalogue, ``D`` width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from model_builder.evaluation.bootstrap import mean_interval
 from model_builder.evaluation.metrics import ndcg_gains
 from model_builder.recsys.data import Items, Questions, Splits
-from model_builder.recsys.reference import next_item_logits
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import Metrics
 
 Ranks = npt.NDArray[np.int64]
-"""``(rows,)`` from 1; a target that may not be recommended stands behind all others."""
+"""``(Q,)`` from 1; a target that may not be recommended stands behind all others."""
 
-HEADLINE = ("ndcg@10", "hr@10", "mrr")
+HEADLINE = ("ndcg@10", "hr@10", "mrr@10")
+CUTS = (10, 5, 20)
+"""Where lists are cut off; the first is the usual one."""
 
-_ROWS = 500
-"""Scored at once: the scores of a whole split may not fit the memory."""
+SHOWN = 20
+"""Items of a list that are kept."""
 
-_Scores = Callable[[Sequence[Items]], npt.NDArray[np.floating]]
+_CELLS = 8_000_000
+"""Scores that are held at once, whatever the catalogue: 32 MB, and a few copies."""
+_PLACES = 20_000
+"""Places that the network reads at once."""
+
+Scores = Callable[[Sequence[Items]], npt.NDArray[np.floating]]
+"""From ``Q`` histories to ``(Q, V + 1)``, of which the first is of padding."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What is recommended to each user, and where in it the item stands that they had next."""
+
+    ranks: Ranks
+    items: npt.NDArray[np.int64]
+    """``(Q, SHOWN)``, best first; 0 where no more may be recommended."""
 
 
 def network_ranks(network: NextItemNetwork, questions: Questions) -> Ranks:
     """Return the ranks of the targets by the network."""
-    return _ranks(lambda histories: next_item_logits(network, histories), questions)
+    return ranks_by(network_scores(network), questions, network.items.num_embeddings)
 
 
-def popularity_ranks(counts: npt.NDArray[np.int64], questions: Questions) -> Ranks:
-    """Return the ranks of the targets if everyone is recommended what most had.
+def network_scores(network: NextItemNetwork) -> Scores:
+    """Return what asks the network, which reads many short histories at once."""
 
-    Args:
-        counts: ``(V + 1,)``, how often each item was had in the training data.
-        questions: Who is asked for.
+    def scores(histories: Sequence[Items]) -> npt.NDArray[np.float32]:
+        return next_item_scores(network, histories)
+
+    return scores
+
+
+@torch.no_grad()
+def next_item_scores(
+    network: NextItemNetwork, histories: Sequence[Items]
+) -> npt.NDArray[np.float32]:
+    """Return ``(Q, V + 1)`` float32, the logits of the next item after each history.
+
+    The same as the network gives for histories padded to its length, with less to compute.
     """
-    return _ranks(
-        lambda histories: np.tile(counts.astype(np.float64), (len(histories), 1)), questions
-    )
+    newest = [items[-network.history_length :] for items in histories]
+    lengths = np.array([len(items) for items in newest], np.int64)
+    scores = torch.empty(len(newest), network.items.num_embeddings)
+    scores[lengths == 0] = network.popularity.cpu()
+    for rows in of_alike_lengths(lengths):
+        history = np.zeros((len(rows), lengths[rows].max()), np.int64)
+        for row, number in enumerate(rows):
+            history[row, : lengths[number]] = newest[number]
+        logits = network(torch.from_numpy(history), lengths=torch.from_numpy(lengths[rows]))
+        scores[torch.from_numpy(rows)] = logits
+    return scores.numpy()
+
+
+def of_alike_lengths(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Give the rows that have items, few enough at a time to be read at once, longest first."""
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    while len(order):
+        # Longest last: as many rows as their own length allows.
+        count = max(1, int(_PLACES // lengths[order[-1]]))
+        yield order[-count:]
+        order = order[:-count]
+
+
+def popularity_scores(counts: npt.NDArray[np.int64]) -> Scores:
+    """Return what recommends to everyone what most had; ``counts``: ``(V + 1,)``."""
+    return lambda histories: np.tile(counts.astype(np.float32), (len(histories), 1))
 
 
 def item_counts(splits: Splits, item_count: int) -> npt.NDArray[np.int64]:
     """Return ``(V + 1,)``: how often each item was had in the training data."""
-    return np.bincount(np.concatenate(splits.training), minlength=item_count + 1)
+    return splits.training.counts(item_count)
+
+
+def ranks_by(score: Scores, questions: Questions, size: int) -> Ranks:
+    """Return the ranks of the targets; ``size`` is ``V + 1``."""
+    parts = [_ranks(_allowed(score(part.histories), part.histories), part.targets)
+             for part in _parts(questions, size)]  # fmt: skip
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def lists_by(score: Scores, questions: Questions, size: int) -> Lists:
+    """Return the ranks of the targets and what stands first; ``size`` is ``V + 1``."""
+    ranks, items = [np.empty(0, np.int64)], [np.empty((0, SHOWN), np.int64)]
+    for part in _parts(questions, size):
+        scores = _allowed(score(part.histories), part.histories)
+        ranks.append(_ranks(scores, part.targets))
+        items.append(_best(scores))
+    return Lists(np.concatenate(ranks), np.concatenate(items))
 
 
 def measure(ranks: Ranks, seed: int) -> Metrics:
     """Return every measure with its interval over resampled users."""
     values = {
-        **{f"ndcg@{k}": ndcg_gains(ranks, k) for k in (10, 5, 20)},
-        **{f"hr@{k}": (ranks <= k).astype(np.float64) for k in (10, 5, 20)},
+        **{f"ndcg@{k}": ndcg_gains(ranks, k) for k in CUTS},
+        **{f"hr@{k}": (ranks <= k).astype(np.float64) for k in CUTS},
+        **{f"mrr@{k}": np.where(ranks <= k, 1.0 / ranks, 0.0) for k in CUTS},
         "mrr": 1.0 / ranks,
     }
     return {name: mean_interval(each, seed=seed) for name, each in values.items()}
 
 
-def rank_of(scores: npt.NDArray[np.floating], history: Items, target: int) -> int:
-    """Return the place of ``target``, from 1, once ``history`` is taken out.
+def _allowed(
+    scores: npt.NDArray[np.floating], histories: Sequence[Items]
+) -> npt.NDArray[np.floating]:
+    """Return ``scores`` with minus infinity for padding and for what each user had."""
+    scores[:, 0] = -np.inf
+    rows = np.repeat(np.arange(len(histories)), [len(items) for items in histories])
+    if len(rows):
+        scores[rows, np.concatenate(histories)] = -np.inf
+    return scores
+
+
+def _ranks(scores: npt.NDArray[np.floating], targets: Items) -> Ranks:
+    """Return the place of each target, from 1.
 
     Items of the same score share the middle of their places, rounded up, so that a model
     that cannot tell items apart gains nothing by it.
-
-    Args:
-        scores: ``(V + 1,)``, the first is of padding.
-        history: Items that may not be recommended.
-        target: The item that came next.
     """
-    allowed = np.ones(len(scores), np.bool_)
-    allowed[0] = False
-    allowed[history] = False
-    if not allowed[target]:
-        return len(scores) - 1
-    others = scores[allowed]
-    better = int((others > scores[target]).sum())
-    ties = int((others == scores[target]).sum()) - 1
-    return 1 + better + (ties + 1) // 2
+    own = scores[np.arange(len(targets)), targets][:, None]
+    better = (scores > own).sum(1)
+    ties = (scores == own).sum(1) - 1
+    last = scores.shape[1] - 1
+    return np.where(np.isneginf(own[:, 0]), last, 1 + better + (ties + 1) // 2)
 
 
-def _ranks(score: _Scores, questions: Questions) -> Ranks:
-    found = [
-        rank_of(scores, history, int(target))
-        for part in _parts(questions)
-        for scores, history, target in zip(
-            score(part.histories), part.histories, part.targets, strict=True
-        )
-    ]
-    return np.array(found, np.int64)
+def _best(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return ``(Q, SHOWN)``: the best items, 0 where none is left."""
+    count = min(SHOWN, scores.shape[1])
+    found = torch.from_numpy(scores).topk(count, dim=1)
+    items = torch.where(found.values.isneginf(), 0, found.indices).numpy()
+    return np.pad(items, ((0, 0), (0, SHOWN - count)))
 
 
-def _parts(questions: Questions) -> Iterator[Questions]:
-    for start in range(0, len(questions), _ROWS):
-        rows = slice(start, start + _ROWS)
+def _parts(questions: Questions, size: int) -> Iterator[Questions]:
+    together = max(1, _CELLS // size)
+    for start in range(0, len(questions), together):
+        rows = slice(start, start + together)
         yield Questions(questions.histories[rows], questions.targets[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -13,9 +14,23 @@ from model_builder.recsys.company import company_vectors
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Splits
 from model_builder.recsys.evaluation import item_counts, network_ranks
+from model_builder.recsys.precision import as_computed
+from model_builder.recsys.sizing import Shape, Sizes, sizes_for
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.recsys.windows import Batch, WindowBatches
-from model_builder.training.loop import FitSettings, fit
+from model_builder.training.config import TrainingConfig
+from model_builder.training.loop import Epoch, FitSettings, fit
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network that has learnt."""
+
+    network: NextItemNetwork
+    sizes: Sizes
+    training: TrainingConfig
+    epochs: tuple[Epoch, ...]
+    """How it learnt."""
 
 
 def fit_network(
@@ -24,7 +39,8 @@ def fit_network(
     config: RecsysConfig,
     progress: Progress,
     watch: Callable[[int, float], None] | None = None,
-) -> NextItemNetwork:
+    start: Callable[[NextItemNetwork], None] | None = None,
+) -> Fitted:
     """Lay out the items' vectors, then train until the validation split no longer gains.
 
     Args:
@@ -33,24 +49,29 @@ def fit_network(
         config: Hyperparameters.
         progress: Shows the training.
         watch: Is told the number of each epoch and its NDCG@10; what it raises ends the training.
+        start: Is given the network once its items are laid out, to change what it starts from.
     """
+    training = as_computed(config.training)
+    sizes = sizes_for(config, Shape.of(splits, item_count))
     network = NextItemNetwork(
         torch.from_numpy(item_counts(splits, item_count)),
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        history_length=config.history_length,
-        dropout=config.dropout,
-        negatives=config.negatives,
-        label_smoothing=config.training.label_smoothing,
+        width=sizes.width,
+        layers=sizes.layers,
+        heads=sizes.heads,
+        history_length=sizes.history_length,
+        dropout=sizes.dropout,
+        negatives=sizes.negatives,
+        label_smoothing=training.label_smoothing,
     )
     if config.neighbours:
         with progress.stage("lay out items"):
             vectors = company_vectors(
-                splits.training, item_count, config.neighbours, config.width, config.seed
+                splits.training, item_count, config.neighbours, sizes.width, config.seed
             )
             network.lay_out(torch.from_numpy(vectors))
-    batches = WindowBatches(splits.training, config.history_length, config.batch_size, config.seed)
+    if start is not None:
+        start(network)
+    batches = WindowBatches(splits.training, sizes.history_length, sizes.batch_size, config.seed)
     epochs = itertools.count()
 
     def validate(model: NextItemNetwork) -> float:
@@ -59,24 +80,24 @@ def fit_network(
             watch(next(epochs), validation)
         return validation
 
-    fit(
+    result = fit(
         network,
         batches=batches,
-        steps=batches.steps(config.epochs),
+        steps=batches.steps(sizes.epochs),
         loss=surprise,
         validate=validate,
         settings=FitSettings(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
+            epochs=sizes.epochs,
+            batch_size=sizes.batch_size,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            patience=config.patience,
-            training=config.training,
+            patience=sizes.patience,
+            training=training,
         ),
         weigh=labels_in,
         progress=progress,
     )
-    return network
+    return Fitted(network, sizes, training, result.history)
 
 
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:

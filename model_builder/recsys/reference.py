@@ -1,15 +1,21 @@
-"""What a release must answer, worked out apart from it: a dictionary, torch's logits, numpy."""
+"""What a release must answer, worked out apart from it: a dictionary, torch, numpy.
+
+Both stages in torch, and between them, in numpy, what may be recommended and the shortlist.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from model_builder.recsys.context import Context, Value
+from model_builder.recsys.item_table import FORBIDDEN
+from model_builder.recsys.ranking import Ranker
 from model_builder.recsys.transformer import NextItemNetwork
 from triton_models.signatures import BECAUSE_ITEMS, MAX_BATCH_ROWS
 
@@ -25,11 +31,14 @@ class Request:
     excluded: Sequence[str] = ()
     history_allowed: bool = False
     item_count: int = 10
+    context: Mapping[str, Value] = field(default_factory=dict)
 
 
-def request_tensors(requests: Sequence[Request]) -> Tensors:
+def request_tensors(requests: Sequence[Request], context: Context | None = None) -> Tensors:
     """Return the inputs of the line, padded on the right with ``''`` to the longest."""
+    described = {} if context is None else context.tensors([r.context for r in requests])
     return {
+        **described,
         "history_item_ids": padded([request.history for request in requests]),
         "candidate_item_ids": padded([request.candidates for request in requests]),
         "excluded_item_ids": padded([request.excluded for request in requests]),
@@ -47,19 +56,38 @@ def padded(lists: Sequence[Sequence[str]]) -> npt.NDArray[np.object_]:
 
 
 class Reference:
-    """Answers like a release, one row after the other and with no ONNX."""
+    """Answers like a release, with no ONNX.
 
-    def __init__(self, network: NextItemNetwork, item_ids: Sequence[str]) -> None:
+    Args:
+        network: The first stage.
+        ranker: The second.
+        item_ids: The catalogue.
+        shortlist: Items that the ranker sees.
+        context: What is read of a request's context; ``None``: nothing.
+    """
+
+    def __init__(
+        self,
+        network: NextItemNetwork,
+        ranker: Ranker,
+        item_ids: Sequence[str],
+        shortlist: int,
+        context: Context | None = None,
+    ) -> None:
+        self.context = context
         self._network = network.eval()
+        self._ranker = ranker.eval()
+        self._shortlist = min(shortlist, len(item_ids))
         self._item_ids = item_ids
         self._numbers = {item_id: number for number, item_id in enumerate(item_ids, 1)}
-        vectors = network.items.weight.detach().numpy()
+        with torch.no_grad():
+            vectors = network.items(torch.arange(len(item_ids) + 1)).numpy()
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         self._directions = vectors / np.maximum(lengths, 1e-12)
 
     def answer(self, requests: Sequence[Request]) -> Tensors:
         """Return the outputs of the line for these requests, in one batch."""
-        tensors = request_tensors(requests)
+        tensors = request_tensors(requests, self.context)
         width = max(request.item_count for request in requests)
         shape = (len(requests), width)
         answer: Tensors = {
@@ -71,10 +99,13 @@ class Reference:
             answer[f"{kind}_known"] = np.vectorize(self._is_known, otypes=[np.bool_])(
                 tensors[f"{kind}_item_ids"]
             )
-        probabilities = self.probabilities(requests)
+        if self.context is not None:
+            answer["input_rules"] = self.context.prepare(tensors)[1]
+        shortlists, probabilities = self._ranked(requests)
         for row, request in enumerate(requests):
-            best = np.argsort(-probabilities[row], kind="stable")[: request.item_count]
-            best = best[probabilities[row, best] > 0]
+            listed = shortlists[row]
+            order = np.argsort(-probabilities[row, listed], kind="stable")
+            best = listed[order[: request.item_count]]
             count = len(best)
             answer["item_ids"][row, :count] = [self._item_ids[item - 1] for item in best]
             answer["scores"][row, :count] = probabilities[row, best]
@@ -83,18 +114,75 @@ class Reference:
                 answer["because_positions"][row, rank, : len(positions)] = positions
         return answer
 
+    @property
+    def item_count(self) -> int:
+        """``V``."""
+        return len(self._item_ids)
+
+    @property
+    def history_length(self) -> int:
+        """``L``."""
+        return self._network.history_length
+
     def probabilities(self, requests: Sequence[Request]) -> npt.NDArray[np.float64]:
-        """Return ``(B, V + 1)``: of each item, 0 for those that may not be recommended."""
+        """Return ``(B, V + 1)``: of each item, 0 for those that may not be recommended.
+
+        One that did not come onto the shortlist has what it would have had at its end.
+        """
+        if not requests:
+            return np.empty((0, len(self._item_ids) + 1))
+        return self._ranked(requests)[1]
+
+    def _ranked(
+        self, requests: Sequence[Request]
+    ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
+        """Return each request's shortlist, best first by the first stage, and probabilities."""
         histories = [self._newest(request)[0] for request in requests]
-        logits = next_item_logits(self._network, histories).astype(np.float64)
+        logits = next_item_logits(self._network, histories)
+        lists = []
         for row, request in enumerate(requests):
-            allowed = self._allowed(request)
-            if not allowed.any():
-                logits[row] = 0
-                continue
-            likely = np.exp(logits[row] - logits[row, allowed].max()) * allowed
-            logits[row] = likely / likely.sum()
-        return logits
+            logits[row, ~self._allowed(request)] = FORBIDDEN
+            best = np.argsort(-logits[row], kind="stable")[: self._shortlist]
+            lists.append(best[logits[row, best] > FORBIDDEN / 2])
+        found = logits.astype(np.float64)
+        for row, final in enumerate(self._second(requests, histories, lists, logits)):
+            found[row, lists[row]] = final[: len(lists[row])]
+        allowed = found > FORBIDDEN / 2
+        for row, listed in enumerate(lists):
+            if len(listed):
+                likely = np.exp(found[row] - found[row, listed].max()) * allowed[row]
+                found[row] = likely / likely[listed].sum()
+            else:
+                found[row] = 0
+        return lists, found
+
+    def _second(
+        self,
+        requests: Sequence[Request],
+        histories: Sequence[Sequence[int]],
+        lists: Sequence[npt.NDArray[np.int64]],
+        logits: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """Return ``(B, N)``: the ranker's logits of the shortlists, in their order."""
+        items = np.zeros((len(requests), self._shortlist), np.int64)
+        scores = np.full(items.shape, FORBIDDEN, np.float32)
+        for row, listed in enumerate(lists):
+            items[row, : len(listed)] = listed
+            scores[row, : len(listed)] = logits[row, listed]
+        history = torch.from_numpy(padded_items(histories, self._network.history_length))
+        given = [history, self._query(history), torch.from_numpy(items), torch.from_numpy(scores)]
+        if self.context is not None:
+            tensors = self.context.tensors([request.context for request in requests])
+            given.append(torch.from_numpy(self.context.prepare(tensors)[0]))
+        with torch.no_grad():
+            return np.asarray(self._ranker.logits(*given).numpy())
+
+    def _query(self, history: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            state = self._network.states(history)[:, -1]
+        empty = history[:, -1:] == 0
+        state[empty[:, 0]] = 0
+        return torch.cat([state, (~empty).float(), empty.float()], dim=1)
 
     def similarity(self, request: Request, item: int) -> dict[int, float]:
         """Return the cosine of ``item`` to each item of the history, by its newest position."""
@@ -143,11 +231,18 @@ def next_item_logits(
     network: NextItemNetwork, histories: Sequence[Sequence[int] | npt.NDArray[np.int64]]
 ) -> npt.NDArray[np.float32]:
     """Return ``(rows, V + 1)`` float32: torch's logits after each of these histories of items."""
-    length = network.history_length
+    inputs = torch.from_numpy(padded_items(histories, network.history_length))
+    with torch.no_grad():
+        parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
+    return torch.cat(parts).numpy()
+
+
+def padded_items(
+    histories: Sequence[Sequence[int] | npt.NDArray[np.int64]], length: int
+) -> npt.NDArray[np.int64]:
+    """Return ``(rows, length)``: the newest items of each history, 0 on the left."""
     inputs = np.zeros((len(histories), length), np.int64)
     for row, items in enumerate(histories):
         newest = items[-length:]
         inputs[row, length - len(newest) :] = newest
-    with torch.no_grad():
-        parts = [network(part) for part in torch.from_numpy(inputs).split(MAX_BATCH_ROWS)]
-    return torch.cat(parts).numpy()
+    return inputs

@@ -1,11 +1,9 @@
 """A causal transformer over a user's items: what comes next?
 
 SASRec (Kang & McAuley 2018, arXiv:1808.09781) with item vectors tied to the output, trained with
-cross-entropy over many items instead of one sampled negative (Klenitskiy & Vasilev 2023,
-doi:10.1145/3604915.3610644), normalised before each part (Xiong et al. 2020, arXiv:2002.04745).
-Instead of a vector added for each place, attention has a learned bias for each distance back
-(Raffel et al. 2020, arXiv:1910.10683): places are counted from the item that is read from, so
-that a short history is read like the end of a long one.
+cross-entropy over the catalogue instead of one sampled negative (Klenitskiy & Vasilev 2023,
+doi:10.1145/3604915.3610644; ``surprise``), normalised before each part (Xiong et al. 2020,
+arXiv:2002.04745), with rotary positions (``rotary``) instead of a vector added for each place.
 
 Letters: ``B`` rows, ``L`` history length, ``D`` width, ``H`` heads, ``V`` catalogue.
 """
@@ -18,6 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model_builder.recsys.rotary import turned, turns
+from model_builder.recsys.surprise import surprise_among_all, surprise_among_drawn
+
 _LOW = -1e4
 """Instead of minus infinity, which makes NaN of a row without anything; fits half precision."""
 _INITIAL_SPREAD = 0.1
@@ -26,38 +27,46 @@ _INITIAL_SPREAD = 0.1
 class Block(nn.Module):
     """Attention, then a two-layer network, each added to what came in."""
 
-    distance: torch.Tensor
-
-    def __init__(self, width: int, heads: int, length: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.distance_bias = nn.Embedding(length, heads)
-        nn.init.zeros_(self.distance_bias.weight)
         self.inner_norm = nn.LayerNorm(width)
         self.inner_in = nn.Linear(width, 4 * width)
         self.inner_out = nn.Linear(4 * width, width)
-        places = torch.arange(length)
-        distance = (places[:, None] - places[None, :]).clamp(min=0)  # (L, L)
-        self.register_buffer("distance", distance, persistent=False)
 
-    def forward(self, states: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """``states``: ``(B, L, D)``. ``visible``: ``(B, 1, L, L)`` bool, what each place reads."""
-        states = states + self._dropped(self._attend(self.attention_norm(states), visible))
+    def forward(
+        self, states: torch.Tensor, places: torch.Tensor, visible: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Read on.
+
+        Args:
+            states: ``(B, L, D)``.
+            places: ``(2, L, D / H / 2)``, how far each place is turned.
+            visible: ``(B, 1, L, L)`` bool, what each place reads; ``None`` for all before it.
+        """
+        read = self._attend(self.attention_norm(states), places, visible)
+        states = states + self._dropped(read)
         inner = functional.gelu(self.inner_in(self.inner_norm(states)))
         return states + self._dropped(self.inner_out(inner))
 
-    def _attend(self, states: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    def _attend(
+        self, states: torch.Tensor, places: torch.Tensor, visible: torch.Tensor | None
+    ) -> torch.Tensor:
         head_width = states.shape[-1] // self.heads
         parts = self.query_key_value(states).unflatten(-1, (3, self.heads, head_width))
-        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()  # each (B, H, L, D / H)
-        weights = query @ key.transpose(-2, -1) / math.sqrt(head_width)
-        weights = weights + self.distance_bias(self.distance).permute(2, 0, 1)  # (B, H, L, L)
-        weights = self._dropped(torch.where(visible, weights, _LOW).softmax(-1))
-        return self.attention_out((weights @ value).transpose(1, 2).flatten(2))
+        parts = parts.permute(2, 0, 3, 1, 4)  # (3, B, H, L, D / H)
+        query, key = turned(parts[:2], places).unbind()
+        if visible is None:
+            # Fused: neither the weights nor what lies ahead are ever computed.
+            read = functional.scaled_dot_product_attention(query, key, parts[2], is_causal=True)
+        else:
+            weights = query @ key.transpose(-2, -1) / math.sqrt(head_width)
+            read = torch.where(visible, weights, _LOW).softmax(-1) @ parts[2]
+        return self.attention_out(read.transpose(1, 2).flatten(2))
 
     def _dropped(self, values: torch.Tensor) -> torch.Tensor:
         return functional.dropout(values, self.dropout, self.training)
@@ -69,6 +78,7 @@ class NextItemNetwork(nn.Module):
     popularity: torch.Tensor
     causal: torch.Tensor
     own: torch.Tensor
+    places: torch.Tensor
 
     def __init__(
         self,
@@ -89,7 +99,7 @@ class NextItemNetwork(nn.Module):
                 is of padding.
             width: Length of the vectors.
             layers: Blocks.
-            heads: Of each block's attention.
+            heads: Of each block's attention; each has an even share of the width.
             history_length: Newest items that are read.
             dropout: Share of values that training sets to 0.
             negatives: Items drawn to stand for the catalogue in training; 0 takes all.
@@ -102,9 +112,7 @@ class NextItemNetwork(nn.Module):
         self.label_smoothing = label_smoothing
         self.items = nn.Embedding(len(counts), width)
         nn.init.normal_(self.items.weight, std=_INITIAL_SPREAD)
-        self.blocks = nn.ModuleList(
-            Block(width, heads, history_length, dropout) for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         # One more of each, so that an item nobody had yet is unlikely and not impossible.
         self.register_buffer("popularity", (counts + 1.0).log().float())
@@ -112,6 +120,8 @@ class NextItemNetwork(nn.Module):
         causal = torch.ones(history_length, history_length, dtype=torch.bool).tril()
         self.register_buffer("causal", causal, persistent=False)
         self.register_buffer("own", torch.eye(history_length, dtype=torch.bool), persistent=False)
+        places = turns(history_length, width // heads)
+        self.register_buffer("places", places, persistent=False)
 
     @torch.no_grad()
     def lay_out(self, vectors: torch.Tensor) -> None:
@@ -120,23 +130,35 @@ class NextItemNetwork(nn.Module):
         if spread > 0:
             self.items.weight[1:] = vectors / spread * _INITIAL_SPREAD
 
-    def forward(self, history: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        history: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the logits of the next item, or how surprising ``labels`` are.
 
         Args:
-            history: ``(B, L)`` integers: items, oldest first, 0 on the left is padding.
-            labels: ``(B, L)`` int64: the item that came after each place; 0 is not asked.
+            history: ``(B, L)`` integers: items, oldest first, 0 on the left is padding. With
+                ``labels`` or ``lengths`` it may be shorter, and padding stands on the right.
+            labels: As ``history``, int64: the item that came after each place; 0 is not asked.
+            lengths: ``(B,)`` int64, from 1: how many items each row has.
 
         Returns:
             ``(B, V + 1)`` logits, of which the first, padding's, means nothing. A row without
             items gets the logarithm of the items' popularity. With ``labels``: the mean
             cross-entropy, ``()``.
         """
-        states = self.states(history)
         if labels is not None:
             asked = labels > 0
-            return self._surprise(states[asked], labels[asked])
-        logits = states[:, -1] @ self.items.weight.T + self.bias
+            return self._surprise(self.states_of_begun(history)[asked], labels[asked] - 1)
+        if lengths is not None:
+            # In whole precision also while training is not: half of it makes equals of items.
+            with torch.autocast(history.device.type, enabled=False):
+                rows = torch.arange(len(history), device=history.device)
+                states = self.states_of_begun(history)[rows, lengths - 1]
+                return states @ self.items.weight.T + self.bias
+        logits = self.states(history)[:, -1] @ self.items.weight.T + self.bias
         # The newest item stands last, so a row is empty exactly if padding does.
         return torch.where(history[:, -1:] > 0, logits, self.popularity)
 
@@ -145,27 +167,27 @@ class NextItemNetwork(nn.Module):
         known = history > 0
         # Padding reads itself, so that no place is left without anything to read.
         visible = (self.causal & known[:, None, :]) | self.own  # (B, L, L)
+        return self._read(history, visible[:, None])
+
+    def states_of_begun(self, history: torch.Tensor) -> torch.Tensor:
+        """Return the same of ``history`` ``(B, l)``, ``l`` up to ``L``, padded on the right.
+
+        What stands behind a place is not read anyway, so nothing needs to be hidden.
+        """
+        return self._read(history, None)
+
+    def _read(self, history: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
+        places = self.places[:, : history.shape[1]]
         states = functional.dropout(self.items(history), self.dropout, self.training)
         for block in self.blocks:
-            states = block(states, visible[:, None])
+            states = block(states, places, visible)
         return self.norm(states)
 
     def _surprise(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """``states``: ``(N, D)``. ``labels``: ``(N,)``."""
-        size = self.items.num_embeddings - 1
-        if not 0 < self.negatives < size:
-            logits = states @ self.items.weight[1:].T + self.bias[1:]
-            return self._losses(logits, labels - 1)
-        drawn = torch.randint(1, size + 1, (self.negatives,), device=labels.device)
-        chosen, places = torch.cat([labels, drawn]).unique(return_inverse=True)
-        places = places[: len(labels)]
-        # Items of the batch stand for themselves, each drawn one for many that were not drawn.
-        is_label = torch.zeros(len(chosen), dtype=torch.bool, device=labels.device)
-        is_label[places] = True
-        others, not_drawn = (~is_label).sum(), size - is_label.sum()
-        stands_for = torch.where(is_label, 1.0, not_drawn / others.clamp(min=1))
-        logits = states @ self.items(chosen).T + self.bias[chosen] + stands_for.log()
-        return self._losses(logits, places)
-
-    def _losses(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        """``states``: ``(N, D)``. ``labels``: ``(N,)``, from 0."""
+        vectors, bias = self.items.weight[1:], self.bias[1:]
+        if not 0 < self.negatives < len(vectors):
+            return surprise_among_all(states, vectors, bias, labels, self.label_smoothing)
+        return surprise_among_drawn(
+            states, vectors, bias, labels, self.negatives, self.label_smoothing
+        )

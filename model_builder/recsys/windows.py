@@ -9,23 +9,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_builder.recsys.data import Items
+from model_builder.recsys.sequences import Items, Sequences
 
 Batch = dict[str, torch.Tensor]
+
+_MIXED = 32
+"""Batches' worth of windows that are sorted by length among each other: windows of a batch are
+padded to its longest, and those that are alike need little."""
 
 
 @dataclass(frozen=True)
 class Windows:
     """The windows of one epoch.
 
-    Each window reads up to ``L`` items and is asked for the item after each of the newest
-    ``asked``; over all windows every item but a user's first is asked for exactly once.
+    Each reads up to ``L`` items of one user and is asked for the one after each; over all
+    windows every item but a user's first is asked for exactly once.
     """
 
-    ends: npt.NDArray[np.int64]
-    """``(n,)``, where in all items, user after user, each window's last label stands."""
-    asked: npt.NDArray[np.int64]
-    """``(n,)``, in [1, L]."""
+    begins: npt.NDArray[np.int64]
+    """``(n,)``, where in all items, user after user, each window's first item stands."""
+    lengths: npt.NDArray[np.int64]
+    """``(n,)``, items that it reads, in [1, L]."""
+
+    def chosen(self, which: npt.NDArray[np.int64]) -> Windows:
+        """Return some of them, in that order."""
+        return Windows(self.begins[which], self.lengths[which])
 
 
 class WindowBatches:
@@ -37,80 +45,83 @@ class WindowBatches:
         Args:
             sequences: Of each user, what may be learnt from, oldest first.
             length: ``L``, items that the network reads.
-            batch_size: Windows in a batch.
+            batch_size: Windows of full length in a batch; it takes more of shorter ones.
             seed: Of the cuts and of the order.
         """
-        lengths = np.array([len(items) for items in sequences], np.int64)
-        self._items = np.concatenate(sequences)
-        self._begins = np.cumsum(lengths) - lengths
-        self._first = np.repeat(self._begins, lengths)  # of each item: where its user begins
-        self._lengths = lengths
+        runs = Sequences.of(sequences)
+        learnt = runs.chosen(runs.lengths >= 2)
+        self._items = runs.items
+        self._begins = learnt.begins
+        self._asked = learnt.lengths - 1
         self._length = length
-        self._batch_size = batch_size
+        self._places = batch_size * length
         self._seed = seed
 
     def steps(self, epochs: int) -> int:
-        """Return the batches of the first ``epochs`` epochs; an epoch may have one more or less."""
-        return sum(self._steps_of(epoch) for epoch in range(epochs))
+        """Return the batches of the first ``epochs`` epochs; not all need have as many."""
+        return sum(len(self(epoch)) for epoch in range(epochs))
 
     def __call__(self, epoch: int) -> EpochBatches:
         """Return the batches of an epoch."""
         windows = self.cut(epoch)
-        order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(windows.ends))
-        mixed = Windows(windows.ends[order], windows.asked[order])
-        return EpochBatches(self, mixed, self._batch_size)
+        draws = np.random.default_rng([self._seed, epoch, 1])
+        mixed = windows.chosen(draws.permutation(len(windows.begins)))
+        groups = self._grouped(mixed.lengths)
+        draws.shuffle(groups)
+        return EpochBatches(self, [mixed.chosen(group) for group in groups])
 
     def cut(self, epoch: int) -> Windows:
         """Return the windows of an epoch."""
-        ends: list[npt.NDArray[np.int64]] = []
-        asked: list[npt.NDArray[np.int64]] = []
-        learnt = self._lengths >= 2
-        for begin, length, newest in zip(
-            self._begins[learnt], self._lengths[learnt], self._newest(epoch), strict=True
-        ):
-            older = np.arange(length - 1 - newest, 0, -self._length)
-            last = np.append(length - 1, older)
-            ends.append(begin + last)
-            asked.append(last - np.append(older, 0))
-        if not ends:
-            return Windows(np.empty(0, np.int64), np.empty(0, np.int64))
-        return Windows(np.concatenate(ends), np.concatenate(asked))
-
-    def _newest(self, epoch: int) -> npt.NDArray[np.int64]:
-        """Return the most that each user's newest window asks for, in [1, L]."""
         draws = np.random.default_rng([self._seed, epoch, 0])
-        return draws.integers(1, self._length + 1, int((self._lengths >= 2).sum()))
+        longest = self._length
+        # Whoever fits into one window is not cut.
+        first = draws.integers(1, longest + 1, len(self._asked))
+        first = np.where(self._asked <= longest, self._asked, first)
+        counts = 1 + -(-(self._asked - first) // longest)
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        ends = np.repeat(first, counts) + number * longest
+        ends = np.minimum(ends, np.repeat(self._asked, counts))
+        starts = np.maximum(np.repeat(first, counts) + (number - 1) * longest, 0)
+        return Windows(np.repeat(self._begins, counts) + starts, ends - starts)
 
-    def _steps_of(self, epoch: int) -> int:
-        lengths = self._lengths[self._lengths >= 2]
-        older = np.maximum(lengths - 1 - self._newest(epoch), 0)
-        windows = len(lengths) + int((-(-older // self._length)).sum())
-        return -(-windows // self._batch_size)
+    def _grouped(self, lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+        """Part windows into batches of alike lengths and of about as many items each."""
+        if not len(lengths):
+            return []
+        together = max(1, round(_MIXED * self._places / float(lengths.mean())))
+        groups: list[npt.NDArray[np.int64]] = []
+        for start in range(0, len(lengths), together):
+            part = start + np.argsort(lengths[start : start + together], kind="stable")
+            ends = np.cumsum(lengths[part])
+            batches = max(1, round(int(ends[-1]) / self._places))
+            # By the middle of each window, so that none is left over behind the last batch.
+            number = (ends - lengths[part] / 2) * batches // ends[-1]
+            groups += np.split(part, np.flatnonzero(np.diff(number)) + 1)
+        return groups
 
-    def batch(self, ends: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> Batch:
-        """Return ``history`` and ``labels``, each ``(b, L)`` int64, of some windows."""
-        back = np.arange(self._length, 0, -1)  # (L,), from the label of the last place
-        places = ends[:, None] - back  # (b, L)
-        known = places >= self._first[ends][:, None]
-        history = np.where(known, self._items[np.maximum(places, 0)], 0)
-        # What follows a place stands one further; of older labels another window takes care.
-        labels = np.where(back <= asked[:, None], self._items[np.maximum(places + 1, 0)], 0)
-        return {"history": torch.from_numpy(history), "labels": torch.from_numpy(labels)}
+    def batch(self, windows: Windows) -> Batch:
+        """Return ``history`` and ``labels``, each ``(b, longest)`` int64, padded on the right."""
+        place = np.arange(int(windows.lengths.max()))
+        read = place < windows.lengths[:, None]  # (b, longest)
+        at = np.where(read, windows.begins[:, None] + place, 0)
+        history, labels = self._items[at], self._items[at + 1]
+        return {
+            name: torch.from_numpy(np.where(read, items, 0).astype(np.int64))
+            for name, items in (("history", history), ("labels", labels))
+        }
 
 
 class EpochBatches(Sequence[Batch]):
     """The batches of one epoch, each cut out when it is asked for."""
 
-    def __init__(self, cutter: WindowBatches, windows: Windows, batch_size: int) -> None:
+    def __init__(self, cutter: WindowBatches, batches: list[Windows]) -> None:
         self._cutter = cutter
-        self._windows = windows
-        self._batch_size = batch_size
+        self._batches = batches
 
     def __len__(self) -> int:
-        return -(-len(self._windows.ends) // self._batch_size)
+        return len(self._batches)
 
     def __getitem__(self, place: int) -> Batch:  # type: ignore[override]
         if not 0 <= place < len(self):
             raise IndexError(place)
-        chosen = slice(place * self._batch_size, (place + 1) * self._batch_size)
-        return self._cutter.batch(self._windows.ends[chosen], self._windows.asked[chosen])
+        return self._cutter.batch(self._batches[place])

@@ -186,7 +186,12 @@ def _refusal(config: TaskConfig, key: str, value: Scalar) -> list[str]:
 def _whole(config: TaskConfig, key: str) -> bool:
     annotation = _annotation(type(config), key)
     kinds = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-    return int in kinds and float not in kinds
+    # A bound of one kind only, such as of a number that may be "auto", is annotated.
+    plain = [
+        typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+        for kind in kinds
+    ]
+    return int in plain and float not in plain
 
 
 def _annotation(config_type: type[BaseModel], key: str) -> Any:

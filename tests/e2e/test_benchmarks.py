@@ -142,3 +142,24 @@ def test_training_loop_compares_with_bare_steps_that_do_the_same() -> None:
             ("ratio_defaults", "loop_clipping", "plain"),
         ):
             assert one[ratio] == pytest.approx(one[f"{ours}_ms"] / one[f"{theirs}_ms"])
+
+
+def test_catalogue_size_measures_both_variants_and_every_step(
+    embedded_triton_available: None,
+) -> None:
+    # It ends with an error unless every answer is full and in order.
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "catalogue_size.py", "--sizes", "300",
+         "--calls", "3", "--json"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ensemble, fused = json.loads(done.stdout)
+    assert list(ensemble["steps_ms"]) == [
+        "encode", "history", "retrieve", "filter", "rank", "decode",
+    ]  # fmt: skip
+    assert list(fused["steps_ms"]) == ["fused"]
+    for one in (ensemble, fused):
+        assert one["items"] == 300
+        assert 0 < one["p50_ms"] <= one["p95_ms"]
+        assert all(took > 0 for took in one["steps_ms"].values())

@@ -256,7 +256,9 @@ def recommended(tensors: Tensors, release: Manifest) -> Outputs:
         known = [place for place, item in enumerate(history[row]) if item in catalogue]
         because[row, : len(items), : len(known[:2])] = known[::-1][:2]
     known_ids = [b"", *catalogue]
+    described = {"input_rules": fired_rules(tensors, release)} if release.features else {}
     return {
+        **described,
         "item_ids": ids,
         "scores": scores,
         "because_positions": because,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from triton_models.release import (
     Step,
     Tensor,
 )
-from triton_models.signatures import SIGNATURES
+from triton_models.signatures import SIGNATURES, TensorSpec
 from triton_models.store import ReleaseStore
 
 CATALOGUE = tuple(f"m{number}" for number in range(1, 51))
@@ -81,6 +82,17 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
         },
     }
     signature = SIGNATURES[line]
+    features = changes.get("features", of_line[line].get("features", ()))
+    kinds = [spec.kind for spec in features]
+    sizes = {"F": len(kinds), "N": kinds.count("number"), "S": kinds.count("category")}
+
+    def tensors(specs: Sequence[TensorSpec]) -> tuple[Tensor, ...]:
+        return tuple(
+            Tensor(name=spec.name, data_type=spec.data_type, dims=spec.dims)
+            for spec in specs
+            if not spec.optional or all(sizes.get(axis.letter) for axis in spec.axes)
+        )
+
     fields: dict[str, Any] = {
         "line": line,
         "release": release,
@@ -90,14 +102,8 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
         "metrics": {"test": {"auc": Metric(value=0.8, low=0.7, high=0.9)}},
         "parity": {},
         "steps": (Step(name="core", role="core", model=f"{line}__{release}__core"),),
-        "inputs": tuple(
-            Tensor(name=spec.name, data_type=spec.data_type, dims=spec.dims)
-            for spec in signature.inputs
-        ),
-        "outputs": tuple(
-            Tensor(name=spec.name, data_type=spec.data_type, dims=spec.dims)
-            for spec in signature.outputs
-        ),
+        "inputs": tensors(signature.inputs),
+        "outputs": tensors(signature.outputs),
         "files": {},
     }
     return Manifest(**(fields | of_line[line] | changes))

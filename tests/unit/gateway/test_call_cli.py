@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_runner import FakeRunner, RecordingTracing, route
-from manifests import manifest
+from manifests import FEATURES, manifest
 from server_thread import served
 from small_tokenizer import tokenizer_json
 from span_makers import spans_in
@@ -94,6 +94,23 @@ def test_every_option_of_recommend_reaches_the_model(called: Call, runner: FakeR
     assert texts(asked(runner, "excluded_item_ids")) == ["m4"]
     assert asked(runner, "item_count")[0] == 2
     assert asked(runner, "history_allowed")[0]
+
+
+def test_a_context_is_sent_by_the_schema_and_what_was_changed_is_said(
+    called: Call, runner: FakeRunner
+) -> None:
+    runner.states = [route(manifest("recommend", features=FEATURES[1:]))]
+    result = called("recommend", "--context", "amount=1e6", "--context", "housing=rent")
+    assert result.exit_code == 0, result.output
+    assert asked(runner, "numbers")[0] == 1e6
+    assert texts(asked(runner, "categories"))[0] == "rent"
+    assert "amount" in result.stdout
+
+
+def test_a_context_that_the_release_does_not_read_is_refused(called: Call) -> None:
+    result = called("recommend", "--context", "amount=1")
+    assert result.exit_code == 1
+    assert 'context["amount"]' in result.stderr
 
 
 def test_without_a_history_a_recommendation_is_given_too(called: Call) -> None:

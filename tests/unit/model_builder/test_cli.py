@@ -347,3 +347,19 @@ def test_routes_of_others_are_not_shown_as_ours(after_first) -> None:
     store.add_routes(Routes(lines=lines), after=store.routes()[0])
     found = json.loads(after_first("releases", "list", "--json").stdout)["releases"]
     assert [(row["release"], row["weight"]) for row in found] == [("score-risk/r1", 0.0)]
+
+
+def test_a_build_that_goes_on_from_what_is_not_there_is_refused(invoke) -> None:
+    result = invoke("build", "toy", "--from", "score-risk")
+    assert result.exit_code == 2
+    assert "--from: must be LINE/RELEASE, got 'score-risk'" in result.output
+    result = invoke("build", "toy", "--from", "score-risk/none")
+    assert result.exit_code == 1
+    assert "score-risk/none" in result.output
+
+
+def test_a_release_without_weights_cannot_be_gone_on_from(first) -> None:
+    line, _ = first
+    result = line("build", "toy", "--from", "score-risk/r1")
+    assert result.exit_code == 2
+    assert "cannot go on from score-risk/r1: it has no network.safetensors" in result.output

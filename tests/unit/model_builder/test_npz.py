@@ -99,7 +99,7 @@ def test_a_table_of_features_reads_numbers_texts_and_gaps(tmp_path):
 def test_a_log_of_interactions_is_read(tmp_path):
     path = save(tmp_path, user=[1, 1], item=["a", "b"], timestamp=[10, 20])
     log = read_log(path)
-    assert log.rows() == [("1", "a", 10), ("1", "b", 20)]
+    assert log.frame.rows() == [("1", "a", 10), ("1", "b", 20)]
 
 
 def test_a_log_that_lacks_a_column_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from rich.console import Console
 from model_builder import terminal
 from model_builder.build import stage_release
 from model_builder.report import metric_names, metric_text, model_card
-from triton_models.release import Check, Latency, Manifest, Metric, Parity
+from triton_models.release import Check, Latency, Manifest, Metric, Parity, Stages, WarmStart
 
 
 @pytest.fixture
@@ -46,6 +46,33 @@ def test_the_card_holds_what_a_person_should_know(manifest) -> None:
         f"| data sha256 | {manifest.data.sha256} |",
     ):
         assert line in card, line
+
+
+def test_the_card_says_what_a_release_went_on_from(manifest) -> None:
+    assert "went on from" not in model_card(manifest)
+    start = WarmStart(release="recommend/old", items_kept=12, items_unseen=1, items_new=2)
+    card = model_card(manifest.model_copy(update={"warm_start": start}))
+    assert (
+        "| went on from | recommend/old: 12 items kept their vectors (1 of them are not in this "
+        "log), 2 are new |"
+    ) in card
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_card_says_what_each_stage_of_a_recommender_is_worth(manifest, kept: bool) -> None:
+    alone = Metric(value=0.1, low=0.05, high=0.15)
+    stages = Stages(
+        shortlist=200,
+        found={"test": 0.5},
+        first_stage={"test": {"auc": alone}},
+        ranker_kept=kept,
+        ranker_gain=0.002 if kept else -0.001,
+    )
+    card = model_card(manifest.model_copy(update={"stages": stages}), ["auc", "other"])
+    both = metric_text(manifest.metrics["test"]["auc"])
+    assert f"| test | auc | {metric_text(alone)} | {both} | 50.0% |" in card
+    assert ("no better (-0.0010" in card) == (not kept)
+    assert ("orders them (+0.0020" in card) == kept
 
 
 def test_a_bar_in_a_text_does_not_break_the_table(manifest) -> None:

@@ -6,6 +6,7 @@ the outputs asked for does the same work without the rest: an explanation that n
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,11 @@ from triton_models.pruning import prune
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _MOST_CUTS = 8
-"""Sets of outputs that get a session of their own; each holds the weights that it needs."""
+"""Sets of outputs that get a session of their own; each holds the small weights that it needs."""
+
+SHARED_BYTES = 64 * 1024 * 1024
+"""The file from which on the sessions share their weights: a catalogue of a million items, say."""
+_LARGE_WEIGHTS = 1024 * 1024
 
 
 class Sessions:
@@ -36,6 +41,8 @@ class Sessions:
         self._path = path
         self._options = options
         self._warn = warn
+        large = os.path.getsize(path) >= SHARED_BYTES
+        self._shared = _large_weights(path) if large else {}
         self._whole = self._session(path)
         self.inputs = {value.name: value.type for value in self._whole.get_inputs()}
         self.outputs = tuple(value.name for value in self._whole.get_outputs())
@@ -72,7 +79,22 @@ class Sessions:
             self._warn(f"{self._path} cannot be cut to {', '.join(names)}: {error}")
 
     def _session(self, model: str | bytes) -> ort.InferenceSession:
-        return ort.InferenceSession(model, self._options(), providers=["CPUExecutionProvider"])
+        options = self._options()
+        for name, weights in self._shared.items():
+            options.add_initializer(name, weights)
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _large_weights(path: str) -> dict[str, ort.OrtValue]:
+    """Return the large weights of a file by name; whoever gives them to a session keeps them."""
+    import onnx
+    from onnx import numpy_helper
+
+    return {
+        weights.name: ort.OrtValue.ortvalue_from_numpy(numpy_helper.to_array(weights))
+        for weights in onnx.load(path).graph.initializer
+        if len(weights.raw_data) >= _LARGE_WEIGHTS
+    }
 
 
 def _cut(path: str, names: Sequence[str]) -> bytes | None:

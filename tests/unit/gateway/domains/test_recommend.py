@@ -10,11 +10,18 @@ from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import ModelContractBroken
 from trident.common.v1.feature_value_pb2 import FeatureValue
+from trident.common.v1.input_note_pb2 import (
+    INPUT_RULE_CLIPPED_TO_MAXIMUM,
+    INPUT_RULE_IMPUTED,
+    INPUT_RULE_UNKNOWN_AS_MISSING,
+)
 from trident.common.v1.served_by_pb2 import ServedBy
 from trident.recommend.v1.recommend_service_pb2 import RecommendRequest, RecommendResponse
+from triton_models.release import Manifest
 from triton_models.signatures import RECOMMEND
 
 RELEASE = manifest("recommend")
+WITH_CONTEXT = manifest("recommend", features=FEATURES[1:])
 SERVED_BY = ServedBy(line="recommend", release="r1", variant="ensemble")
 
 
@@ -25,11 +32,11 @@ def complaints(request: RecommendRequest) -> list[str]:
     return list(violations.found)
 
 
-def answered(*requests: RecommendRequest) -> list[RecommendResponse]:
-    tensors = requests_to_tensors(recommend, requests, RELEASE)
-    outputs = recommended(tensors, RELEASE)
+def answered(*requests: RecommendRequest, release: Manifest = RELEASE) -> list[RecommendResponse]:
+    tensors = requests_to_tensors(recommend, requests, release)
+    outputs = recommended(tensors, release)
     wanted = {name: outputs[name] for name in recommend.wanted_outputs(requests)}
-    return recommend.tensors_to_responses(wanted, requests, RELEASE, SERVED_BY)
+    return recommend.tensors_to_responses(wanted, requests, release, SERVED_BY)
 
 
 def test_the_longest_request_that_is_documented_is_accepted() -> None:
@@ -87,9 +94,9 @@ def test_requests_become_padded_rows() -> None:
 def test_the_tensors_are_those_of_the_signature() -> None:
     tensors = requests_to_tensors(recommend, [RecommendRequest()], RELEASE)
     assert {name: array.dtype for name, array in tensors.items()} == {
-        spec.name: spec.dtype for spec in RECOMMEND.inputs
+        spec.name: spec.dtype for spec in RECOMMEND.inputs if not spec.optional
     }
-    for spec in RECOMMEND.inputs:
+    for spec in RECOMMEND.inputs[:5]:
         assert tensors[spec.name].shape == (1, *(1 for _ in spec.axes))
 
 
@@ -98,6 +105,43 @@ def test_a_context_becomes_tensors_where_the_release_takes_one() -> None:
     tensors = requests_to_tensors(recommend, [request], manifest("recommend", features=FEATURES))
     assert tensors["numbers"][0, 0] == 40
     assert tensors["categories"].shape == (1, 2)
+
+
+def test_a_context_is_checked_like_the_features_of_a_risk() -> None:
+    violations = Violations()
+    request = RecommendRequest(
+        context={
+            "housing": FeatureValue(category="castle"),
+            "amount": FeatureValue(category="much"),
+            "weather": FeatureValue(number=1),
+        }
+    )
+    recommend.check_schema(request, WITH_CONTEXT, violations)
+    assert set(violations.found) == {
+        'context["housing"].category', 'context["amount"].category', 'context["weather"]',
+    }  # fmt: skip
+    violations = Violations()
+    recommend.check_schema(RecommendRequest(), WITH_CONTEXT, violations)
+    assert not violations.found
+
+
+def test_what_the_ranker_did_not_see_as_it_was_sent_is_noted_for_those_who_sent_something() -> None:
+    sent = RecommendRequest(
+        context={"amount": FeatureValue(number=1e6), "purpose": FeatureValue(category="boat")}
+    )
+    with_, without = answered(sent, RecommendRequest(), release=WITH_CONTEXT)
+    notes = {note.feature: note.rule for note in with_.input_notes}
+    assert notes["amount"] == INPUT_RULE_CLIPPED_TO_MAXIMUM
+    assert notes["purpose"] == INPUT_RULE_UNKNOWN_AS_MISSING
+    assert notes["housing"] == INPUT_RULE_IMPUTED
+    assert not without.input_notes
+    assert "input_rules" not in recommend.wanted_outputs([RecommendRequest()])
+
+
+def test_a_request_without_context_is_plain_unless_something_is_required() -> None:
+    request = RecommendRequest(history_item_ids=["m1"])
+    assert recommend.read(request, WITH_CONTEXT) is request
+    assert recommend.read(request, manifest("recommend", features=FEATURES)) is None
 
 
 def test_whether_ids_are_known_is_asked_only_where_some_were_sent() -> None:

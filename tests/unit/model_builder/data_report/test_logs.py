@@ -39,7 +39,9 @@ def test_what_makes_the_test_unanswerable_is_warned_of(tmp_path):
     texts = {f.subject: f.text for f in report.findings}
     assert texts["cold items"] == "10 of 11 test targets are items that nobody had before"
     assert texts["repeats"].startswith("1 of 11 test targets are items that the user had before")
-    assert texts["duplicates"] == "4 rows repeat another one exactly and are dropped"
+    assert texts["duplicates"] == (
+        "4 rows repeat another one exactly (user, item, time) and are dropped"
+    )
 
 
 def test_a_log_of_newcomers_is_warned_of(tmp_path):
@@ -68,6 +70,9 @@ def test_items_that_get_popular_late_are_a_drift(tmp_path):
         ("log.tsv", "timestamp\titem_id\tuser", True),
         ("loans.csv", "income,user,default", False),
         ("empty.csv", "", False),
+        ("ratings.dat", "1::1193::5::978300760", True),
+        ("u.data", "196\t242\t3\t881250949", True),
+        ("sales.csv", "customer_id,product_id,date,amount", False),
     ],
 )
 def test_a_log_is_told_from_a_table(tmp_path, name, header, log):

@@ -186,6 +186,37 @@ def test_a_loop_still_reads_the_weights_outside_it() -> None:
     assert answer["y"].tolist() == [[22], [22]]
 
 
+def adds_weights(name: str, given: str, made: str, weights: np.ndarray) -> StepModel:
+    """A step that adds weights, once plainly and once in a loop of one round."""
+    x = argument(floats(weights.size))
+    named = argument(Tensor(weights.dtype, weights.shape))
+
+    def once_more(_number: object, _go_on: object, sum_: object) -> list[object]:
+        return [op.const(np.array(True)), op.add(sum_, named)]
+
+    (twice,) = op.loop(op.const(np.int64(1)), v_initial=[op.add(x, named)], body=once_more)
+    model = build_graph({given: x, "weights": named}, {made: twice})
+    model.graph.input.pop()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "weights"))
+    return StepModel(name, "core", model)
+
+
+@pytest.mark.parametrize("size", [8, 16384], ids=["small", "large"])
+@pytest.mark.parametrize("change", [0, 1], ids=["alike", "different"])
+def test_large_weights_that_two_steps_share_are_held_once(size: int, change: int) -> None:
+    weights = np.arange(size, dtype=F32)
+    steps = [
+        adds_weights("first", "x", "z", weights),
+        adds_weights("second", "z", "y", weights + change),
+        read_words(),
+    ]
+    fused = fuse(steps, LINE)
+    held = [w.name for w in fused.graph.initializer if size in w.dims]
+    assert len(held) == (1 if size > 8 and not change else 2)
+    answer = FusedModel(steps, LINE).run({"words": WORDS, "x": np.zeros((2, size), F32)})
+    np.testing.assert_array_equal(answer["y"], [4 * weights + 2 * change] * 2)
+
+
 def test_what_leads_to_no_output_is_left_out() -> None:
     x = argument(floats(2))
     spare = op.exp(op.mul(x, const(3)))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.transformer import NextItemNetwork
 
 WriteLog = Callable[..., Path]
@@ -21,8 +23,6 @@ def small_network(items: int = ITEMS, length: int = LENGTH, **changes: int) -> N
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, items + 1))
     options = {"width": 8, "layers": 2, "heads": 2, "dropout": 0.0, **changes}
     network = NextItemNetwork(counts, history_length=length, **options)
-    for block in network.blocks:
-        torch.nn.init.normal_(block.distance_bias.weight)
     torch.nn.init.normal_(network.items.weight)
     return network.eval()
 
@@ -50,6 +50,19 @@ def network() -> NextItemNetwork:
 @pytest.fixture(scope="session")
 def item_ids() -> tuple[str, ...]:
     return tuple(f"i{number}" for number in range(1, ITEMS + 1))
+
+
+@pytest.fixture(scope="session")
+def learned_ranker() -> Callable[..., Ranker]:
+    """Makes a ranker with weights at random, which changes the order."""
+
+    def make(first: FirstStage, context: int = 0) -> Ranker:
+        torch.manual_seed(2)
+        ranker = Ranker(first.table, first.history_length, first.count, context)
+        torch.nn.init.normal_(ranker.out.weight)
+        return ranker.eval()
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,8 @@
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
-from model_builder.recsys.columns import MAX_ID_LENGTH, find_columns, find_faults
-
-
-def frame(**columns: list[str | None]) -> pl.DataFrame:
-    rows = len(next(iter(columns.values())))
-    return pl.DataFrame({**columns, "row": list(range(2, rows + 2))}).cast(
-        dict.fromkeys(columns, pl.String)
-    )
+from model_builder.recsys.columns import find_columns, find_extra, is_bare
 
 
 @pytest.mark.parametrize(
@@ -39,40 +31,49 @@ def test_each_missing_column_is_a_fault():
     assert [fault.expected.split()[2] for fault in faults] == ["user", "item", "timestamp"]
 
 
-def test_faults_are_in_the_order_of_rows_then_columns():
-    table = frame(user=["a", ""], item=[None, "x"], timestamp=["", "1e999"])
-    faults = find_faults(table, "log.csv", {"user": "u", "item": "i", "timestamp": "t"})
-    assert [(fault.row, fault.column, fault.found) for fault in faults] == [
-        (2, "i", "nothing"),
-        (2, "t", "nothing"),
-        (3, "u", "nothing"),
-        (3, "t", "'1e999'"),
-    ]
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["visitorid", "product_id", "time"],
+        ["customer_id", "article_id", "t_dat", "price"],
+        ["reviewerID", "asin", "overall", "unixReviewTime"],
+        ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
+    ],
+    ids=["retailrocket", "h&m", "amazon", "recbole"],
+)
+def test_names_of_other_public_logs_are_known(header):
+    places, faults = find_columns("log.csv", header)
+    assert faults == []
+    assert [places["user"], places["item"]] == [0, 1]
 
 
-@pytest.mark.parametrize("text", ["1", "-1", "1.5", "1e3", "0"])
-def test_finite_numbers_are_accepted(text):
-    assert find_faults(frame(timestamp=[text]), "log.csv", {"timestamp": "t"}) == []
+def test_our_own_names_come_before_those_of_others():
+    header = ["user", "session_id", "item", "asin", "date", "timestamp"]
+    assert find_columns("log.csv", header) == ({"user": 0, "item": 2, "timestamp": 5}, [])
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1,5", "2026-01-01", "true", "1 2"])
-def test_anything_else_is_no_number(text):
-    (fault,) = find_faults(frame(timestamp=[text]), "log.csv", {"timestamp": "t"})
-    assert fault.expected == "a finite number"
+def test_a_table_with_other_logs_names_is_no_log_for_sure():
+    _, faults = find_columns("sales.csv", ["customer_id", "product_id", "date"], strict=True)
+    assert len(faults) == 3
 
 
 @pytest.mark.parametrize(
-    ("item_id", "expected"),
+    ("cells", "bare"),
     [
-        ("x" * (MAX_ID_LENGTH + 1), "an ID of at most 256 characters"),
-        ("a\0b", "an ID without NUL"),
+        (["1", "1193", "5", "978300760"], True),
+        (["A2", "B0", "5.0", "978300760"], True),
+        (["1", "1193", "978300760"], False),
+        (["userId", "movieId", "rating", "timestamp"], False),
+        (["1", "2", "3", "4"], False),
     ],
 )
-def test_an_id_that_no_request_could_carry_is_refused(item_id, expected):
-    (fault,) = find_faults(frame(item=[item_id]), "log.csv", {"item": "item"})
-    assert fault.expected == expected
+def test_a_file_without_a_header_is_told_by_its_rating_and_time(cells, bare):
+    assert is_bare(cells) is bare
 
 
-def test_an_id_of_just_the_longest_length_is_accepted():
-    longest = "ä" * MAX_ID_LENGTH
-    assert find_faults(frame(item=[longest]), "log.csv", {"item": "item"}) == []
+def test_other_columns_are_found_by_name_or_missed_by_name():
+    places, faults = find_extra("log.csv", ["user", " price ", "shop"], ["price", "hour"])
+    assert places == {"price": 1}
+    assert [str(fault) for fault in faults] == [
+        "log.csv, row 1: expected a column 'hour', found columns user, price, shop"
+    ]

@@ -9,12 +9,25 @@ from model_builder.evaluation.metrics import hit_rate_at
 from model_builder.progress import SilentProgress
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import leave_one_out
-from model_builder.recsys.evaluation import item_counts, network_ranks, popularity_ranks
+from model_builder.recsys.evaluation import (
+    item_counts,
+    network_ranks,
+    popularity_scores,
+    ranks_by,
+)
 from model_builder.recsys.fitting import fit_network, labels_in
 from model_builder.training.seeding import seed_everything
 
 CATALOGUE = 12
-SMALL = {"width": 16, "dropout": 0.0, "batch_size": 16, "history_length": 6, "patience": 30}
+SMALL = {
+    "width": 16,
+    "layers": 1,
+    "heads": 1,
+    "dropout": 0.0,
+    "batch_size": 16,
+    "history_length": 6,
+    "patience": 30,
+}
 
 
 def cycles(users: int = 40) -> list[np.ndarray]:
@@ -31,8 +44,9 @@ def trained(**changes: object) -> tuple[torch.nn.Module, float, float]:
     config = RecsysConfig.model_validate(SMALL | changes)
     seed_everything(config.seed)
     splits = leave_one_out(cycles(), "log.csv")
-    network = fit_network(splits, CATALOGUE, config, SilentProgress())
-    popular = popularity_ranks(item_counts(splits, CATALOGUE), splits.test)
+    network = fit_network(splits, CATALOGUE, config, SilentProgress()).network
+    popular = popularity_scores(item_counts(splits, CATALOGUE))
+    popular = ranks_by(popular, splits.test, CATALOGUE + 1)
     hits = hit_rate_at(network_ranks(network, splits.test), 1)
     return network, hits, hit_rate_at(popular, 1)
 
@@ -64,8 +78,8 @@ def test_the_bar_counts_exactly_the_batches_that_come(progress):
 
 
 def test_heads_must_share_the_width():
-    with pytest.raises(ValueError, match="width 10 must be a multiple of heads 4"):
-        RecsysConfig(width=10, heads=4)
+    with pytest.raises(ValueError, match="width 12 must be a multiple of twice heads 4"):
+        RecsysConfig(width=12, heads=4)
 
 
 def test_the_settings_of_training_arrive():

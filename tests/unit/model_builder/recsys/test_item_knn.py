@@ -3,12 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_builder.recsys.data import leave_one_out
-from model_builder.recsys.item_knn import ItemNeighbours, item_knn_ranks
+from model_builder.recsys import item_knn
+from model_builder.recsys.item_knn import ItemNeighbours
 
 
 def arrays(*sequences: list[int]) -> list[np.ndarray]:
     return [np.array(items) for items in sequences]
+
+
+@pytest.fixture(autouse=True, params=[0, 10**4], ids=["product by product", "all pairs"])
+def _catalogue(request, monkeypatch):
+    monkeypatch.setattr(item_knn, "TAKEN_WHOLE", request.param)
 
 
 def test_similarity_is_the_cosine_of_the_sets_of_users():
@@ -28,21 +33,3 @@ def test_scores_add_up_over_the_newest_items_only():
 def test_an_empty_history_scores_nothing():
     neighbours = ItemNeighbours(arrays([1, 2]), 2)
     assert not neighbours.scores([np.empty(0, np.int64)], newest=3).any()
-
-
-def test_ranks_follow_who_had_what_together():
-    one, other = [[1, 2, 3, 4, 5, 6]] * 5, [[7, 8, 9, 10, 11, 12]] * 5
-    splits = leave_one_out(arrays(*one, *other, [3, 1, 2, 4], [7, 9, 8, 10]), "log.csv")
-    ranks = item_knn_ranks(splits, 12)
-    assert ranks.keys() == {"validation", "test"}
-    # After 3 and 1 come 2 and 4, alike; after 3, 1 and 2 only 4 is left.
-    assert ranks["validation"][-2:].tolist() == [2, 2]
-    assert ranks["test"][-2:].tolist() == [1, 1]
-
-
-def test_what_is_asked_for_is_not_learnt_from():
-    splits = leave_one_out(arrays([1, 2, 3, 4], [1, 2, 3, 4]), "log.csv")
-    ranks = item_knn_ranks(splits, 8)
-    # Nobody had 3 or 4 in what is learnt from: they tie with all the other unknown items.
-    assert ranks["validation"].tolist() == [4, 4]
-    assert ranks["test"].tolist() == [3, 3]

@@ -17,8 +17,8 @@ from model_builder.task import Candidate, ResolvedData
 from model_builder.training.seeding import seed_everything
 from triton_models.signatures import RECOMMEND
 
-CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, dropout=0.0,
-                      batch_size=16, negatives=0)  # fmt: skip
+CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, layers=1,
+                      dropout=0.0, batch_size=16, negatives=0)  # fmt: skip
 ITEMS = 12
 
 
@@ -43,37 +43,62 @@ def built(data: ResolvedData) -> Candidate:
 
 def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
     inputs, outputs = write_models(tmp_path, built.line, "r1", built.steps, RECOMMEND)
-    assert [tensor.name for tensor in inputs] == [spec.name for spec in RECOMMEND.inputs]
-    assert [tensor.name for tensor in outputs] == [spec.name for spec in RECOMMEND.outputs]
+    for found, specs in ((inputs, RECOMMEND.inputs), (outputs, RECOMMEND.outputs)):
+        assert [tensor.name for tensor in found] == [s.name for s in specs if not s.optional]
     assert [(step.name, step.role) for step in built.steps] == [
         ("encode", "pre"),
+        ("history", "core"),
+        ("retrieve", "core"),
+        ("filter", "post"),
         ("rank", "core"),
         ("decode", "post"),
     ]
 
 
-def test_the_core_could_become_a_tensorrt_plan(built):
-    core = built.steps[1].model
-    assert {node.domain for node in core.graph.node} == {""}
-    strings = [value.name for value in (*core.graph.input, *core.graph.output)
-               if value.type.tensor_type.elem_type == 8]  # fmt: skip
-    assert strings == []
+def test_what_each_stage_is_worth_is_said(built):
+    stages = built.details["stages"]
+    assert stages.shortlist == ITEMS
+    assert stages.first_stage.keys() == stages.found.keys() == {"validation", "test"}
+    alone, both = (
+        stages.first_stage["validation"]["ndcg@10"],
+        built.metrics["validation"]["ndcg@10"],
+    )
+    assert both.value >= alone.value
+    if stages.ranker_kept:
+        assert both.value - alone.value == pytest.approx(stages.ranker_gain)
 
 
 def test_quality_stands_beside_the_baselines(built):
     for split in ("validation", "test"):
         metrics, popularity = built.metrics[split], built.baselines["popularity"][split]
-        assert {"ndcg@10", "hr@10", "mrr"} <= metrics.keys() == popularity.keys()
+        assert {"ndcg@10", "hr@5", "mrr@20"} <= metrics.keys() == popularity.keys()
         assert metrics["ndcg@10"].low <= metrics["ndcg@10"].value <= metrics["ndcg@10"].high
         assert metrics["mrr"].low > popularity["mrr"].high
         neighbours = built.baselines["item_knn"][split]
         assert neighbours.keys() == metrics.keys()
         assert neighbours["mrr"].value > popularity["mrr"].high  # it finds the planted order too
+    assert built.baselines.keys() == {"popularity", "item_knn", "ease", "als"}
     assert set(built.headline) <= built.metrics["test"].keys()
 
 
+def test_what_was_left_to_the_task_is_said_in_numbers(built):
+    assert built.chosen.keys() >= {"heads", "width", "epochs", "negatives"}
+    assert "auto" not in {str(value) for value in built.chosen.values()}
+    assert built.chosen["training"]["precision"] in ("fp32", "bf16")
+    assert (built.chosen["width"], built.chosen["epochs"]) == (CONFIG.width, CONFIG.epochs)
+
+
+def test_a_report_shows_how_it_learnt_and_for_whom_it_works(built):
+    report = built.extra_files["report.html"].decode()
+    assert built.data.protocol.split(":")[0] in report
+    assert report.count("<svg") == 3
+    assert "NDCG@10 of the test above that of" in report
+    for text in ("item_knn", "ease", "als", "popularity", "By how many items", "coverage@10"):
+        assert text in report
+
+
 def test_parity_covers_every_output_on_the_whole_test_split(built):
-    assert set(built.parity) == {spec.name for spec in RECOMMEND.outputs}
+    assert set(built.parity) == {spec.name for spec in RECOMMEND.outputs if not spec.optional}
     assert {parity.rows for parity in built.parity.values()} == {built.data.split["test"]}
 
 
@@ -109,7 +134,7 @@ def test_the_data_is_described(built):
 
 def test_steps_that_answer_otherwise_are_refused(built, data, monkeypatch):
     """The steps are real ones, of a network that was trained longer."""
-    monkeypatch.setattr(task, "export_steps", lambda network, item_ids: built.steps)
+    monkeypatch.setattr(task, "export_steps", lambda *stages: built.steps)
     with pytest.raises(ParityBroken, match=r"output '.*' differs from torch"):
         TASK.build(data, CONFIG.model_copy(update={"epochs": 1}), SilentProgress())
 

@@ -43,13 +43,23 @@ def test_an_item_that_nobody_had_is_unlikely_and_not_impossible():
     torch.testing.assert_close(shares, torch.tensor([10 / 11, 1 / 11]))
 
 
+def test_a_history_that_has_begun_is_read_like_one_that_has_ended(network):
+    """Training pads on the right, serving on the left; what an item is read as is the same."""
+    begun = torch.tensor([[3, 1, 4, 2, 0, 0], [5, 0, 0, 0, 0, 0]])
+    ended = torch.tensor([[0, 0, 3, 1, 4, 2], [0, 0, 0, 0, 0, 5]])
+    begun_states, ended_states = network.states_of_begun(begun), network.states(ended)
+    torch.testing.assert_close(begun_states[0, :4], ended_states[0, 2:])
+    torch.testing.assert_close(begun_states[1, 0], ended_states[1, 5])
+
+
 def test_the_loss_is_the_cross_entropy_of_the_asked_places(network):
-    labels = torch.tensor([[0, 0, 0, 4, 0, 9]])
+    history = torch.tensor([[3, 1, 4, 2, 0]])
+    labels = torch.tensor([[0, 4, 0, 9, 0]])
     expected = [
         -network(torch.tensor([row]))[0, 1:].log_softmax(0)[label - 1]
         for row, label in (([0, 0, 0, 0, 3, 1], 4), ([0, 0, 3, 1, 4, 2], 9))
     ]
-    torch.testing.assert_close(network(HISTORY, labels), torch.stack(expected).mean())
+    torch.testing.assert_close(network(history, labels), torch.stack(expected).mean())
 
 
 @torch.no_grad()
@@ -57,10 +67,10 @@ def test_drawn_items_stand_for_the_whole_catalogue(make_network):
     """The loss over drawn items comes near the loss over all, on average over the draws."""
     network = make_network(items=100)
     network.items.weight *= 0.2  # a mean of exponentials needs many draws if they differ wildly
-    labels = torch.tensor([[0, 0, 0, 4, 2, 9]])
-    whole = network(HISTORY, labels).item()
+    history, labels = torch.tensor([[3, 1, 4, 2]]), torch.tensor([[0, 4, 2, 9]])
+    whole = network(history, labels).item()
     network.negatives = 25
-    drawn = [network(HISTORY, labels).item() for _ in range(100)]
+    drawn = [network(history, labels).item() for _ in range(100)]
     assert np.std(drawn) > 0
     assert np.mean(drawn) == pytest.approx(whole, abs=0.1)
 

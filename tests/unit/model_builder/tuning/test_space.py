@@ -143,6 +143,15 @@ def test_it_is_known_what_the_sampler_could_have_chosen(dimension, value, held):
 
 
 @pytest.mark.parametrize("name", Tasks().names())
+def test_whatever_is_drawn_from_our_own_spaces_is_a_config(name):
+    tasks = Tasks()
+    space, config = read_space(tasks.search_space(name)), tasks.load(name).config_type()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        with_values(config, suggest(study.ask(), space, config))
+
+
+@pytest.mark.parametrize("name", Tasks().names())
 def test_our_own_tasks_have_a_space_that_leads_to_configs(name):
     tasks = Tasks()
     space = read_space(tasks.search_space(name))

@@ -129,3 +129,42 @@ def test_a_model_that_cannot_be_cut_answers_from_the_whole_and_says_why_once(
         sessions.wait()
     (warning,) = warnings
     assert warning.startswith(f"{path} cannot be cut to double: ")
+
+
+class NotingOptions(ort.SessionOptions):
+    """Options that note which weights a session was given."""
+
+    given: list[tuple[str, ort.OrtValue]]
+
+    def add_initializer(self, name: str, value: ort.OrtValue) -> None:
+        self.given.append((name, value))
+        super().add_initializer(name, value)
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_sessions_of_a_large_file_share_its_large_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    weights = np.arange(400_000, dtype=F32).reshape(200_000, 2)
+    x, table = argument(Tensor(np.int64, ("B",))), argument(Tensor(F32, weights.shape))
+    rows = op.gather(table, x)
+    model = build({"x": x, "table": table}, {"rows": rows, "double": op.add(rows, rows)})
+    model.graph.input.pop()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "table"))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    if large:
+        monkeypatch.setattr(sessions_module, "SHARED_BYTES", path.stat().st_size)
+    given: list[tuple[str, ort.OrtValue]] = []
+    monkeypatch.setattr(NotingOptions, "given", given, raising=False)
+
+    sessions = Sessions(str(path), NotingOptions, print)
+    feeds = {"x": np.array([7, 0])}
+    expected = [[14, 15], [0, 1]]
+    for _ in range(2):
+        (found,) = sessions.run(("rows",), feeds)
+        assert found.tolist() == expected
+        sessions.wait()
+    assert ("rows",) in sessions._cut
+    assert [name for name, _ in given] == (["table", "table"] if large else [])
+    assert len({id(value) for _, value in given}) == (1 if large else 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from triton_models.embedded.instances import config_with_instances
+from triton_models.embedded.instances import LARGE_BYTES, config_with_instances
 
 CONFIG = """
 name: "m"
@@ -40,3 +40,31 @@ def test_a_model_that_says_nothing_gets_them_on_the_cpu(models: Path) -> None:
 def test_the_store_stays_as_it_is(models: Path) -> None:
     config_with_instances(models, "m", 2)
     assert (models / "m" / "config.pbtxt").read_text() == CONFIG
+
+
+def write_weights(models: Path, size: int) -> None:
+    (models / "m" / "1").mkdir()
+    with (models / "m" / "1" / "model.onnx").open("wb") as file:
+        file.truncate(size)  # sparse: takes no room
+
+
+def test_a_large_model_is_held_once_and_computes_with_threads_instead(models: Path) -> None:
+    write_weights(models, LARGE_BYTES)
+    changed = json.loads(config_with_instances(models, "m", 2))
+    assert changed["instance_group"] == [{"count": 1, "kind": "KIND_CPU"}]
+    assert changed["parameters"] == {"intra_op_thread_count": {"string_value": "2"}}
+
+
+def test_a_model_just_below_that_is_held_by_each_instance(models: Path) -> None:
+    write_weights(models, LARGE_BYTES - 1)
+    changed = json.loads(config_with_instances(models, "m", 2))
+    assert changed["instance_group"] == [{"count": 2, "kind": "KIND_CPU"}]
+    assert "parameters" not in changed
+
+
+def test_threads_that_the_store_says_are_left_as_they_are(models: Path) -> None:
+    write_weights(models, LARGE_BYTES)
+    said = 'parameters { key: "intra_op_thread_count" value { string_value: "7" } }'
+    (models / "m" / "config.pbtxt").write_text(CONFIG + said)
+    changed = json.loads(config_with_instances(models, "m", 2))
+    assert changed["parameters"] == {"intra_op_thread_count": {"string_value": "7"}}

@@ -1,6 +1,7 @@
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.rpc import status_pb2 as _status_pb2
 from trident.common.v1 import feature_value_pb2 as _feature_value_pb2
+from trident.common.v1 import input_note_pb2 as _input_note_pb2
 from trident.common.v1 import served_by_pb2 as _served_by_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -38,14 +39,16 @@ class RecommendRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., history_item_ids: _Optional[_Iterable[str]] = ..., item_count: _Optional[int] = ..., candidate_item_ids: _Optional[_Iterable[str]] = ..., excluded_item_ids: _Optional[_Iterable[str]] = ..., history_allowed: _Optional[bool] = ..., context: _Optional[_Mapping[str, _feature_value_pb2.FeatureValue]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("items", "unknown_item_ids", "model")
+    __slots__ = ("items", "unknown_item_ids", "model", "input_notes")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    INPUT_NOTES_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[RecommendedItem]
     unknown_item_ids: _containers.RepeatedScalarFieldContainer[str]
     model: _served_by_pb2.ServedBy
-    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., unknown_item_ids: _Optional[_Iterable[str]] = ..., model: _Optional[_Union[_served_by_pb2.ServedBy, _Mapping]] = ...) -> None: ...
+    input_notes: _containers.RepeatedCompositeFieldContainer[_input_note_pb2.InputNote]
+    def __init__(self, items: _Optional[_Iterable[_Union[RecommendedItem, _Mapping]]] = ..., unknown_item_ids: _Optional[_Iterable[str]] = ..., model: _Optional[_Union[_served_by_pb2.ServedBy, _Mapping]] = ..., input_notes: _Optional[_Iterable[_Union[_input_note_pb2.InputNote, _Mapping]]] = ...) -> None: ...
 
 class RecommendedItem(_message.Message):
     __slots__ = ("item_id", "score", "because_item_ids")

@@ -1,0 +1,152 @@
+"""A recommender of two stages on a real Triton: every step, both variants, and the gateway."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tritonclient import grpc as triton
+from tritonclient.utils import np_to_triton_dtype
+
+from model_builder.build import reports_of, stage_release
+from model_builder.export.ensemble import write_models
+from model_builder.progress import SilentProgress
+from model_builder.proof.verifying import hashes_of, verify
+from model_builder.recsys.comparing import compare_models
+from model_builder.recsys.config import RecsysConfig
+from model_builder.recsys.exporting import export_steps
+from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.reference import Reference, Request
+from model_builder.recsys.shortlists import FirstStage
+from model_builder.recsys.task import TASK
+from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.task import ResolvedData
+from triton_models.release import ensemble_name, fused_name
+from triton_models.server import EmbeddedTriton
+from triton_models.signatures import MAX_BATCH_ROWS, RECOMMEND
+from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.contract
+
+LINE, RELEASE = "recommend", "r1"
+ITEMS, LENGTH, SHORTLIST = 300, 20, 120
+IDS = tuple(f"film {number}" for number in range(1, ITEMS + 1))
+
+
+@dataclass
+class Served:
+    """A model on Triton that reads like the chained steps."""
+
+    client: triton.InferenceServerClient
+    model: str
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked = []
+        for name, values in inputs.items():
+            tensor = triton.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
+            tensor.set_data_from_numpy(values)
+            asked.append(tensor)
+        answer = self.client.infer(self.model, asked)
+        found = {o.name: answer.as_numpy(o.name) for o in answer.get_response().outputs}
+        found["item_ids"] = np.vectorize(bytes.decode, otypes=[object])(found["item_ids"])
+        return found
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: None
+) -> Iterator[tuple[list[Served], Reference]]:
+    torch.manual_seed(1)
+    counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, ITEMS + 1))
+    network = NextItemNetwork(
+        counts, width=16, layers=1, heads=1, history_length=LENGTH, dropout=0.0
+    ).eval()
+    torch.nn.init.normal_(network.items.weight)
+    first = FirstStage(network, SHORTLIST)
+    ranker = Ranker(first.table, LENGTH, first.count).eval()
+    torch.nn.init.normal_(ranker.out.weight)
+    models = tmp_path_factory.mktemp("models")
+    write_models(models, LINE, RELEASE, export_steps(first, ranker, IDS), RECOMMEND)
+    names = ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)
+    with EmbeddedTriton(models) as server:
+        server.wait_ready()
+        with triton.InferenceServerClient(server.target) as client:
+            for name in names:
+                client.load_model(name)
+            reference = Reference(network, ranker, IDS, SHORTLIST)
+            yield [Served(client, name) for name in names], reference
+
+
+PAST = [*IDS[:7], "nowhere", *IDS[100:110]]
+CASES = {
+    "a history": Request(PAST, item_count=100),
+    "nothing had": Request(item_count=20),
+    "nothing known": Request(["nowhere"], item_count=20),
+    "few candidates": Request(PAST, candidates=[*IDS[:20], "nowhere", IDS[19]]),
+    "more candidates than the shortlist holds": Request(
+        PAST, candidates=[*IDS[10:250], *IDS[10:250]], item_count=100
+    ),
+    "candidates that are excluded": Request(PAST, IDS[50:60], IDS[50:59]),
+    "only unknown candidates": Request(PAST, ["nowhere"]),
+    "nearly all excluded": Request(PAST, excluded=IDS[: ITEMS - 3], history_allowed=True),
+    "all excluded": Request(PAST, excluded=IDS),
+    "a history that may come again": Request(PAST, history_allowed=True, item_count=100),
+    "more history than is read": Request(IDS[20:280], item_count=50),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_both_variants_answer_one_request_like_torch(case: Request, served) -> None:
+    compare_models(*served, [case])
+
+
+def test_a_batch_of_all_kinds_is_answered_like_torch(served) -> None:
+    models, reference = served
+    requests = (list(CASES.values()) * MAX_BATCH_ROWS)[:MAX_BATCH_ROWS]
+    _, found = compare_models(models, reference, requests)
+    assert {parity.rows for one in found for parity in one.values()} == {MAX_BATCH_ROWS}
+
+
+def built(folder: Path) -> Any:
+    """A recommender of a small log whose device says which of two orders a user follows."""
+    draws = np.random.default_rng(0)
+    lines = ["user,item,timestamp,device,hour"]
+    for user in range(60):
+        item, device = draws.integers(30), draws.choice(["tv", "phone"])
+        for time in range(draws.integers(6, 15)):
+            lines.append(f"u{user},{item},{time},{device},{draws.integers(24)}")
+            item = (item + (1 if device == "tv" else 3)) % 30
+    path = folder / "log.csv"
+    path.write_text("\n".join(lines) + "\n")
+    config = RecsysConfig(
+        epochs=2, width=16, layers=1, heads=1, history_length=8, dropout=0.0, rank_epochs=3,
+        context=("device", "hour"),
+    )  # fmt: skip
+    return TASK.build(ResolvedData("log.csv", path, "f00d"), config, SilentProgress()), config
+
+
+def test_a_release_with_a_context_is_proven_by_triton_and_a_gateway(
+    tmp_path: Path, embedded_triton_available: None
+) -> None:
+    candidate, config = built(tmp_path)
+    store = ReleaseStore(tmp_path / "store")
+    with tempfile.TemporaryDirectory() as staged:
+        manifest = stage_release(candidate, config, RELEASE, Path(staged))
+        reports = reports_of(candidate)
+        manifest = manifest.model_copy(update={"recorded": hashes_of(reports)})
+        store.publish(manifest, Path(staged), reports, None)
+    assert [feature.name for feature in manifest.features] == ["device", "hour"]
+    assert [step.name for step in manifest.steps] == [
+        "encode", "context", "history", "retrieve", "filter", "rank", "decode",
+    ]  # fmt: skip
+    proof = verify(store, LINE, RELEASE, SilentProgress()).proof
+    assert proof.served_parity.keys() == {"ensemble", "fused", "gateway"}
+    outputs = {spec.name for spec in RECOMMEND.outputs}
+    assert outputs - proof.served_parity["fused"].keys() <= {"candidate_known", "excluded_known"}
+    assert {parity.rows for parity in proof.served_parity["gateway"].values()} == {60}
