@@ -69,7 +69,7 @@ def place_new_items(
     """
     table = find_table(data)
     if table is None:
-        expected = f"{' or '.join(NAMES)} beside the log, for base={base}"
+        expected = f"{' or '.join(NAMES)} beside the log, for --base {base}"
         raise DataFault([Fault(data.name, expected, "none")])
     items = read_table(table, item_ids)
     said = f"{table.name} describes {len(items.known)} of {len(item_ids)} items of the log"
