@@ -25,6 +25,7 @@ from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.client import TritonClient
+from gateway.triton.discovery import Discovery
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
 from gateway.triton.loading import ConfigOf
 from gateway.triton.variants import lacks
@@ -91,9 +92,13 @@ async def running_core(
             )
             # What is pushed last is taken down first.
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+            tritons = Discovery(
+                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes)
+            )
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),
-                [TritonClient(one, settings.shared_memory_bytes) for one in settings.triton],
+                await tritons.look(),
+                discover=tritons.look if tritons.changes else None,
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 config_of=_config_of(settings),
@@ -110,9 +115,11 @@ async def running_core(
         if metrics is not None:
             metrics.gauges(lambda: (Reading(DROPPED_SPANS, (), tracing.dropped_spans),))
             metrics.gauges(runner.readings)
+            metrics.gauges(lifecycle.readings)
             if cache is not None:
                 metrics.gauges(cache.readings)
         lifecycle.ask_before_unloading(runner.busy)
+        lifecycle.judge_with(runner.suspicions)
         stack.push_async_callback(runner.shadowing.close)
         yield Core(runner, tracing, cache, metrics)
 
@@ -127,7 +134,12 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
     build_admission = partial(
         Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
     )
-    return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+    return TritonRunner(
+        lifecycle,
+        build_admission,
+        call_timeout_s=settings.call_timeout_s,
+        hedging=settings.hedging,
+    )
 
 
 def _trust(settings: Settings) -> Trust:

@@ -26,6 +26,9 @@ from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
+DNS = "dns:///"
+"""Before a name of several Tritons; as gRPC writes it."""
+
 MAX_WORKERS = 256
 
 DEFAULT_TRACES_FILE = Path("traces/trident.jsonl")
@@ -66,7 +69,8 @@ class Settings(BaseSettings):
     """Whether to start the Triton that comes along; else ``triton`` names others."""
 
     triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
-    """Tritons that read the same store, each ``host:port``; in the environment with commas."""
+    """Tritons that read the same store, each ``host:port``, or ``dns:///host:port`` for every
+    address that the host has, looked up again every 5 s; in the environment with commas."""
 
     workers: Literal["auto"] | int = 1
     """Processes that answer, on one port. One batches best and is the smallest, so it is the
@@ -113,6 +117,10 @@ class Settings(BaseSettings):
 
     max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
     """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
+
+    hedging: bool = False
+    """Whether a second Triton is asked where the first takes longer than nearly all answers do, and
+    the first answer taken; what it costs is bounded as retries are."""
 
     max_in_flight: int = Field(default=64, ge=1)
     """Requests for one line that are at Triton at a time."""
@@ -188,7 +196,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_triton(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for target in value:
-            _address(target, lowest_port=1)
+            _address(target.removeprefix(DNS), lowest_port=1)
         if len(set(value)) < len(value):
             raise ValueError(f"names a Triton twice: {', '.join(value)}")
         embedded = info.data.get("embedded")

@@ -50,6 +50,8 @@ class RouteState:
     """Why it does not serve: the exact difference, or what is missing."""
     served: ServedRelease | None = None
     """Set whenever the manifest could be read."""
+    partly: str = ""
+    """Which Tritons do not serve it, and why, though others do."""
 
 
 class ModelRunner(Protocol):

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
 from gateway.triton.shared_memory import SharedMemory
 
@@ -24,6 +26,8 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 _PROBE_TIMEOUT_S = 2.0
+LIVE_TIMEOUT_S = 1.0
+"""A Triton that does not even say that it lives within this time hangs."""
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -35,10 +39,14 @@ class TritonClient:
     Args:
         target: Where it listens.
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
+
+    Attributes:
+        answers: How many inferences it has answered.
     """
 
     def __init__(self, target: str, shared_memory_bytes: int | None = None) -> None:
         self.target = target
+        self.answers = 0
         self._shared_memory = (
             None
             if shared_memory_bytes is None
@@ -48,6 +56,19 @@ class TritonClient:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
+    @property
+    def connections(self) -> int:
+        """How often a connection for inferences was made: after another one, who is there?"""
+        return self._inferences.connections
+
+    def drop(self, why: str) -> None:
+        """Fail the inferences in flight at once, as ``UNAVAILABLE``: nobody waits for a dead one.
+
+        Args:
+            why: What they are told.
+        """
+        self._inferences.drop(why)
+
     async def is_live(self) -> bool:
         """Return whether Triton answers.
 
@@ -56,7 +77,7 @@ class TritonClient:
         """
         try:
             request = service_pb2.ServerLiveRequest()
-            return bool((await self._stub.ServerLive(request, timeout=_PROBE_TIMEOUT_S)).live)
+            return bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)
         except grpc.RpcError:
             return False
 
@@ -112,7 +133,12 @@ class TritonClient:
             answer = await self._inferences.unary(
                 _INFER, one.SerializeToString(), timeout_s=timeout_s, headers=headers
             )
-            return service_pb2.ModelInferResponse.FromString(answer)
+            try:
+                response = service_pb2.ModelInferResponse.FromString(answer)
+            except DecodeError:
+                raise errors.internal("The message is no ModelInferResponse") from None
+            self.answers += 1
+            return response
 
         if self._shared_memory is None:
             return await send(request)

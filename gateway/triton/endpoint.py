@@ -17,11 +17,18 @@ from gateway.triton.loading import ConfigOf, Loader
 from gateway.triton.routed import Key
 from gateway.triton.trial import try_out
 from gateway.triton.variants import AUTO, Choice, choose_variant
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, UNREACHABLE, Kind
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 60.0
+
+_FIRST_REST_S = 0.25
+_LONGEST_REST_S = 30.0
+_FORGIVEN_AFTER_S = 60.0
+"""A release that was left out is tried again soon the first time, and later each time that it has
+to be left out again, until it has done well for so long."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
@@ -69,6 +76,12 @@ class TritonEndpoint:
         self._failures: Counter[Key] = Counter()
         self._retry_at: dict[Key, float] = {}
         self._loading: dict[Key, asyncio.Task[None]] = {}
+        self._manifests: dict[Key, Manifest] = {}
+        self._doubted: dict[Key, asyncio.Task[None]] = {}
+        self._rests: dict[Key, tuple[int, float]] = {}
+        self._connections = 0
+        self.left_out: Counter[Kind] = Counter()
+        """How often it was left out, or is to be for all that is known, and why."""
 
     @property
     def up(self) -> bool:
@@ -78,6 +91,10 @@ class TritonEndpoint:
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
         return bool(self._up) and key in self._fitting
+
+    def lacks(self, key: Key) -> bool:
+        """Return whether a release cannot be asked here, though Triton was there once."""
+        return self._up is not None and not self.serves(key)
 
     def variant(self, key: Key) -> Variant | None:
         """Return the layout of a release that answers here, once that is known."""
@@ -96,17 +113,64 @@ class TritonEndpoint:
 
         Loading goes on beside the next looks: a slow release hides nothing.
         """
-        up = await self.client.is_live()
+        self._manifests = dict(wanted)
+        answers = self.client.answers
+        # One that is too busy to say so lives if it answers.
+        up = await self.client.is_live() or self.client.answers > answers
         if up != bool(self._up):
             _log.info("Triton at %s %s", self.client.target, "answers" if up else "is gone")
+            if self._up and not up:
+                self.left_out[GONE] += 1
             self._up = up
             if not up:
                 self._forget()
+                self.client.drop("Triton does not answer")
             self._on_change()
         if up:
+            self._look_at_connections()
             await asyncio.gather(
                 *(self._look_at(key, manifest) for key, manifest in wanted.items())
             )
+
+    def doubt(self, key: Key, kind: Kind, why: str, within_s: float) -> None:
+        """See at once whether a release still does what it should; leave it out if it does not.
+
+        Args:
+            key: The release.
+            kind: What seems to be wrong.
+            why: The same in words.
+            within_s: Time that the trial has.
+        """
+        manifest = self._manifests.get(key)
+        if manifest is None or key in self._doubted or not self.serves(key):
+            return
+        task = asyncio.create_task(self._prove(key, manifest, kind, why, within_s))
+        self._doubted[key] = task
+        task.add_done_callback(lambda _: self._doubted.pop(key, None))
+
+    def leave_out(self, key: Key, kind: Kind, why: str) -> None:
+        """Have a release asked here no more, until a trial says that it does well again.
+
+        Args:
+            key: The release.
+            kind: What is wrong.
+            why: The same in words.
+        """
+        if key not in self._fitting:
+            return
+        self._fitting.discard(key)
+        self.left_out[kind] += 1
+        now = time.monotonic()
+        times, last = self._rests.get(key, (0, now))
+        times = times + 1 if now - last < _FORGIVEN_AFTER_S else 1
+        self._rests[key] = times, now
+        rest_s = min(_FIRST_REST_S * 2 ** (times - 1), _LONGEST_REST_S)
+        self._retry_at[key] = now + rest_s
+        self._faults[key] = f"Triton at {self.client.target} is left out: {why}"
+        _log.warning("%s/%s: %s; next trial in %.2f s", *key, self._faults[key], rest_s)
+        if kind in (HANGS, UNREACHABLE):
+            self.client.drop(why)
+        self._on_change()
 
     async def unload(self, key: Key, manifest: Manifest) -> None:
         """Unload a release that nobody asks any more; if that fails, it only takes up room."""
@@ -131,7 +195,7 @@ class TritonEndpoint:
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        loading = list(self._loading.values())
+        loading = [*self._loading.values(), *self._doubted.values()]
         for task in loading:
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
@@ -152,6 +216,26 @@ class TritonEndpoint:
         self._loading[key] = task
         task.add_done_callback(partial(self._has_brought, key))
 
+    def _look_at_connections(self) -> None:
+        """Look again at what is there if inferences had to make another connection."""
+        before, self._connections = self._connections, self.client.connections
+        if before and self._connections != before:
+            for key in self._fitting:
+                self.doubt(key, MISFIT, "its connection was made anew", self._load_timeout_s)
+
+    async def _prove(
+        self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
+    ) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                fault = await self._check(key, manifest)
+        except TimeoutError:
+            fault = f"{why}, nor one to a trial within {within_s:.1f} s"
+        if fault is None:  # it went away: the next look says so
+            fault = why
+        if fault:
+            self.leave_out(key, kind, fault)
+
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
@@ -169,9 +253,12 @@ class TritonEndpoint:
 
     async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
         """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
-        client = self.client
         if self._vouch is not None and (fault := await self._vouch(manifest)):
             return fault
+        return await self._check(key, manifest)
+
+    async def _check(self, key: Key, manifest: Manifest) -> str | None:
+        client = self.client
         try:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
@@ -206,7 +293,7 @@ class TritonEndpoint:
 
     def _forget(self) -> None:
         """Know nothing any more: what comes back may be another process."""
-        for task in self._loading.values():
+        for task in (*self._loading.values(), *self._doubted.values()):
             task.cancel()
         self._variants.clear()
         self._fitting.clear()

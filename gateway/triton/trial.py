@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.triton.client import TritonClient
+from gateway.triton.declared import DTYPES, fits
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from triton_models.release import Manifest, Tensor
 from triton_models.signatures import ANY
 
 _EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
-_DTYPES = {"BOOL": "bool", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
 
 
 async def try_out(
@@ -35,17 +35,13 @@ async def try_out(
 
 def _nothing(tensor: Tensor) -> npt.NDArray[Any]:
     shape = (1, *(1 if size == ANY else size for size in tensor.dims))
-    return np.full(shape, _EMPTY[tensor.data_type], _DTYPES[tensor.data_type])
+    return np.full(shape, _EMPTY[tensor.data_type], DTYPES[tensor.data_type])
 
 
 def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:
     says = f"output '{tensor.name}': the release says {tensor.data_type} {list(tensor.dims)}"
     if array is None:
         return f"{says}, a trial gave none"
-    shape = array.shape[1:]
-    fits = len(shape) == len(tensor.dims) and all(
-        want in (ANY, size) for want, size in zip(tensor.dims, shape, strict=True)
-    )
-    if not fits or array.dtype != np.dtype(_DTYPES[tensor.data_type]):
-        return f"{says}, a trial gave {array.dtype.name} {list(shape)}"
+    if not fits(tensor, array):
+        return f"{says}, a trial gave {array.dtype.name} {list(array.shape[1:])}"
     return ""

@@ -24,6 +24,7 @@ from gateway.inference.admission import Admission
 from gateway.inference.runner import ServedRelease
 from gateway.inference.triton_runner import TritonRunner
 from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.verdicts import Suspicion
 
 LINE = "diagnose-measurements"
 RELEASE = manifest(LINE)
@@ -47,6 +48,10 @@ class States:
     shadows: Mapping[str, ReleaseState] = field(default_factory=dict)
     left: tuple[FakeTriton, ...] = ()
     """Where a release can be asked that is routed no longer."""
+    suspicions: list[Suspicion] = field(default_factory=list)
+
+    def suspect(self, suspicion: Suspicion) -> None:
+        self.suspicions.append(suspicion)
 
     def clients(self, line: str, release: str) -> tuple[FakeTriton, ...]:
         return self.left
