@@ -132,7 +132,10 @@ def _cache(settings: Settings) -> AnswerCache[bytes] | None:
 
 def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
     build_admission = partial(
-        Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
+        Admission,
+        in_flight=settings.max_in_flight,
+        waiting=settings.max_waiting,
+        adaptive=settings.adaptive_limit,
     )
     return TritonRunner(
         lifecycle,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from gateway.core import Core
+from gateway.inference.client_limits import ClientLimits
 from gateway.settings import Settings
 from gateway.transport.companies import Batching
+from gateway.transport.entrance import Entrance
 from gateway.transport.services import Services, build_services
 
 
@@ -21,7 +23,16 @@ def services_of(core: Core, settings: Settings) -> Services:
         max_outstanding=settings.max_stream_outstanding,
         batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
         cache=core.cache,
+        entrance=_entrance(settings),
     )
     if core.metrics is not None:
         core.metrics.gauges(services.readings)
     return services
+
+
+def _entrance(settings: Settings) -> Entrance:
+    limits = (settings.client_limit, *settings.client_limits.values())
+    clients = None
+    if any(limit.bounds for limit in limits):
+        clients = ClientLimits(settings.client_limit, settings.client_limits)
+    return Entrance(clients, dict(settings.domain_limits.items()))

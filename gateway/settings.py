@@ -22,6 +22,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
+from gateway.settings_limits import ClientLimit
 from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
@@ -123,10 +124,26 @@ class Settings(BaseSettings):
     the first answer taken; what it costs is bounded as retries are."""
 
     max_in_flight: int = Field(default=64, ge=1)
-    """Requests for one line that are at Triton at a time."""
+    """Requests for one line that are at Triton at a time, at most."""
+
+    adaptive_limit: bool = True
+    """Whether fewer are sent where more only wait there: learnt from how long they take."""
 
     max_waiting: int = Field(default=512, ge=0)
     """Calls of one line that wait for that; one more is refused."""
+
+    client_limit: ClientLimit = ClientLimit()
+    """What each client may have that is not in ``client_limits``: rate, burst, quota, calls at a
+    time, priority. Clients are who they have shown to be, or else their addresses. Each worker
+    counts for itself."""
+
+    client_limits: Mapping[str, ClientLimit] = Field(default_factory=dict)
+    """The same for single clients, by name."""
+
+    domain_limits: Mapping[
+        Literal["recommend", "diagnose", "risk"], Annotated[int, Field(ge=1)]
+    ] = Field(default_factory=dict)
+    """By domain: calls that each worker answers at a time, at most."""
 
     max_stream_outstanding: int = Field(default=64, ge=1)
     """Elements of one stream that are answered at a time."""

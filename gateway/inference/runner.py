@@ -100,6 +100,10 @@ class ModelRunner(Protocol):
         """
         ...
 
+    def places(self, line: str) -> int:
+        """Return how many inferences of a line may be at Triton now."""
+        ...
+
     def routes(self) -> Sequence[RouteState]:
         """Return every routed release, ordered by line and falling weight."""
         ...

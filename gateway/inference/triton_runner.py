@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gateway.errors import DeadlineExceeded, ModelUnavailable
 from gateway.inference import router
-from gateway.inference.admission import Admission
+from gateway.inference.admission import Admission, Visit
 from gateway.inference.asking import Asker
 from gateway.inference.fleet import Fleet
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
@@ -121,7 +121,8 @@ class TritonRunner:
             place = ("admission", line)
             yield Reading(WAITING_CALLS, place, admission.waiting)
             yield Reading(WAITING_LIMIT, place, admission.max_waiting)
-            yield Reading(REFUSED_CALLS, place, admission.refused)
+            for reason, count in list(admission.refusals.items()):
+                yield Reading(REFUSED_CALLS, (*place, reason), count)
         yield from self._asker.readings()
         yield from self.shadowing.readings()
 
@@ -133,6 +134,10 @@ class TritonRunner:
     def busy(self, key: tuple[str, str]) -> bool:
         """Return whether calls of a release (line and name) are in flight."""
         return self._in_flight[key] > 0
+
+    def places(self, line: str) -> int:
+        """Return how many inferences of a line may be at Triton now."""
+        return self._admission(line).in_flight
 
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return the release that answers for a key, if one does."""
@@ -171,12 +176,15 @@ class TritonRunner:
         end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
         try:
-            await admission.enter(end - time.monotonic())
+            visit: Visit | None = await admission.enter(end - time.monotonic())
             trace.admitted()
             try:
                 answer = await self._ask(release, tensors, outputs, end, trace)
+            except BaseException:
+                visit = None  # what failed says nothing of how long answers take
+                raise
             finally:
-                admission.leave()
+                admission.leave(visit, len(next(iter(tensors.values()))))
         except BaseException as error:
             trace.end(error)  # unless it has ended
             raise

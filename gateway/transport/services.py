@@ -14,6 +14,7 @@ from gateway.telemetry.metrics.readings import Read, Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING, Answering
 from gateway.transport.companies import Batching
+from gateway.transport.entrance import Entrance
 from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
 from gateway.transport.infrastructure import HEALTH, REFLECTION
 from gateway.transport.model_service import ModelServicer
@@ -68,6 +69,7 @@ def build_services(
     cache: AnswerCache[bytes] | None = None,
     health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
+    entrance: Entrance | None = None,
 ) -> Services:
     """Return every service.
 
@@ -79,9 +81,10 @@ def build_services(
         cache: Keeps answers, if they are to be given again.
         health_poll_s: How often the health follows the runner.
         reflection_enabled: Whether clients may list the services.
+        entrance: Lets calls in, where clients or domains have limits.
     """
     rpcs = Rpcs(tracing)
-    answering = Answering(runner, max_outstanding, batching, cache)
+    answering = Answering(runner, max_outstanding, batching, cache, entrance)
     services: list[tuple[ServiceDescriptor, object]] = [
         (_service(recommend_service_pb2), RecommendServicer(answering)),
         (_service(diagnose_service_pb2), DiagnoseServicer(answering)),
