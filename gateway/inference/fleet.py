@@ -41,7 +41,7 @@ _SILENCES = 10.0
 """A Triton is suspected that has given no answer for so long, and for so many usual times."""
 
 _SLOWER = 4.0
-_SLOWER_BY_S = 0.005
+_SLOWER_BY_S = 0.02
 """A Triton is slow that takes so many times as long as the others, and so much longer."""
 
 
@@ -141,15 +141,17 @@ class Fleet:
         standing = self._standings.get(key, {}).get(client)
         if standing is None:
             return None
-        if standing.failed >= MOST_FAILED:
-            count = standing.failed
-        elif kind == REFUSES and standing.refused >= MOST_REFUSED:
-            count = standing.refused
-        else:
+        failed, refused = standing.failed, standing.refused
+        if kind == REFUSES and refused < MOST_REFUSED:
             return None
-        standing.forgive()
+        sure = failed >= MOST_FAILED
+        if sure or kind == REFUSES:
+            standing.forgive()
+        elif failed > 1:
+            return None  # it is being looked at since the first one
+        count = max(failed, refused)
         text = f"{count} of its last 10 inferences failed, the last one because {why}"
-        return Suspicion(client, key, kind, text, standing.usual_s)
+        return Suspicion(client, key, kind, text, standing.usual_s, sure)
 
     def suspicions(self) -> Iterator[Suspicion]:
         """Yield who is silent or slow; ask now and then."""
@@ -159,7 +161,7 @@ class Fleet:
                 silent_s = standing.silent_s(now)
                 if silent_s > max(SILENCE_S, _SILENCES * standing.usual_s):
                     why = f"it has given no answer for {silent_s:.1f} s"
-                    yield Suspicion(client, key, HANGS, why, standing.usual_s)
+                    yield Suspicion(client, key, HANGS, why, standing.usual_s, sure=False)
             yield from self._slow(key, standings, now)
 
     def usual_s(self, key: Key) -> float:
@@ -193,4 +195,4 @@ class Fleet:
         slow_s = known[slowest]
         if slow_s > max(_SLOWER * others_s, others_s + _SLOWER_BY_S):
             why = f"its answers take {1e3 * slow_s:.0f} ms, those of others {1e3 * others_s:.0f} ms"
-            yield Suspicion(slowest, key, SLOW, why, standings[slowest].usual_s)
+            yield Suspicion(slowest, key, SLOW, why, standings[slowest].usual_s, sure=True)

@@ -8,6 +8,12 @@ from __future__ import annotations
 _WEIGHT = 0.1
 """Of a new time in the usual one: about the last twenty count."""
 
+_MOST_TIMES = 4.0
+"""Of the usual time, as a new one counts at most."""
+
+_OVERDUE_S = 0.3
+"""An answer that has taken so long already is late, without waiting for it."""
+
 _WINDOW = 0x3FF
 """The last ten outcomes, a bit each."""
 
@@ -90,7 +96,8 @@ class Standing:
         if self.answers == 1:
             self.usual_s, self.deviation_s = time_s, time_s / 2
         else:
-            off_s = time_s - self.usual_s
+            # One that is late by chance, such as on a busy machine, moves the usual time a little.
+            off_s = min(time_s, _MOST_TIMES * self.usual_s) - self.usual_s
             self.usual_s += _WEIGHT * off_s
             self.deviation_s += _WEIGHT * (abs(off_s) - self.deviation_s)
         if self._failed or self._refused:
@@ -124,7 +131,8 @@ class Standing:
 
     def time_s(self, now: float) -> float:
         """Return what an answer usually takes, or has taken already if that is more."""
-        return max(self.usual_s, self.silent_s(now))
+        silent_s = self.silent_s(now)
+        return silent_s if silent_s > max(_OVERDUE_S, self.usual_s) else self.usual_s
 
     def weight(self, now: float) -> float:
         """Return its part of what it will get later, in (0, 1]: the slow start."""

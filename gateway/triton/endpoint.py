@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 60.0
 
+_TRIAL_S = 2.0
+"""For a trial of a release that has been left out, and until the next one."""
+
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 30.0
 _FORGIVEN_AFTER_S = 60.0
@@ -118,8 +121,10 @@ class TritonEndpoint:
         # One that is too busy to say so lives if it answers.
         up = await self.client.is_live() or self.client.answers > answers
         if up != bool(self._up):
-            _log.info("Triton at %s %s", self.client.target, "answers" if up else "is gone")
-            if self._up and not up:
+            if up:
+                _log.info("Triton at %s answers", self.client.target)
+            elif self._up:
+                _log.warning("Triton at %s is gone", self.client.target)
                 self.left_out[GONE] += 1
             self._up = up
             if not up:
@@ -209,6 +214,9 @@ class TritonEndpoint:
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
+            self._rests.pop(key, None)
+            self.left_out[GONE] += 1
+            _log.warning("%s/%s: Triton at %s has lost it", *key, self.client.target)
             self._on_change()
         if time.monotonic() < self._retry_at.get(key, 0):
             return
@@ -231,6 +239,9 @@ class TritonEndpoint:
                 fault = await self._check(key, manifest)
         except TimeoutError:
             fault = f"{why}, nor one to a trial within {within_s:.1f} s"
+        except Exception:
+            _log.exception("%s/%s: looking at it closely failed", *key)
+            fault = why
         if fault is None:  # it went away: the next look says so
             fault = why
         if fault:
@@ -239,13 +250,24 @@ class TritonEndpoint:
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
-            fault = await self._load_and_check(key, manifest)
+            async with asyncio.timeout(await self._trial_s(key, manifest)):
+                fault = await self._load_and_check(key, manifest)
             if fault is not None:
                 self._settle(key, fault)
+        except TimeoutError:
+            fault = f"Triton at {self.client.target} does not answer a trial"
+            self._settle(key, fault)
         except Exception:
             # Nothing may end the loop that brings service back.
             _log.exception("%s/%s: looking after it failed", *key)
             self._settle(key, "the gateway could not check it; its log says why")
+
+    async def _trial_s(self, key: Key, manifest: Manifest) -> float | None:
+        """Return within which time a release must do well; ``None``: it may have to be loaded."""
+        variant = self._variants.get(key)
+        if key not in self._rests or variant is None:
+            return None
+        return _TRIAL_S if await self.client.is_loaded(manifest.model_of(variant)) else None
 
     def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
@@ -281,7 +303,8 @@ class TritonEndpoint:
             if self._faults.get(key) != fault:
                 _log.info("%s/%s: %s", *key, fault)
             self._faults[key] = fault
-            pause_s = min(self._retry_s * 2 ** self._failures[key], _LONGEST_RETRY_S)
+            longest_s = _TRIAL_S if key in self._rests else _LONGEST_RETRY_S
+            pause_s = min(self._retry_s * 2 ** self._failures[key], longest_s)
             self._retry_at[key] = time.monotonic() + pause_s
             self._failures[key] += 1
         else:
@@ -300,3 +323,4 @@ class TritonEndpoint:
         self._faults.clear()
         self._failures.clear()
         self._retry_at.clear()
+        self._rests.clear()

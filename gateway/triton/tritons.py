@@ -9,7 +9,7 @@ from gateway.telemetry.metrics.readings import Reading
 from gateway.triton.client import TritonClient
 from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.routed import Key
-from gateway.triton.verdicts import HANGS, SLOW, UNREACHABLE, WRONG, Suspicion
+from gateway.triton.verdicts import REFUSES, SLOW, UNREACHABLE, WRONG, Suspicion
 
 TRIAL_S = 0.8
 _USUAL_TIMES = 10.0
@@ -54,17 +54,17 @@ class Tritons:
         The last one that can be asked is left out only for a trial that failed, or for answers
         that are none: a bad Triton may be better than no Triton, a wrong answer is not.
         """
-        _, key, kind, why, usual_s = suspicion
+        _, key, kind, why, usual_s, sure = suspicion
         endpoint = next((one for one in self if one.client is suspicion.client), None)
         if endpoint is None:
             return
         others = [one for one in self if one is not endpoint and one.serves(key)]
-        if kind == WRONG or (kind == UNREACHABLE and others):
+        if sure and (kind == WRONG or (kind == UNREACHABLE and others)):
             endpoint.leave_out(key, kind, why)
         elif kind == SLOW:
             if 2 * len(others) >= sum(one.up for one in self):  # at least half go on
                 endpoint.leave_out(key, kind, why)
-        elif kind == HANGS and others:
+        elif kind != REFUSES and others:
             endpoint.doubt(key, kind, why, max(TRIAL_S, _USUAL_TIMES * usual_s))
         else:
             endpoint.doubt(key, kind, why, self._load_timeout_s)

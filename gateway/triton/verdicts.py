@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 import grpc
 
 from gateway.errors import GatewayError, ModelContractBroken, ModelUnavailable
+from gateway.triton.http2.errors import BrokenAnswer
 from gateway.triton.tensors import MalformedTensor
 
 Kind = Literal["unreachable", "hangs", "slow", "wrong", "refuses", "misfit", "gone"]
@@ -46,6 +47,8 @@ class Suspicion(NamedTuple):
     why: str
     usual_s: float
     """What its answers usually take."""
+    sure: bool
+    """Whether no trial is needed to know."""
 
 
 def blame(error: BaseException) -> Kind | None:
@@ -56,7 +59,9 @@ def blame(error: BaseException) -> Kind | None:
     if isinstance(error, ModelUnavailable):
         return UNREACHABLE
     if isinstance(error, ModelContractBroken):
-        return REFUSES if isinstance(error.__cause__, grpc.RpcError) else WRONG
+        cause = error.__cause__
+        broken = not isinstance(cause, grpc.RpcError) or isinstance(cause, BrokenAnswer)
+        return WRONG if broken else REFUSES
     return None
 
 

@@ -33,6 +33,7 @@ class _InThread:
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_S)
+        self.loop.close()
 
 
 Harm = Literal["none", "slow", "wrong", "mute", "garbage"]

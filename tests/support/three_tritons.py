@@ -91,7 +91,12 @@ FAULTS = {
     one.name: one
     for one in (
         # It is started again by itself.
-        Fault("killed", _signal(signal.SIGKILL), lambda tritons: None, ("is left out", "is gone")),
+        Fault(
+            "killed",
+            _signal(signal.SIGKILL),
+            lambda tritons: None,
+            ("is left out", "is gone", "has lost it"),
+        ),
         Fault(
             "stopped", _signal(signal.SIGSTOP), _signal(signal.SIGCONT), ("is left out", "is gone")
         ),
@@ -139,11 +144,21 @@ def all_serve(target: str) -> bool:
         return bool(models) and all(one.serving and not one.serving_detail for one in models)
 
 
-def play(gateway: Gateway, tritons: Tritons, fault: Fault, seconds: float) -> Outcome:
-    """Hurt one of three under load for so long, heal it, and return what clients saw."""
+def play(
+    gateway: Gateway, tritons: Tritons, fault: Fault, seconds: float, before_s: float = 1.5
+) -> Outcome:
+    """Hurt one of three under load for so long, heal it, and return what clients saw.
+
+    Args:
+        gateway: In front of them.
+        tritons: The three.
+        fault: What is done to one of them.
+        seconds: For how long.
+        before_s: For how long they are well before; those that have come back are asked little.
+    """
     wait_for(lambda: all_serve(gateway.target))
     with SteadyLoad(gateway.target, rate=RATE) as load:
-        time.sleep(1.5)
+        time.sleep(before_s)
         said = len(gateway.log)
         hurt = time.monotonic()
         fault.hurt(tritons)

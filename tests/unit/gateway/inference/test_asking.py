@@ -21,6 +21,7 @@ from gateway.errors import (
 from gateway.inference.asking import Asker
 from gateway.inference.fleet import Fleet
 from gateway.inference.retrying import ATTEMPTS, RetryBudget
+from gateway.triton.http2.errors import BrokenAnswer
 from gateway.triton.tensors import MalformedTensor
 from gateway.triton.verdicts import REFUSES, UNREACHABLE, WRONG, Suspicion, blame
 
@@ -36,6 +37,7 @@ def caused(error: GatewayError, cause: Exception) -> GatewayError:
 
 RESET = caused(ModelUnavailable(LINE, "gone"), rpc_error(StatusCode.UNAVAILABLE, "reset"))
 SENSELESS = caused(ModelContractBroken(*KEY), MalformedTensor("score", "has no bytes"))
+NO_MESSAGE = caused(ModelContractBroken(*KEY), BrokenAnswer("no message"))
 REFUSED = caused(ModelContractBroken(*KEY), rpc_error(StatusCode.INVALID_ARGUMENT, "no"))
 
 
@@ -171,7 +173,13 @@ async def test_a_triton_that_keeps_failing_is_suspected_with_what_it_said() -> N
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(RESET, UNREACHABLE), (SENSELESS, WRONG), (REFUSED, REFUSES), (DeadlineExceeded(LINE), None)],
+    [
+        (RESET, UNREACHABLE),
+        (SENSELESS, WRONG),
+        (NO_MESSAGE, WRONG),
+        (REFUSED, REFUSES),
+        (DeadlineExceeded(LINE), None),
+    ],
 )
 def test_what_a_failure_says_of_triton(error: GatewayError, kind: str | None) -> None:
     assert blame(error) == kind

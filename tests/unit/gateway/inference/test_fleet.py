@@ -98,20 +98,28 @@ def test_all_begin_alike_at_the_start(clock: Clock) -> None:
 def test_a_few_failures_of_the_last_ten_make_a_suspicion(
     fleet: Fleet, clock: Clock, kind: Kind
 ) -> None:
-    for _ in range(MOST_FAILED - 1):
-        assert fails(fleet, A, kind) is None
+    first = fails(fleet, A, kind)
+    assert first is not None
+    assert not first.sure, "a trial decides"
+    for _ in range(MOST_FAILED - 2):
         answers(fleet, clock, A, 0.001)
+        assert fails(fleet, A, kind) is None
     found = fails(fleet, A, kind)
     assert found is not None
     assert (found.client, found.key, found.kind) == (A, KEY, kind)
+    assert found.sure
     assert found.why == "3 of its last 10 inferences failed, the last one because it was reset"
-    assert fails(fleet, A, kind) is None, "what it was suspected of counts no more"
+    again = fails(fleet, A, kind)
+    assert again is not None
+    assert not again.sure, "what it was suspected of counts no more"
 
 
 def test_failures_of_long_ago_are_forgotten(fleet: Fleet, clock: Clock) -> None:
     for _ in range(10):
-        assert fails(fleet, A, UNREACHABLE) is None
-        answers(fleet, clock, A, 0.001, count=9)
+        found = fails(fleet, A, UNREACHABLE)
+        assert found is not None
+        assert not found.sure
+        answers(fleet, clock, A, 0.001, count=10)
 
 
 def test_errors_of_triton_itself_need_more_for_they_may_be_the_fault_of_requests(
@@ -124,11 +132,14 @@ def test_errors_of_triton_itself_need_more_for_they_may_be_the_fault_of_requests
     assert found.kind == REFUSES
 
 
-def test_a_deadline_that_passed_says_nothing(fleet: Fleet) -> None:
+def test_a_deadline_that_passed_says_nothing(fleet: Fleet, clock: Clock) -> None:
     for _ in range(20):
         attempt = fleet.begin(A, KEY)
         fleet.end(A, attempt, None, answered=False)
-    assert fleet.suspicion(A, KEY, UNREACHABLE, "") is None
+    answers(fleet, clock, A, 0.001)
+    found = fails(fleet, A, UNREACHABLE)
+    assert found is not None
+    assert not found.sure
     assert dict(fleet.outstanding())["a"] == 0
 
 
@@ -202,6 +213,12 @@ def test_an_answer_of_one_that_is_left_out_meanwhile_is_counted_off(fleet: Fleet
 def test_the_usual_time_follows_what_answers_take() -> None:
     standing = Standing(0, fresh=False)
     now = 0.0
+    late = [0.1] * 10 + [5.0]
+    for time_s in late:
+        attempt = standing.begin(now)
+        now += time_s
+        standing.answered(attempt, now)
+    assert standing.usual_s == pytest.approx(0.13), "one that was late by chance"
     for time_s in [0.1] * 10 + [1.0] * 40:
         attempt = standing.begin(now)
         now += time_s

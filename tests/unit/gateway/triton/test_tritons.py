@@ -54,8 +54,10 @@ def build() -> Build:
     return build
 
 
-def suspect(tritons: Tritons, endpoint: Endpoint, kind: Kind, usual_s: float = 0.01) -> None:
-    tritons.suspect(Suspicion(endpoint.client, KEY, kind, "why", usual_s))
+def suspect(
+    tritons: Tritons, endpoint: Endpoint, kind: Kind, usual_s: float = 0.01, *, sure: bool = True
+) -> None:
+    tritons.suspect(Suspicion(endpoint.client, KEY, kind, "why", usual_s, sure))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,14 @@ def test_one_of_three_is_left_out_or_tried(kind: Kind, told: str, build: Build) 
     suspect(tritons, first, kind)
     assert first.told == [(told, kind)]
     assert second.told == third.told == []
+
+
+@pytest.mark.parametrize("kind", [WRONG, UNREACHABLE])
+def test_a_single_failure_has_one_of_three_tried_at_once(kind: Kind, build: Build) -> None:
+    tritons, (first, _, _) = build(3)
+    suspect(tritons, first, kind, sure=False)
+    assert first.told == [("tried", kind)]
+    assert first.within_s == [TRIAL_S]
 
 
 @pytest.mark.parametrize(
