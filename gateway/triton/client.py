@@ -42,11 +42,14 @@ class TritonClient:
 
     Attributes:
         answers: How many inferences it has answered.
+        was_silent: Whether it did not answer at all when it was last asked if it lives; else, if
+            it does not live, that was plain.
     """
 
     def __init__(self, target: str, shared_memory_bytes: int | None = None) -> None:
         self.target = target
         self.answers = 0
+        self.was_silent = False
         self._shared_memory = (
             None
             if shared_memory_bytes is None
@@ -78,7 +81,8 @@ class TritonClient:
         try:
             request = service_pb2.ServerLiveRequest()
             return bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)
-        except grpc.RpcError:
+        except grpc.RpcError as error:
+            self.was_silent = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             return False
 
     async def is_loaded(self, model_name: str) -> bool:

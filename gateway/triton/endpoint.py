@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 60.0
 
+_SILENCES = 3
+"""Probes without an answer, after which the last Triton is gone; any other one after the first."""
+
 _TRIAL_S = 2.0
 """For a trial of a release that has been left out, and until the next one."""
 
@@ -82,7 +85,9 @@ class TritonEndpoint:
         self._manifests: dict[Key, Manifest] = {}
         self._doubted: dict[Key, asyncio.Task[None]] = {}
         self._rests: dict[Key, tuple[int, float]] = {}
-        self._connections = 0
+        self._connections = self._silences = 0
+        self.others_serve: Callable[[], bool] = lambda: False
+        """Tells whether another Triton serves anything."""
         self.left_out: Counter[Kind] = Counter()
         """How often it was left out, or is to be for all that is known, and why."""
 
@@ -90,6 +95,11 @@ class TritonEndpoint:
     def up(self) -> bool:
         """Whether Triton answers."""
         return bool(self._up)
+
+    @property
+    def serves_any(self) -> bool:
+        """Whether any release can be asked here."""
+        return bool(self._up and self._fitting)
 
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
@@ -120,6 +130,9 @@ class TritonEndpoint:
         answers = self.client.answers
         # One that is too busy to say so lives if it answers.
         up = await self.client.is_live() or self.client.answers > answers
+        self._silences = 0 if up or not self.client.was_silent else self._silences + 1
+        if 0 < self._silences < _SILENCES and self._up and not self.others_serve():
+            return  # it may be busy, and nobody else could answer
         if up != bool(self._up):
             if up:
                 _log.info("Triton at %s answers", self.client.target)

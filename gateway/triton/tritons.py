@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from gateway.telemetry.metrics.instruments import LEFT_OUT, TRITON_SERVING
 from gateway.telemetry.metrics.readings import Reading
@@ -44,9 +45,13 @@ class Tritons:
         left = [self._endpoints.pop(client) for client in gone]
         new = []
         for client in come:
-            self._endpoints[client] = self._build(client)
-            new.append(self._endpoints[client])
+            endpoint = self._endpoints[client] = self._build(client)
+            endpoint.others_serve = partial(self._others_serve, endpoint)
+            new.append(endpoint)
         return new, left
+
+    def _others_serve(self, endpoint: TritonEndpoint) -> bool:
+        return any(one.serves_any for one in self if one is not endpoint)
 
     def suspect(self, suspicion: Suspicion) -> None:
         """Leave a Triton out that does badly, or have it tried at once.

@@ -66,6 +66,7 @@ class FakeTriton:
     def __init__(self, *releases: Manifest, target: str = "triton:8001") -> None:
         self.target = target
         self.answers = self.connections = 0
+        self.was_silent = False
         self.dropped: list[str] = []
         self.repository: dict[str, Served] = {}
         for release in releases:

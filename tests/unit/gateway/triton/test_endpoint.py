@@ -360,3 +360,17 @@ async def test_inferences_under_way_are_given_up_when_triton_is_gone(looked: Loo
     await looked.look(RISK)
     assert looked.triton.dropped == ["Triton does not answer"]
     assert looked.endpoint.left_out == {GONE: 1}
+
+
+@pytest.mark.parametrize(("others", "looks"), [(True, 1), (False, 3)])
+async def test_the_last_triton_may_be_silent_for_longer_before_it_is_gone(
+    others: bool, looks: int, looked: Looked
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.endpoint.others_serve = lambda: others
+    looked.triton.up, looked.triton.was_silent = False, True
+    served_after = []
+    for _ in range(3):
+        await looked.look(RISK)
+        served_after.append(looked.endpoint.serves(KEY))
+    assert served_after == [True] * (looks - 1) + [False] * (4 - looks)
