@@ -20,11 +20,14 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 class GrpcAioCall(Call):
     """A call of grpc.aio."""
 
-    __slots__ = ("_context", "_pairs")
+    __slots__ = ("_context", "_deadline", "_pairs")
 
     def __init__(self, method: str, context: Context) -> None:
         super().__init__(method, time.time_ns())
         self._context = context
+        # grpc asks the clock of the wall again each time, which may jump.
+        left_s = context.time_remaining()
+        self._deadline = None if left_s is None else time.monotonic() + left_s
         self._pairs: Sequence[Pair] | None = None
 
     def pairs(self) -> Sequence[Pair]:
@@ -39,7 +42,7 @@ class GrpcAioCall(Call):
 
     def time_remaining(self) -> float | None:
         """Return the seconds left until the client's deadline."""
-        return self._context.time_remaining()
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
 class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]

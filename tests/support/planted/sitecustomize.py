@@ -1,4 +1,4 @@
-"""Makes a gateway process slow in one place, for the calls that ask for it, or its clock jump.
+"""Makes a gateway process slow in one place, for the calls that ask for it.
 
 Python imports a module of this name by itself; a test puts this folder into PYTHONPATH.
 """
@@ -9,7 +9,6 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 DELAY_S = 0.01
@@ -47,26 +46,9 @@ def _in_the_queue() -> None:
     Batcher._answer = slowly  # type: ignore[method-assign]
 
 
-def _jump(file: str) -> None:
-    """Have the clock tell as many seconds more as stand in a file."""
-    real, real_ns = time.time, time.time_ns
-
-    def off_s() -> float:
-        try:
-            return float(Path(file).read_text() or 0)
-        except OSError:
-            return 0.0
-
-    time.time = lambda: real() + off_s()
-    time.time_ns = lambda: real_ns() + int(off_s() * 1e9)
-
-
 _WHERE = {"decode": _in_decode, "queue": _in_the_queue}
 
 # Only the worker answers calls; its supervisor and Triton's processes read the same environment.
-is_worker = any(word.endswith("_worker") for word in sys.orig_argv)
-where, clock = os.environ.get("PLANTED_DELAY"), os.environ.get("PLANTED_CLOCK")
-if where and is_worker:
+where = os.environ.get("PLANTED_DELAY")
+if where and any(word.endswith("_worker") for word in sys.orig_argv):
     _WHERE[where]()
-if clock and is_worker:
-    _jump(clock)
