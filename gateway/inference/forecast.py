@@ -12,6 +12,7 @@ _WEIGHT = 0.1
 """Of a new measurement."""
 
 _INTERVAL_S = 0.1
+_CALM_S = 1.0
 _LEAST_TARGET_S = 0.005
 _TARGET = 0.5
 """Of the time of a batch: what a call may wait before its own leaves, while the queue stands."""
@@ -38,6 +39,8 @@ class Forecast:
         self._max_rows = max_rows
         self._short_at = self._back_at = now
         self._busy_since: float | None = None
+        self._stands = False
+        self._refused_at = now
 
     def left(self, now: float, waited_s: float) -> None:
         """Note that a batch leaves.
@@ -84,11 +87,24 @@ class Forecast:
         return left_s < _HOPELESS * self.batch_s and now - self._back_at < _FRESH_S
 
     def limit(self, now: float) -> int | None:
-        """Return how many may wait if the queue stands; ``None`` if it does not."""
+        """Return how many may wait if the queue stands; ``None`` if it does not.
+
+        Once it has stood it does so until nobody had to be refused for a while: else as many as
+        come in an interval would be let in each time that it was short for a moment.
+        """
         interval_s = max(_INTERVAL_S, 2 * self.batch_s)
-        if not self.rate or now - self._short_at <= interval_s:
+        if not self._stands:
+            if not self.rate or now - self._short_at <= interval_s:
+                return None
+            self._stands, self._refused_at = True, now
+        elif now - self._refused_at > max(_CALM_S, interval_s):
+            self._stands, self._short_at = False, now
             return None
         return max(self._max_rows, round(self.rate * self.target_s))
+
+    def refused(self, now: float) -> None:
+        """Note that a call was refused because the queue stands."""
+        self._refused_at = now
 
     def empty(self, now: float) -> None:
         """Note that nobody waits."""

@@ -72,9 +72,10 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TRIDENT_MAX_BATCH_ROWS", ROWS)
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
     how = ("--embedded", "--triton-instances", "1", "--transport", transport)
     with serving(store, tmp_path, *how) as gateway:
-        capacity = goodput(loaded(gateway.target, MEASURED_S, None, callers=16), MEASURED_S)
+        capacity = goodput(loaded(gateway.target, MEASURED_S, None, callers=10), MEASURED_S)
         usual = loaded(gateway.target, MEASURED_S, 0.7 * capacity)
         before_mb = resident_mb(gateway)
         overload = loaded(gateway.target, SECONDS, 10 * capacity)
@@ -93,7 +94,7 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
             f"{before_mb:.0f} -> {after_mb:.0f} MB; at 70 % after it {codes(after)}, p99 "
             f"{p99_ms(after):.0f} ms"
         )
-        print("".join(line for line in gateway.log if "WARNING" in line))
+        print("".join(line for line in gateway.log if "serving" not in line)[:6000])
     assert all(one.right for one in (*usual, *overload, *after))
     assert set(codes(overload)) <= {"OK", "RESOURCE_EXHAUSTED"}
     assert share >= 0.9

@@ -61,6 +61,18 @@ def test_a_queue_that_was_empty_does_not_stand() -> None:
     assert forecast.limit(now + 0.1) is None
 
 
+def test_it_stands_until_nobody_had_to_be_refused_for_a_while() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 2, waited_s=0.4)
+    assert forecast.limit(now) == 8
+    now = busy(forecast, 5, waited_s=0.0, start=now)
+    forecast.refused(now)
+    forecast.empty(now)
+    assert forecast.limit(now + 0.9) == 8, "it was short for a moment only"
+    assert forecast.limit(now + 1.1) is None
+    assert forecast.limit(now + 1.2) is None, "and it begins anew"
+
+
 def test_a_call_with_less_time_than_any_batch_takes_is_hopeless_as_long_as_that_is_fresh() -> None:
     forecast = Forecast(0, 8)
     assert not forecast.hopeless(0, 0.0001)
