@@ -188,6 +188,8 @@ class Batcher(Generic[ItemT, AnswerT]):
             room.refusals[DEADLINE] += 1
             raise Overloaded(room.line, retry_after_s=forecast.wait_s(waiting), why=DEADLINE)
         standing = forecast.limit(now) if waiting else None
+        if standing is not None and waiting > standing:
+            self._shed(standing)
         full = room.taken >= room.limit
         if not full and (standing is None or waiting < standing):
             return
@@ -197,6 +199,37 @@ class Batcher(Generic[ItemT, AnswerT]):
         forecast.refused(now)
         limit = room.limit if full or standing is None else standing
         raise Overloaded(room.line, limit, retry_after_s=max(0.1, 2 * forecast.wait_s(waiting)))
+
+    def _shed(self, left: int) -> None:
+        """Refuse all but so many of those who wait: the lowest priority first, then the newest.
+
+        They came before it was known that the queue stands, and would keep it long.
+        """
+        ordered = sorted(self._waiting, key=lambda one: (one.rank, one.came))
+        self._waiting = deque(ordered[:left])
+        self._waiting = deque(sorted(self._waiting, key=lambda one: one.came))
+        self._ranked = sum(one.rank != NORMAL for one in self._waiting)
+        room = self._room
+        room.taken -= len(ordered) - left
+        room.refusals[OVERLOAD] += len(ordered) - left
+        retry_s = max(0.1, self.forecast.wait_s(left))
+        for entry in ordered[left:]:
+            if not entry.future.done():
+                entry.future.set_exception(Overloaded(room.line, left, retry_after_s=retry_s))
+
+    def _drop_late(self, now: float) -> None:
+        """Refuse those who are next and would not get their answer in time any more."""
+        waiting = self._waiting
+        while waiting:
+            deadline = waiting[0].deadline
+            if deadline is None or not self.forecast.hopeless(now, deadline - now):
+                return
+            entry = waiting.popleft()
+            self._room.taken -= 1
+            self._ranked -= entry.rank != NORMAL
+            self._room.refusals[DEADLINE] += 1
+            if not entry.future.done():
+                entry.future.set_exception(DeadlineExceeded(self._room.line))
 
     def _before(self, rank: int) -> int:
         """Return how many of those who wait would be answered first."""
@@ -247,6 +280,9 @@ class Batcher(Generic[ItemT, AnswerT]):
         """Send those who are next to Triton."""
         present = len(self._waiting) + self._rows_under_way
         now = self._loop.time()
+        self._drop_late(now)
+        if not self._waiting:
+            return
         self.forecast.left(now, now - self._waiting[0].came)
         batch = self._next_batch()
         if not batch:

@@ -490,3 +490,39 @@ async def test_no_more_batches_are_under_way_than_have_places(model: Model) -> N
     model.free.set()
     await asyncio.gather(*tasks)
     assert sorted(item for batch in model.batches for item in batch) == list(range(20))
+
+
+async def test_when_a_queue_is_seen_to_stand_those_who_would_keep_it_long_are_refused(
+    model: Model,
+) -> None:
+    bench = Bench(model, max_rows=2, pace=Never())
+    first, *waiting = await held(bench, 1, 1, 0, 1, 1)
+    forecast = bench.batcher.forecast
+    forecast.batch_s, forecast.rate, forecast._short_at = 0.01, 400.0, 0.0
+    with pytest.raises(Overloaded):
+        await bench.ask(1)
+    results = await asyncio.gather(*waiting[1:2], *waiting[3:], return_exceptions=True)
+    assert all(isinstance(one, Overloaded) for one in results)
+    assert bench.room.refusals == {"overload": 4}
+    assert bench.room.taken == 2
+    model.free.set()
+    assert await asyncio.gather(first, waiting[0], waiting[2]) == [
+        "answer 0", "answer 100", "answer 102",
+    ]  # fmt: skip
+    assert bench.room.taken == 0
+
+
+async def test_who_would_be_late_does_not_leave_with_the_batch(model: Model) -> None:
+    bench = Bench(model, pace=Never())
+    model.free.clear()
+    first = bench.ask(0)
+    await turns()
+    late, patient = bench.ask(1, timeout_s=1), bench.ask(2, timeout_s=60)
+    await turns()
+    bench.batcher.forecast.back(1, 10.0, asyncio.get_running_loop().time(), busy=False)
+    model.free.set()
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert await asyncio.gather(first, patient) == ["answer 0", "answer 2"]
+    assert model.batches == [[0], [2]]
+    assert bench.room.refusals == {"deadline": 1}
