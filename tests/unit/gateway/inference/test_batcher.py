@@ -475,9 +475,10 @@ async def test_a_queue_that_stands_holds_less_than_may_wait(model: Model) -> Non
     forecast.batch_s, forecast.rate, forecast._short_at = 0.01, 400.0, 0.0
     with pytest.raises(Overloaded, match="2 calls already wait"):
         await bench.ask(1)
-    assert bench.room.refusals == {"overload": 1}
+    assert bench.room.refusals == {"overload": 2}, "one of those before, too"
     model.free.set()
-    await asyncio.gather(*tasks)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, Overloaded) for one in results] == [False, False, False, True]
 
 
 async def test_no_more_batches_are_under_way_than_have_places(model: Model) -> None:
