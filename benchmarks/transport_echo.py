@@ -36,6 +36,7 @@ from rich.table import Table
 from gateway.process_tuning import new_event_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.call import Call
+from gateway.transport.protection import Protection
 from gateway.transport.rpcs import Rpcs, in_bytes
 from gateway.transport.services import Services
 from trident.diagnose.v1 import diagnose_service_pb2 as pb
@@ -91,7 +92,7 @@ async def opening() -> AsyncIterator[Any]:
     from gateway.transport.envoy_app import Served
 
     port = int(os.environ[LISTEN].rpartition(":")[2])
-    yield Served(services(), MAX_BYTES, port, 0, lambda: None)
+    yield Served(services(), Protection(max_message_bytes=MAX_BYTES), port, 0, lambda: None)
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ def _serve(transport: str, listen: str, folder: str) -> None:
 
         become_envoy(
             app="transport_echo:app", listen=listen, folder=Path(folder),
-            max_message_bytes=MAX_BYTES, environment=os.environ,
+            protection=Protection(max_message_bytes=MAX_BYTES), environment=os.environ,
         )  # fmt: skip
 
 

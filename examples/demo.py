@@ -1,5 +1,7 @@
 """Builds three models, serves them on a real Triton, calls every RPC and shows where the time went.
 
+A fourth, of X-rays, is built too where the data can be had.
+
 ``make demo`` runs this. Everything it writes lies in ``.demo/``; models that are there already are
 not built again (delete the folder to start anew).
 
@@ -50,7 +52,8 @@ class Model:
     line: str
     data: str
     stand_in: str
-    """The generated set that is used where ``data`` cannot be had."""
+    """The generated set that is used where ``data`` cannot be had; empty: it is left out."""
+    settings: tuple[str, ...] = ()
 
 
 MODELS = (
@@ -58,6 +61,11 @@ MODELS = (
     Model("diagnosis", "diagnose-measurements", "breast-cancer", "generated-measurements"),
     Model("risk", "score-risk", "german-credit", "generated-credit"),
 )
+XRAYS = Model(
+    "diagnosis", "diagnose-image", "pneumoniamnist", "",
+    ("--set", "steps=150", "--set", "members=1"),
+)  # fmt: skip
+"""A tenth of a training, to see it run; ``docs/diagnosis.md`` has what a whole one reaches."""
 
 
 def run(program: str, *arguments: str, shown: bool = True) -> subprocess.CompletedProcess[str]:
@@ -105,6 +113,9 @@ def build(model: Model, store: ReleaseStore) -> None:
             )
         return
     data = model.data
+    if folder_of(data) is None and not model.stand_in:
+        console.print(f"[dim]{model.line}: left out, {data} cannot be had on this machine[/]")
+        return
     if folder_of(data) is None:
         data = model.stand_in
         warn(
@@ -113,7 +124,8 @@ def build(model: Model, store: ReleaseStore) -> None:
             f"[bold]The model is built on MADE-UP data instead ({data}).[/] "
             "Its answers mean nothing; its manifest says so."
         )
-    must("model-builder", "build", model.task, "--data", data, "--store", str(STORE), "--json")
+    options = (*model.settings, "--store", str(STORE), "--json")
+    must("model-builder", "build", model.task, "--data", data, *options)
 
 
 def free_port() -> int:
@@ -209,6 +221,12 @@ def call_everything(target: str, store: ReleaseStore) -> None:
         "patient.json", test_rows(store, "diagnose-measurements")[0]["measurements"]
     )
     call_and_trace(target, "diagnose", "--measurements", patient, "--explain")
+    if any(line == XRAYS.line for line, _ in store.releases()):
+        console.rule("Diagnose: an X-ray of the test set (a tenth of a training)")
+        image = FOLDER / "xray.png"
+        image.write_bytes(test_rows(store, XRAYS.line)[0]["image"])
+        where = str(FOLDER / "where.png")
+        call_and_trace(target, "diagnose", "--image", str(image), "--saliency", where)
     console.rule("Score risk: an applicant of the test set")
     applicant = write_json("applicant.json", test_rows(store, "score-risk")[0]["features"])
     call_and_trace(target, "score-risk", "--features", applicant)
@@ -222,7 +240,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     store = ReleaseStore(STORE)
     console.rule("Building three models")
-    for model in MODELS:
+    for model in (*MODELS, XRAYS):
         build(model, store)
     TRACES.unlink(missing_ok=True)
     target = f"127.0.0.1:{free_port()}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.client.identity import Identity, identified
 from gateway.trace_cli import DEFAULT_FILE
 from gateway.trace_report_cli import analysing, console
 
@@ -107,6 +108,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@identified
 def bench(
     rpc_name: str,
     rate: float | None,
@@ -117,6 +119,7 @@ def bench(
     html: Path | None,
     as_json: bool,
     seed: int,
+    identity: Identity,
     **how: Any,
 ) -> None:
     """Put a running gateway under load and say where the time went.
@@ -135,7 +138,7 @@ def bench(
         from gateway.client.load.requests import RPCS
 
         rpc = RPCS[rpc_name]
-        requests = _requests(rpc, requests_file, target, how["deadline_s"], seed)
+        requests = _requests(rpc, requests_file, target, how["deadline_s"], seed, identity)
         load = Load(
             method=rpc.method,
             requests=requests,
@@ -149,7 +152,7 @@ def bench(
             connections=how["connections"],
             seed=seed,
         )
-        driver = Driver(target, load)
+        driver = Driver(target, load, identity)
         try:
             driver.run()
         except Unreachable as error:
@@ -169,7 +172,7 @@ def bench(
 
 
 def _requests(
-    rpc: Rpc, path: Path | None, target: str, deadline_s: float, seed: int
+    rpc: Rpc, path: Path | None, target: str, deadline_s: float, seed: int, identity: Identity
 ) -> list[bytes]:
     """Return what to send, in an order of its own: neighbours in a file are alike."""
     from gateway.client.caller import Caller
@@ -187,7 +190,7 @@ def _requests(
             "such as reports/recommend/RELEASE/answers.parquet of the store"
         )
     else:
-        with Caller(target, deadline_s, None) as caller:
+        with Caller(target, deadline_s, None, identity) as caller:
             asked = pb.GetModelRequest(domain=rpc.domain, line=rpc.line)
             method = "trident.model.v1.ModelService/GetModel"
             model = caller.quietly(method, asked, pb.GetModelResponse).model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,11 @@ def recommend(
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]…")
 @click.option("--measurements", multiple=True, metavar="FILE.json|NAME=VALUE",
               help="An object of names and numbers, or one measurement; repeatable.")  # fmt: skip
+@click.option("--image", type=_EXISTING_FILE,
+              help="A PNG, JPEG or DICOM file in place of measurements.")  # fmt: skip
+@click.option("--saliency", type=click.Path(dir_okay=False, path_type=Path),
+              help="Where the picture goes that explains an image; asks for it.")  # fmt: skip
+@click.option("--note", metavar="TEXT", help="Free text in place of measurements; - reads it.")
 @click.option("--example", is_flag=True, help="Send an example, made from the schema.")
 @click.option("--explain", is_flag=True, help="Say what speaks for the first finding.")
 @connected
@@ -79,13 +85,28 @@ def diagnose(
     connection: Connection,
     values: tuple[str, ...],
     measurements: tuple[str, ...],
+    image: Path | None,
+    saliency: Path | None,
+    note: str | None,
     example: bool,
     explain: bool,
 ) -> None:
-    """Give the probability of each finding from measurements.
+    """Give the probability of each finding from measurements, an image or a note.
 
-    Example: gateway call diagnose --example --explain
+    Examples: gateway call diagnose --example --explain;
+    gateway call diagnose --image xray.png --saliency where.png;
+    gateway call diagnose --note "fever and chills since Sunday" --explain
     """
+    if sum((image is not None, note is not None, bool(measurements or values or example))) > 1:
+        raise click.UsageError("give one of --image, --note and measurements")
+    if saliency is not None and image is None:
+        raise click.UsageError("--saliency explains an image: give one with --image")
+    if image is not None:
+        _diagnose_image(connection, image, saliency, explain)
+        return
+    if note is not None:
+        _diagnose_note(connection, note, explain)
+        return
     from gateway.client.answers import print_diagnosis
     from gateway.client.inputs import example_values, measurement, read_values
     from trident.diagnose.v1 import diagnose_service_pb2 as pb
@@ -106,6 +127,35 @@ def diagnose(
     connection.print(
         response, lambda console: print_diagnosis(console, request, response, features)
     )
+
+
+def _diagnose_image(
+    connection: Connection, image: Path, saliency: Path | None, explain: bool
+) -> None:
+    from gateway.client.answers import print_diagnosis
+    from gateway.client.inputs import read_image
+    from trident.diagnose.v1 import diagnose_service_pb2 as pb
+
+    explain = explain or saliency is not None
+    request = pb.DiagnoseRequest(image=read_image(image), explain=explain)
+    with connection.caller() as caller:
+        method = "trident.diagnose.v1.DiagnoseService/Diagnose"
+        response = caller.call(method, request, pb.DiagnoseResponse)
+    if saliency is not None:
+        saliency.write_bytes(response.explanation.saliency.png)
+    connection.print(response, lambda console: print_diagnosis(console, request, response, {}))
+
+
+def _diagnose_note(connection: Connection, note: str, explain: bool) -> None:
+    from gateway.client.answers import print_diagnosis
+    from trident.diagnose.v1 import diagnose_service_pb2 as pb
+
+    text = sys.stdin.read() if note == "-" else note
+    request = pb.DiagnoseRequest(note=text, explain=explain)
+    with connection.caller() as caller:
+        method = "trident.diagnose.v1.DiagnoseService/Diagnose"
+        response = caller.call(method, request, pb.DiagnoseResponse)
+    connection.print(response, lambda console: print_diagnosis(console, request, response, {}))
 
 
 @call.command("score-risk")

@@ -47,6 +47,8 @@ class LazyGroup(click.Group):
         "serve": ("gateway.serve_cli:serve", "Serve the routed releases."),
         "call": ("gateway.call_cli:call", "Call a running gateway."),
         "bench": ("gateway.bench_cli:bench", "Put a running gateway under load."),
+        "keys": ("gateway.keys_cli:keys", "Make and revoke API keys."),
+        "check-config": ("gateway.check_config_cli:check_config", "Check a file of settings."),
         "trace": ("gateway.trace_cli:trace", "Look at traces."),
     },
 )

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from gateway.auditing import Audit, writing_down
+from gateway.connecting import triton_tls
 from gateway.inference.admission import Admission
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.inference.triton_runner import TritonRunner
+from gateway.live_settings import Apply
+from gateway.protecting import guarding
+from gateway.security.errors import UnusableFile
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
@@ -24,6 +30,7 @@ from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
+from gateway.transport.guarding import Guard
 from gateway.triton.client import TritonClient
 from gateway.triton.discovery import Discovery
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
@@ -49,6 +56,12 @@ class Core:
     """For answers as they go out; ``None`` if none are to be kept."""
     metrics: Metrics | None = None
     """Counts what is served; ``None`` if nobody wants to know."""
+    guard: Guard | None = None
+    """Says who calls; ``None`` if nobody has to say."""
+    audit: Audit | None = None
+    """Writes calls down; ``None`` if nobody wants that."""
+    live: Sequence[Apply] = ()
+    """What makes new settings take effect."""
 
 
 @asynccontextmanager
@@ -70,7 +83,8 @@ async def running_core(
         metrics: Reads what is kept here, if there are to be metrics.
 
     Raises:
-        StartFailed: If the routes, the key, the collector or the variant cannot be had.
+        StartFailed: If the routes, a key, a certificate, the collector or the variant cannot be
+            had.
     """
     cache = _cache(settings)
 
@@ -89,11 +103,15 @@ async def running_core(
                 keep_slower_s=settings.trace_keep_slower_s,
                 instance_id=instance_id,
                 sink=metrics.sink if metrics is not None else None,
+                always_noted=settings.access_log is not None or settings.payload_log is not None,
             )
             # What is pushed last is taken down first.
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+            guarded = stack.enter_context(guarding(settings))
+            audit = stack.enter_context(writing_down(settings, _worker_name(instance_id)))
+            tls = triton_tls(settings)
             tritons = Discovery(
-                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes)
+                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes, tls)
             )
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),
@@ -108,7 +126,7 @@ async def running_core(
             )
             stack.push_async_callback(lifecycle.stop)
             await lifecycle.start()
-        except (OSError, StoreError, SigningImpossible, UnknownCollector) as error:
+        except (OSError, StoreError, SigningImpossible, UnknownCollector, UnusableFile) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
         runner = _runner(settings, lifecycle)
@@ -118,10 +136,42 @@ async def running_core(
             metrics.gauges(lifecycle.readings)
             if cache is not None:
                 metrics.gauges(cache.readings)
+            if audit is not None:
+                metrics.gauges(audit.readings)
+            if guarded is not None:
+                metrics.gauges(guarded.guard.readings)
         lifecycle.ask_before_unloading(runner.busy)
         lifecycle.judge_with(runner.suspicions)
         stack.push_async_callback(runner.shadowing.close)
-        yield Core(runner, tracing, cache, metrics)
+        live = [_tracing_settings(tracing), _runner_settings(runner)]
+        live += [one.change for one in (guarded, audit) if one is not None]
+        guard = guarded.guard if guarded is not None else None
+        yield Core(runner, tracing, cache, metrics, guard, audit, live)
+
+
+def _tracing_settings(tracing: Tracing) -> Apply:
+    """Return what changes which traces are kept."""
+
+    def apply(settings: Settings) -> None:
+        tracing.keep(
+            settings.trace_sample_ratio, settings.trace_keep_errors, settings.trace_keep_slower_s
+        )
+
+    return apply
+
+
+def _runner_settings(runner: TritonRunner) -> Apply:
+    """Return what changes how long calls have."""
+
+    def apply(settings: Settings) -> None:
+        runner.call_timeout_s = settings.call_timeout_s
+
+    return apply
+
+
+def _worker_name(instance_id: str | None) -> str:
+    """Return the part of files' names that no other worker has."""
+    return (instance_id or uuid4().hex).replace("-", "")[-16:]
 
 
 def _cache(settings: Settings) -> AnswerCache[bytes] | None:

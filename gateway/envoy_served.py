@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import settle_garbage
 from gateway.served import services_of
@@ -26,7 +27,7 @@ async def _opening() -> AsyncIterator[Served]:
 
         yield Served(
             services=services_of(core, settings),
-            max_message_bytes=settings.max_message_bytes,
+            protection=protection_of(settings),
             port=int(settings.listen.rpartition(":")[2]),
             grace_s=settings.grace_s,
             on_listening=listening,

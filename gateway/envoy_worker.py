@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gateway.connecting import protection_of
+from gateway.security.errors import UnusableFile
 from gateway.transport.envoy_process import EnvoyMissing, become_envoy
 from gateway.worker import Worker
 
@@ -20,14 +22,17 @@ def main() -> int:
     worker = Worker.from_environment(os.environ)
     folder = tempfile.mkdtemp(prefix=f"envoy-{worker.number}-", dir=worker.folder)
     try:
+        protection = protection_of(worker.settings)
+        if protection.tls is not None:  # Envoy would start and listen to nobody
+            protection.tls.check()
         become_envoy(
             app="gateway.envoy_served:app",
             listen=worker.settings.listen,
             folder=Path(folder),
-            max_message_bytes=worker.settings.max_message_bytes,
+            protection=protection,
             environment=os.environ,
         )
-    except (EnvoyMissing, OSError) as error:
+    except (EnvoyMissing, OSError, UnusableFile) as error:
         worker.say_failed(str(error))
         return 1
 

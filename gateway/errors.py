@@ -4,6 +4,8 @@
 
     GatewayError
     ├── InvalidRequest          the caller changes the request
+    ├── Unauthenticated         the caller shows who it is
+    ├── PermissionDenied        the caller asks for permission
     ├── ModelNotFound           the caller names another model
     ├── ModelUnavailable        the caller retries
     ├── ShuttingDown            the caller retries, elsewhere
@@ -62,6 +64,26 @@ class InvalidRequest(GatewayError):
             f"Invalid request. {first}{more}", {"violationCount": str(len(violations))}
         )
         self.violations = dict(violations)
+
+
+class Unauthenticated(GatewayError):
+    """No valid credentials came with the call. Why is for the log alone."""
+
+    code = code_pb2.UNAUTHENTICATED
+    reason = error_reason_pb2.ERROR_REASON_UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__("Unauthenticated.")
+
+
+class PermissionDenied(GatewayError):
+    """The caller is known but may not call this method."""
+
+    code = code_pb2.PERMISSION_DENIED
+    reason = error_reason_pb2.ERROR_REASON_PERMISSION_DENIED
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"You may not call {method}.", {"method": method})
 
 
 class ModelNotFound(GatewayError):
@@ -135,8 +157,8 @@ class Overloaded(GatewayError):
 
 _OVERLOADS = {
     "deadline": "the deadline would pass while this one waits",
-    "displaced": "one with a higher priority took its place",
-    "concurrency": "as many as may are being answered",
+    "displaced": "this one was displaced by one with a higher priority",
+    "concurrency": "its limit of concurrency is reached",
 }
 
 

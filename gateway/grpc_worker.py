@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
+from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
 from gateway.process_tuning import new_event_loop, settle_garbage
+from gateway.security.errors import UnusableFile
 from gateway.served import services_of
 from gateway.starting import StartFailed
 from gateway.supervising.racing import first
@@ -20,6 +23,7 @@ def main() -> int:
     """Serve until SIGTERM; return the exit code."""
     worker = Worker.from_environment(os.environ)
     log_to_stderr(f"worker {worker.number}")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for the supervisor; Envoy does the same
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(_serve(worker))
@@ -36,10 +40,10 @@ async def _serve(worker: Worker) -> int:
             server = GrpcServer(
                 services_of(core, settings),
                 settings.listen,
-                max_message_bytes=settings.max_message_bytes,
+                protection=protection_of(settings),
                 reuse_port=True,
             )
-        except AddressInUse as error:
+        except (AddressInUse, UnusableFile) as error:
             raise StartFailed(str(error)) from error
         await server.start()
         settle_garbage()

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gateway.security.tls import ClientTls
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
+from gateway.telemetry.metrics.endpoint import Probe
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS, RESTARTS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.triton.statistics import TritonStatistics
 
 
-def listen_for_metrics(folder: Path, listen: str | None) -> GatewayMetrics:
+def listen_for_metrics(
+    folder: Path, listen: str | None, probes: Mapping[str, Probe] | None = None
+) -> GatewayMetrics:
     """Return what will gather, show and send metrics.
 
     Args:
         folder: Where workers find it.
         listen: Where to show them, if anywhere.
+        probes: By path, what is shown beside them.
 
     Raises:
         StartFailed: If the address cannot be had.
         UnknownCollector: If the collector's cannot be understood.
     """
     try:
-        return GatewayMetrics(folder, listen)
+        return GatewayMetrics(folder, listen, probes=probes)
     except OSError as error:
         reason = error.strerror or error
         raise StartFailed(f"cannot show metrics at {listen}: {reason}") from error
@@ -38,7 +43,12 @@ def count_dropped(metrics: GatewayMetrics, tracing: Tracing) -> None:
 
 
 def gather(
-    metrics: GatewayMetrics, workers: Workers, targets: Sequence[str], *, embedded: bool
+    metrics: GatewayMetrics,
+    workers: Workers,
+    targets: Sequence[str],
+    *,
+    embedded: bool,
+    tls: ClientTls | None = None,
 ) -> None:
     """Gather from the workers, which are yet to start, and from each Triton.
 
@@ -47,10 +57,11 @@ def gather(
         workers: Says how often each was started again.
         targets: The Tritons.
         embedded: Whether there is one, and it is this gateway's own.
+        tls: How TLS is spoken with them; ``None``: plain text.
     """
     for target in targets:
         name = "embedded" if embedded else target
-        statistics = TritonStatistics(name, target, fresh=embedded)
+        statistics = TritonStatistics(name, target, fresh=embedded, tls=tls)
         metrics.hub.add_source(statistics.take, statistics.close)
 
     def restarts() -> Iterator[Reading]:

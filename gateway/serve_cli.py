@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.process_logging import log_to_stderr
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 
 @click.command()
@@ -27,6 +30,12 @@ from gateway.process_logging import log_to_stderr
     "--store", metavar="DIR", help="Where the releases lie; by default triton_models/store."
 )
 @click.option("--listen", metavar="HOST:PORT", help="By default 127.0.0.1:50051.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Listen without TLS even where other machines reach it: something else protects it.",
+)
 @click.option(
     "--workers",
     metavar="N|auto",
@@ -58,12 +67,16 @@ def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
     """Serve the routed releases of a store, on the embedded Triton or on others.
 
     Every setting can also come from the environment as TRIDENT_<NAME>, or from --config. Ends
-    with 0 when it was told to stop (SIGTERM, Ctrl-C) and everything in flight was answered.
+    with 0 when it was told to stop (SIGTERM, Ctrl-C) and everything in flight was answered. Reads
+    the settings anew on SIGHUP; docs/operating.md says which may change.
     """
     from gateway.settings import InvalidSettings, load_settings
 
+    def read() -> Settings:
+        return load_settings(config, options | {"triton": triton or None})
+
     try:
-        settings = load_settings(config, options | {"triton": triton or None})
+        settings = read()
     except InvalidSettings as error:
         raise click.UsageError(str(error)) from error
     log_to_stderr()
@@ -71,7 +84,7 @@ def serve(config: Path | None, triton: tuple[str, ...], **options: Any) -> None:
     from gateway.starting import StartFailed
 
     try:
-        exit_code = run(settings, say=lambda text: click.echo(text, err=True))
+        exit_code = run(settings, say=lambda text: click.echo(text, err=True), reread=read)
     except StartFailed as error:
         raise click.ClickException(str(error)) from error
     raise SystemExit(exit_code)

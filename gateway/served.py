@@ -24,6 +24,9 @@ def services_of(core: Core, settings: Settings) -> Services:
         batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
         cache=core.cache,
         entrance=_entrance(settings),
+        reflection_enabled=settings.reflection,
+        guard=core.guard,
+        auditing=core.audit.auditing if core.audit is not None else None,
     )
     if core.metrics is not None:
         core.metrics.gauges(services.readings)

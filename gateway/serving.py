@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.announcing import Announcer
+from gateway.security.hiding import without_secrets
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.supervising.commands import worker_command
@@ -19,6 +20,7 @@ from gateway.supervising.listening import HeldAddress
 from gateway.supervising.news import WorkerNews
 from gateway.supervising.notices import hearing
 from gateway.supervising.racing import first
+from gateway.supervising.reloading import Reloading, Reread, checked, on_hangup, telling
 from gateway.supervising.signals import StopSignals
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_tracing
@@ -46,24 +48,25 @@ _WORKER_END_S = 10.0
 """What a worker has beyond the grace, to send its last spans and end."""
 
 
-def run(settings: Settings, say: Callable[[str], None]) -> int:
+def run(settings: Settings, say: Callable[[str], None], reread: Reread | None = None) -> int:
     """Serve until a signal comes; return the exit code.
 
     Args:
         settings: How to serve.
         say: Prints one line for people.
+        reread: Reads the settings anew on SIGHUP; ``None``: they never change.
 
     Raises:
         StartFailed: If it cannot serve at all.
     """
-    return asyncio.run(_run(settings, say))
+    return asyncio.run(_run(settings, say, reread))
 
 
-async def _run(settings: Settings, say: Callable[[str], None]) -> int:
+async def _run(settings: Settings, say: Callable[[str], None], reread: Reread | None = None) -> int:
     signals = StopSignals()
     signals.listen()
     try:
-        clean = await serve(settings, say, signals)
+        clean = await serve(settings, say, signals, reread)
     except (EmbeddedTritonError, OSError, UnknownCollector) as error:
         raise StartFailed(str(error)) from error
     if signals.forced.is_set():
@@ -75,7 +78,12 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> int:
     return 0 if clean and not signals.forced.is_set() else 1
 
 
-async def serve(settings: Settings, say: Callable[[str], None], signals: StopSignals) -> bool:
+async def serve(
+    settings: Settings,
+    say: Callable[[str], None],
+    signals: StopSignals,
+    reread: Reread | None = None,
+) -> bool:
     """Serve until ``signals.asked``; then let the workers finish, stop Triton.
 
     Returns:
@@ -83,21 +91,28 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
     """
     clean = True
     announcer = Announcer(say)
-    news = WorkerNews(announcer, settings.store)
+    news = WorkerNews(announcer, without_secrets(settings.store))
     async with AsyncExitStack() as stack:  # what is pushed last is taken down first
         held = stack.enter_context(HeldAddress(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
-        metrics = _metrics(settings, folder, stack)
+        metrics = _metrics(settings, folder, stack, news, signals)
         triton, receiver = _embedded_triton(settings, metrics, stack)
         if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
             stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
+        reloading = Reloading(settings, checked(reread) if reread else lambda: settings, say)
+
+        def of_worker(whole: Settings) -> Settings:
+            return whole.of_worker(listen=str(held), triton=targets)
+
         workers = Workers(
             settings.worker_count,
-            _launcher(settings.of_worker(listen=str(held), triton=targets), folder),
+            _launcher(lambda: of_worker(reloading.current), folder),
             news.end,
         )
+        if reread is not None:
+            on_hangup(telling(reloading, folder, of_worker), signals.receive)
 
         async def stop_workers() -> None:
             nonlocal clean
@@ -105,9 +120,11 @@ async def serve(settings: Settings, say: Callable[[str], None], signals: StopSig
 
         stack.push_async_callback(stop_workers)
         if metrics:
+            from gateway.connecting import triton_tls
             from gateway.metering import gather
 
-            gather(metrics, workers, targets, embedded=triton is not None)
+            tls = triton_tls(settings)
+            gather(metrics, workers, targets, embedded=triton is not None, tls=tls)
         workers.start()
         await asyncio.sleep(0)  # the workers' imports are what takes longest: they go first
         if triton:
@@ -135,13 +152,13 @@ async def _started(news: WorkerNews, triton: EmbeddedTriton | None, timeout_s: f
         await asyncio.gather(news.started, asyncio.to_thread(triton.wait_ready, timeout_s))
 
 
-def _launcher(settings: Settings, folder: Path) -> Callable[[int], FollowingProcess]:
-    """Return what starts a worker."""
+def _launcher(settings: Callable[[], Settings], folder: Path) -> Callable[[int], FollowingProcess]:
+    """Return what starts a worker, with the settings that are in force then."""
     gateway_id = uuid4()
-    command = worker_command(settings)
+    command = worker_command(settings())
 
     def launch(number: int) -> FollowingProcess:
-        worker = Worker(settings, number, f"{gateway_id}-{number}", folder)
+        worker = Worker(settings(), number, f"{gateway_id}-{number}", folder)
         return FollowingProcess(command, os.environ | worker.environment())
 
     return launch
@@ -201,13 +218,22 @@ def _triton_receiver(
     return receiver
 
 
-def _metrics(settings: Settings, folder: Path, stack: AsyncExitStack) -> GatewayMetrics | None:
+def _metrics(
+    settings: Settings,
+    folder: Path,
+    stack: AsyncExitStack,
+    news: WorkerNews,
+    signals: StopSignals,
+) -> GatewayMetrics | None:
     """Return what shows and sends metrics, if anybody wants any; it listens, and shows nothing."""
     if not metrics_wanted(settings.metrics_listen):
         return None
     from gateway.metering import listen_for_metrics
+    from gateway.supervising.readiness import probes
 
-    metrics = listen_for_metrics(folder, settings.metrics_listen)
+    metrics = listen_for_metrics(
+        folder, settings.metrics_listen, probes(news, signals.asked.is_set)
+    )
     stack.push_async_callback(asyncio.to_thread, metrics.stop)
     return metrics
 
@@ -218,9 +244,13 @@ def _how_many(workers: int) -> str:
 
 def _place(store: str) -> str:
     """Return where a store is; a folder whole, since it depends on where this was started."""
-    return store if "://" in store else str(Path(store).resolve())
+    return without_secrets(store) if "://" in store else str(Path(store).resolve())
 
 
 def _traces(settings: Settings) -> str:
-    places = [str(place) for place in (settings.traces_file, settings.otlp_endpoint) if place]
+    places = [
+        without_secrets(str(place))
+        for place in (settings.traces_file, settings.otlp_endpoint)
+        if place
+    ]
     return ", ".join(places) or "off"

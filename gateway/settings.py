@@ -22,7 +22,9 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
+from gateway.settings_audit import AuditSettings
 from gateway.settings_limits import ClientLimit
+from gateway.settings_security import SecuritySettings, is_loopback
 from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
@@ -44,13 +46,14 @@ class InvalidSettings(Exception):
         self.violations = dict(violations)
 
 
-class Settings(BaseSettings):
+class Settings(SecuritySettings, AuditSettings):
     """How to serve."""
 
     model_config = SettingsConfigDict(env_prefix="TRIDENT_", frozen=True, extra="forbid")
 
     listen: str = "127.0.0.1:50051"
-    """Where clients call: ``host:port``; port 0 for a free one."""
+    """Where clients call: ``host:port``; port 0 for a free one. Where other machines reach it, it
+    needs ``tls_certificate``, or ``insecure``."""
 
     metrics_listen: str | None = None
     """Where Prometheus finds the metrics of all workers, ``host:port`` (docs/metrics.md); none by
@@ -172,8 +175,15 @@ class Settings(BaseSettings):
 
     @field_validator("listen")
     @classmethod
-    def _check_listen(cls, value: str) -> str:
-        return _address(value, lowest_port=0)
+    def _check_listen(cls, value: str, info: ValidationInfo) -> str:
+        host = _address(value, lowest_port=0).rpartition(":")[0]
+        protected = info.data.get("tls_certificate") or info.data.get("insecure")
+        if not is_loopback(host) and not protected:
+            raise ValueError(
+                f"{value} can be reached from other machines: give tls_certificate and tls_key, "
+                "or --insecure where something else protects it"
+            )
+        return value
 
     @field_validator("metrics_listen")
     @classmethod

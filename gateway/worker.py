@@ -79,6 +79,8 @@ class Worker:
                 one that is raised while the core runs.
         """
         from gateway.core import running_core
+        from gateway.live_settings import followed
+        from gateway.security.watching import Watch
 
         metrics = build_metrics(self.settings.metrics_listen, self.number)
         try:
@@ -90,7 +92,12 @@ class Worker:
                 on_change=self._show,
                 metrics=metrics,
             ) as core:
-                yield core
+                watch = Watch((followed(self.folder, core.live),))
+                watch.start()
+                try:
+                    yield core
+                finally:
+                    watch.stop()
         except StartFailed as error:  # also one of the transport's
             self.say_failed(str(error))
             raise

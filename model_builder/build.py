@@ -25,6 +25,7 @@ from model_builder.proof.verifying import ANSWERS, hashes_of
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, proven, published
 from model_builder.report import model_card
+from model_builder.routing import route_first
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 from model_builder.training.devices import leave_the_rest_to_the_first
 from model_builder.training.seeding import seed_everything
@@ -34,8 +35,6 @@ from triton_models.release import (
     ENSEMBLE,
     FUSED,
     Manifest,
-    Routes,
-    RouteTarget,
     Step,
     check_release_name,
     default_release_name,
@@ -43,9 +42,6 @@ from triton_models.release import (
 )
 from triton_models.signatures import SIGNATURES
 from triton_models.store import ReleaseStore
-from triton_models.store_errors import RoutesChanged
-
-_ROUTING_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def build_release(
                 for step in manifest.steps
             }
             manifest_path = published(manifest, models, reports, how, store)
-            routed = manifest.verdict == "accepted" and route_first(store, manifest.line, release)
+            routed = route_first(store, manifest)
     return Built(
         manifest=manifest,
         manifest_path=manifest_path,
@@ -137,7 +133,9 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
     if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
         raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
-    inputs, outputs = write_models(models, candidate.line, release, candidate.steps, signature)
+    inputs, outputs = write_models(
+        models, candidate.line, release, candidate.steps, signature, candidate.model_files
+    )
     return Manifest(
         line=candidate.line,
         release=release,
@@ -174,21 +172,6 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         files=file_hashes(models),
         **candidate.details,
     )
-
-
-def route_first(store: ReleaseStore, line: str, release: str) -> bool:
-    """Give ``release`` all of its line's calls, if no release has any; say whether it has."""
-    for _ in range(_ROUTING_ATTEMPTS):
-        number, routes = store.routes()
-        if routes.lines.get(line):
-            return False
-        lines = {**routes.lines, line: (RouteTarget(release=release),)}
-        try:
-            store.add_routes(Routes(lines=lines, shadows=routes.shadows), after=number)
-        except RoutesChanged:
-            continue  # another build was first; it may even have routed this line
-        return True
-    return False
 
 
 def reports_of(candidate: Candidate) -> dict[str, bytes]:

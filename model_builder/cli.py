@@ -17,7 +17,8 @@ from model_builder.discovery import Tasks
 from model_builder.drift_cli import drift
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
-from model_builder.releases_cli import releases
+from model_builder.next_steps import next_steps
+from model_builder.releases_cli import STORE_OPTION, releases
 from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 from model_builder.routing_cli import promote, rollback, shadow
 from model_builder.runs_cli import runs_command
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
     from model_builder.build import Built
     from triton_models.release import Manifest
-
-DEFAULT_STORE = "triton_models/store"
 
 
 class BuilderGroup(click.Group):
@@ -102,17 +101,14 @@ def cli() -> None:
 @click.option(
     "--evidence",
     type=click.Choice(["image", "note", "measurements"]),
-    help="What a diagnosis is made from; only measurements can be built yet.",
+    help="What a diagnosis is made from; by default what the data hold.",
 )
 @click.option(
-    "--store",
-    "store_url",
-    metavar="DIR",
-    default=DEFAULT_STORE,
-    envvar="TRIDENT_STORE",
-    show_default=True,
-    help="Where releases lie; also TRIDENT_STORE.",
+    "--base",
+    metavar="MODEL",
+    help="A pretrained transformers model to fine-tune: a folder or a name of the hub.",
 )
+@STORE_OPTION
 @click.option(
     "--config",
     "config_file",
@@ -136,6 +132,7 @@ def build(
     data_name: str | None,
     label: str | None,
     evidence: str | None,
+    base: str | None,
     store_url: str,
     config_file: Path | None,
     settings: tuple[str, ...],
@@ -160,13 +157,19 @@ def build(
     with console.status("starting …"):
         from model_builder.build import build_release
         from model_builder.datasets import resolve
+        from model_builder.task import ManyKinds, task_for
         from model_builder.tracking.tracked import tracked
         from triton_models.store import ReleaseStore
 
         task = ctx.ensure_object(Tasks).load(task_name)
-    config = configure(task, options, config_file, settings, training["strategy"], seed)
+    if evidence is not None and isinstance(task, ManyKinds):
+        task = task.of_kind(evidence)
     progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
+    task = task_for(task, found)
+    if base is not None:
+        settings = (*settings, f"base={base}")
+    config = configure(task, options, config_file, settings, training["strategy"], seed)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
     with tracked(options, task_name, found, config) as outcome:
@@ -197,14 +200,8 @@ cli.add_command(rollback)
 
 
 def _check_evidence(task_name: str, evidence: str | None) -> None:
-    if evidence is None:
-        return
-    if task_name != "diagnosis":
+    if evidence is not None and task_name != "diagnosis":
         raise click.UsageError(f"--evidence is for diagnosis, not for {task_name}")
-    if evidence != "measurements":
-        raise click.UsageError(
-            f"a diagnosis from {evidence} cannot be built yet; only from measurements"
-        )
 
 
 def check_release(release: str | None) -> None:
@@ -247,30 +244,14 @@ def show(console: Console, built: Built, store_url: str) -> None:
 
 def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
     manifest = built.manifest
-    name = f"{manifest.line}/{manifest.release}"
-    store = "" if store_url == DEFAULT_STORE else f" --store {store_url}"
-    lines = [
-        f"Built {name} in {built.seconds:.0f} s.",
+    return [
+        f"Built {manifest.line}/{manifest.release} in {built.seconds:.0f} s.",
         f"  manifest  {built.manifest_path}",
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
         f"  proven    {_proven(manifest)}",
+        *next_steps(manifest, store_url, routed=built.routed),
     ]
-    if manifest.verdict == "refused":
-        lines.append("The gate refused it. It is kept, marked, and cannot be promoted.")
-    elif built.routed:
-        lines += [
-            f"It is the first release of '{manifest.line}' and answers its calls. Next:",
-            f"  gateway serve --embedded{store}",
-            f"  gateway call {_CALLS.get(manifest.line, 'models')} --help",
-        ]
-    else:
-        lines += [
-            f"Another release answers the calls of '{manifest.line}'. To have this one do so:",
-            f"  model-builder promote {name} --weight 5%{store}   # a share of them",
-            f"  model-builder promote {name}{store}",
-        ]
-    return lines
 
 
 def _proven(manifest: Manifest) -> str:
@@ -278,9 +259,6 @@ def _proven(manifest: Manifest) -> str:
     asked = manifest.served_parity
     rows = next((one.rows for found in asked.values() for one in found.values()), 0)
     return f"{rows} rows, as served by {', '.join(asked)}" if asked else "no (--unproven)"
-
-
-_CALLS = {"recommend": "recommend", "diagnose-measurements": "diagnose", "score-risk": "score-risk"}
 
 
 def summary_of(built: Built) -> dict[str, Any]:

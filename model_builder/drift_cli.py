@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from model_builder.releases_cli import STORE_OPTION
+from model_builder.releases_cli import JSON_OPTION, STORE_OPTION, line_and_release
 
 DRIFTED = 3
 """Exit code of ``--strict``."""
@@ -19,7 +20,7 @@ DRIFTED = 3
 @click.option("--data", "data_name", metavar="PATH|NAME", required=True, help="The new rows.")
 @STORE_OPTION
 @click.option("--strict", is_flag=True, help="End with 3 if anything has drifted.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@JSON_OPTION
 @click.pass_context
 def drift(
     ctx: click.Context, name: str, data_name: str, store_url: str, strict: bool, as_json: bool
@@ -33,13 +34,13 @@ def drift(
     from model_builder.risk.drift import fused_path, shifts
     from triton_models.store import ReleaseStore
 
-    line, slash, release = name.partition("/")
-    if not slash or not line or not release:
-        raise click.BadParameter(f"must be LINE/RELEASE, got '{name}'", param_hint="LINE/RELEASE")
     store = ReleaseStore(store_url)
-    manifest = store.manifest(line, release)
-    model = Path(store.models_path) / fused_path(manifest)
-    rows, found = shifts(manifest, resolve(data_name), model.read_bytes())
+    manifest = store.manifest(*line_and_release(name))
+    with tempfile.TemporaryDirectory(prefix="model-builder-drift-") as scratch:
+        models = Path(scratch, "models")
+        store.fetch_models(manifest, models)
+        model = (models / fused_path(manifest)).read_bytes()
+    rows, found = shifts(manifest, resolve(data_name), model)
     if as_json:
         shown = [asdict(shift) for shift in found]
         click.echo(json.dumps({"release": name, "rows": rows, "shifts": shown}))

@@ -5,6 +5,8 @@
     BuilderError
     ├── ConfigInvalid        a hyperparameter is not what it must be
     ├── UnknownData          neither a data set nor a file
+    ├── CannotBuild          there is nothing that builds this
+    ├── BaseUnusable         a pretrained model cannot be fine-tuned for this
     ├── DataSetUnavailable   a named data set cannot be had
     ├── DataFault            a file, row or column is not what it must be
     ├── TrainingDiverged     the loss is no longer a number
@@ -23,6 +25,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +152,26 @@ class UnknownData(BuilderError):
         )
 
 
+class CannotBuild(BuilderError):
+    """There is nothing that builds what was asked for."""
+
+    exit_code = 2
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be built yet")
+        self.what = what
+
+
+class BaseUnusable(BuilderError):
+    """A pretrained model cannot be fine-tuned for what is wanted."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"--base {name}: {cause}")
+        self.name = name
+
+
 class ConfigInvalid(BuilderError):
     """Hyperparameters are not what they must be; names each."""
 
@@ -172,12 +195,17 @@ class ReleaseUnusable(BuilderError):
 class UploadFailed(BuilderError):
     """A release is built and kept on this machine, but not in its store yet."""
 
-    def __init__(self, name: str, place: Path, cause: OSError) -> None:
+    def __init__(
+        self, name: str, place: Path, cause: OSError, store_url: str, sign_key: Path | None
+    ) -> None:
+        command = ["model-builder", "releases", "upload", str(place), "--store", store_url]
+        command += [] if sign_key is None else ["--sign-key", str(sign_key)]
         super().__init__(
             f"{name} is built, but not uploaded: {cause}. It is kept; to go on: "
-            f"model-builder releases upload {place}"
+            f"{shlex.join(command)}"
         )
         self.place = place
+        self.command = tuple(command)
 
 
 class NotPromotable(BuilderError):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
 from model_builder.proof.recorded import FILE, from_parquet
+from model_builder.report import metric_text, settings_of
+from triton_models.gaps import gaps
 from triton_models.release import FUSED, Manifest
 from triton_models.store import ReleaseStore
 
@@ -40,7 +41,7 @@ def compare_releases(one: Manifest, other: Manifest, *, everything: bool = False
         *_metrics(one, other),
         *_plain("data", _data(one), _data(other)),
         *_plain("code", _code(one), _code(other)),
-        *_plain("settings", _flat(one.hyperparameters), _flat(other.hyperparameters)),
+        *_plain("settings", *(dict(settings_of(m.hyperparameters)) for m in (one, other))),
         *_plain("schema", _schema(one), _schema(other)),
         *_plain("latency", _latency(one), _latency(other)),
     ]
@@ -56,13 +57,7 @@ def _metrics(one: Manifest, other: Manifest) -> Iterator[Row]:
             if a is not None and b is not None:
                 apart = b.value < a.low or b.value > a.high
                 remark = f"{b.value - a.value:+.4f}" + (", beyond the interval" if apart else "")
-            yield Row(
-                "metrics",
-                f"{split} {name}",
-                "–" if a is None else f"{a.value:.4f} [{a.low:.4f}, {a.high:.4f}]",
-                "–" if b is None else f"{b.value:.4f} [{b.low:.4f}, {b.high:.4f}]",
-                remark,
-            )
+            yield Row("metrics", f"{split} {name}", metric_text(a), metric_text(b), remark)
 
 
 def _plain(part: str, one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[Row]:
@@ -85,16 +80,6 @@ def _code(manifest: Manifest) -> dict[str, str]:
     return {"commit": manifest.git_commit, "seed": str(manifest.seed)} | {
         f"version of {name}": version for name, version in manifest.versions.items()
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = str(value)
-    return found
 
 
 def _schema(manifest: Manifest) -> dict[str, str]:
@@ -127,10 +112,18 @@ def _latency(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def compare_files(store: ReleaseStore, one: Manifest, other: Manifest) -> list[Row]:
+def compare_files(
+    store: ReleaseStore, one: Manifest, other: Manifest, *, everything: bool = False
+) -> list[Row]:
     """Return what is different in the files of two releases: their size, and their answers.
 
     Both are asked the golden inputs of the first, by ONNX Runtime on this machine.
+
+    Args:
+        store: Has both.
+        one: The first.
+        other: The second.
+        everything: Also what is alike.
     """
     with tempfile.TemporaryDirectory(prefix="model-builder-diff-") as folder:
         releases = {release.release: release for release in (one, other)}
@@ -138,28 +131,30 @@ def compare_files(store: ReleaseStore, one: Manifest, other: Manifest) -> list[R
         for name, release in releases.items():
             store.fetch_models(release, places[name])
         rows = list(_plain("size", *(_sizes(m, places[m.release]) for m in (one, other))))
-        rows = [row for row in rows if row.one != row.other]
+        rows = [row for row in rows if everything or row.one != row.other]
         content = store.report(one.line, one.release, FILE) if one.recorded else None
         if content is not None:
             recorded = from_parquet(content)
             inputs, _ = recorded.batch(recorded.golden())
-            rows += _answers(one, other, places, inputs)
+            rows += _answers(one, other, places, inputs, everything)
     return rows
 
 
 def _sizes(manifest: Manifest, folder: Path) -> dict[str, str]:
-    sizes = {
-        name: (folder / manifest.model_of(name) / "1" / "model.onnx").stat().st_size
-        for name in manifest.variants
-        if name == FUSED
+    models = {FUSED: manifest.model_of(FUSED)} if FUSED in manifest.variants else {}
+    models |= {step.name: step.model for step in manifest.steps}
+    return {
+        name: f"{(folder / model / '1' / 'model.onnx').stat().st_size} bytes"
+        for name, model in models.items()
     }
-    for step in manifest.steps:
-        sizes[step.name] = (folder / step.model / "1" / "model.onnx").stat().st_size
-    return {name: f"{size} bytes" for name, size in sizes.items()}
 
 
 def _answers(
-    one: Manifest, other: Manifest, places: Mapping[str, Path], inputs: Mapping[str, Any]
+    one: Manifest,
+    other: Manifest,
+    places: Mapping[str, Path],
+    inputs: Mapping[str, Any],
+    everything: bool,
 ) -> list[Row]:
     """Return for each output how many of the golden rows are answered otherwise."""
     if FUSED not in one.variants or FUSED not in other.variants:
@@ -177,12 +172,12 @@ def _answers(
         flat, beside = expected.reshape(rows, -1), actual.reshape(rows, -1)
         if expected.dtype.kind == "f":
             parity = one.parity.get(name)
-            gaps = np.abs(flat - beside).max(axis=1, initial=0)
-            differ = int((gaps > (parity.tolerance if parity else 0)).sum())
-            remark = f"by {gaps.max():.3g} at most"
+            furthest = gaps(flat, beside).max(axis=1, initial=0)  # of each row
+            differ = int((furthest > (parity.tolerance if parity else 0)).sum())
+            remark = f"by {furthest.max():.3g} at most"
         else:
             differ, remark = int((flat != beside).any(axis=1).sum()), ""
-        if differ:
+        if differ or everything:
             found.append(Row("answers", name, "", f"{differ} of {rows} differ", remark))
     return found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model_builder.next_steps import DEFAULT_STORE, next_steps
 from model_builder.releasing_cli import sign_option, signer
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ STORE_OPTION = click.option(
     "--store",
     "store_url",
     metavar="DIR",
-    default="triton_models/store",
+    default=DEFAULT_STORE,
     envvar="TRIDENT_STORE",
     show_default=True,
     help="Where releases lie; also TRIDENT_STORE.",
@@ -143,7 +144,7 @@ def diff_releases(one: str, other: str, everything: bool, store_url: str, as_jso
     if first.line != second.line:
         raise click.UsageError(f"{one} and {other} are of different lines")
     rows = compare_releases(first, second, everything=everything)
-    rows += compare_files(store, first, second)
+    rows += compare_files(store, first, second, everything=everything)
     if as_json:
         click.echo(json.dumps({"rows": [asdict(row) for row in rows]}))
         return
@@ -193,12 +194,20 @@ def prune_releases(
 @sign_option
 @STORE_OPTION
 def upload_release(place: Path, sign_key: Path | None, store_url: str) -> None:
-    """Go on with the upload of a release that a build has kept in PLACE."""
+    """Go on with the upload of a release that a build has kept in PLACE.
+
+    As after a build, it answers its line's calls at once if no other release does.
+    """
     from model_builder.outgoing import upload
+    from model_builder.routing import route_first
     from triton_models.store import ReleaseStore
 
-    _, path = upload(place, ReleaseStore(store_url), signer(sign_key))
+    store = ReleaseStore(store_url)
+    manifest, path = upload(place, store, signer(sign_key))
+    routed = route_first(store, manifest)
     click.echo(f"Published {path}", err=True)
+    for line in next_steps(manifest, store_url, routed=routed):
+        click.echo(line, err=True)
 
 
 def _print(manifest: Manifest) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from model_builder.errors import GateRefused, ProofFailed, UploadFailed
 from model_builder.evaluation.gate import Gate
 from model_builder.outgoing import keep, upload
 from model_builder.progress import Progress
-from model_builder.proof.proving import one_release_store, prove
-from model_builder.proof.verifying import check_onnx, triton_on
+from model_builder.proof.verifying import prove_models
 from model_builder.task import Candidate
 from triton_models.release import Manifest
-from triton_models.store import ReleaseStore, Sign
+from triton_models.signing import Signer
+from triton_models.store import ReleaseStore
 from triton_models.store_errors import ReleaseNotFound
 
 
@@ -23,7 +22,7 @@ from triton_models.store_errors import ReleaseNotFound
 class Releasing:
     """What happens between a measured candidate and the store."""
 
-    sign: Sign | None = None
+    sign: Signer | None = None
     """Signs the manifest; ``None``: it is not signed."""
     proven: bool = False
     """Whether a real Triton and a gateway must answer as torch did."""
@@ -55,21 +54,7 @@ def proven(
     recorded = candidate.recorded
     if recorded is None:
         raise ProofFailed("the task records no answers to compare with; --unproven builds without")
-    with tempfile.TemporaryDirectory(prefix="model-builder-proof-") as scratch:
-        folder = Path(scratch)
-        (folder / "models").symlink_to(models)
-        one_release_store(folder, manifest)
-        with progress.stage("check ONNX"):
-            check_onnx(models, manifest)
-        with triton_on(models, None) as triton:
-            proof = prove(
-                manifest,
-                recorded,
-                candidate.answers.to_pylist(),
-                triton=triton,
-                store=folder,
-                progress=progress,
-            )
+    proof = prove_models(manifest, models, recorded, candidate.answers.to_pylist(), progress)
     return manifest.model_copy(
         update={
             "served_parity": {who: dict(found) for who, found in proof.served_parity.items()},
@@ -127,4 +112,5 @@ def published(
         return upload(place, store, how.sign)[1]
     except OSError as error:
         name = f"{manifest.line}/{manifest.release}"
-        raise UploadFailed(name, place, error) from error
+        key = how.sign.private_key if how.sign is not None else None
+        raise UploadFailed(name, place, error, store.url, key) from error

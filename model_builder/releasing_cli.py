@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from model_builder.option_groups import Command, gathered
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from model_builder.releasing import Releasing
     from triton_models.signing import Signer
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -67,12 +66,7 @@ def releasing_options(command: Command) -> Command:
         ),
     ]
     names = ("sign_key", "gate", "publish_refused", "unproven", "outgoing")
-
-    @functools.wraps(command)
-    def with_options(*args: Any, **given: Any) -> Any:
-        return command(*args, releasing={name: given.pop(name) for name in names}, **given)
-
-    return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), with_options)  # type: ignore[return-value]
+    return gathered(command, "releasing", names, options)
 
 
 def how_to_release(releasing: dict[str, Any]) -> Releasing:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from triton_models.release import Manifest, Metric
+from triton_models.release import Cutoff, GroupFairness, Manifest, Metric, ScoreBand
 
 
 def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
@@ -47,15 +47,16 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
         parts.append("## Features\n\n" + _table(("name", "kind", "unit", "meaning"), rows))
     if manifest.labels:
         parts.append("## Labels\n\n" + ", ".join(manifest.labels) + "\n")
-    settings = _settings(manifest.hyperparameters)
+    settings = settings_of(manifest.hyperparameters)
     parts.append("## Hyperparameters\n\n" + _table(("name", "value"), settings))
     return "\n".join(parts)
 
 
-def _settings(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings_of(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return name and value of every setting; those of a group are ``GROUP.NAME``."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{key}.")
+            yield from settings_of(value, f"{prefix}{key}.")
         else:
             yield prefix + key, str(value)
 
@@ -75,34 +76,52 @@ def _risk(manifest: Manifest) -> Iterator[str]:
         f"score {manifest.reference_score:.1f}; a contribution of 1 takes "
         f"{manifest.points_per_log_odds:.2f} points from it.\n"
     )
-    bands = (
-        (b.name, f"{b.minimum_score:g}", _percent(b.share), _percent(b.bad_rate))
-        for b in manifest.bands
-    )
-    yield "## Bands\n\n" + _table(("band", "from", "rows", "bad rate"), bands)
-    yield (
-        f"Cut-off {cutoff.minimum_score:g}, chosen for {cutoff.chosen_for}: approves "
-        f"{_percent(cutoff.approval_rate)}, of whom {_percent(cutoff.bad_rate)} default.\n"
-    )
-    groups = (
-        (
-            f"{g.attribute}: {g.group}",
-            str(g.rows),
-            metric_text(g.approval_rate),
-            "–" if g.approval_ratio is None else f"{g.approval_ratio:.2f}",
-            metric_text(g.paid_approval_rate),
-            f"{g.promised:.4f}",
-            metric_text(g.happened),
-        )
-        for g in manifest.fairness
-    )
+    yield "## Bands\n\n" + _table(BAND_HEADER, band_rows(manifest.bands))
+    yield f"{cutoff_text(cutoff)}\n"
     if manifest.fairness:
-        header = ("group", "rows", "approved", "ratio", "approved of the paid", "promised",
-                  "happened")  # fmt: skip
-        yield "## Fairness at the cut-off\n\n" + _table(header, groups)
+        yield "## Fairness at the cut-off\n\n" + _table(
+            FAIRNESS_HEADER, fairness_rows(manifest.fairness)
+        )
 
 
-def _percent(value: float | None) -> str:
+BAND_HEADER = ("band", "from", "rows", "bad rate")
+
+
+def band_rows(bands: Iterable[ScoreBand]) -> Iterator[tuple[str, ...]]:
+    """Return the cells of each band, under ``BAND_HEADER``."""
+    for band in bands:
+        yield band.name, f"{band.minimum_score:g}", percent(band.share), percent(band.bad_rate)
+
+
+def cutoff_text(cutoff: Cutoff) -> str:
+    """Say where the cut-off lies, and what it does."""
+    return (
+        f"Cut-off {cutoff.minimum_score:g}, chosen for {cutoff.chosen_for}: approves "
+        f"{percent(cutoff.approval_rate)}, of whom {percent(cutoff.bad_rate)} default."
+    )
+
+
+FAIRNESS_HEADER = (
+    "group", "rows", "approved", "ratio", "approved of the paid", "promised", "happened",
+)  # fmt: skip
+
+
+def fairness_rows(groups: Iterable[GroupFairness]) -> Iterator[tuple[str, ...]]:
+    """Return how each group fares, under ``FAIRNESS_HEADER``."""
+    for group in groups:
+        yield (
+            f"{group.attribute}: {group.group}",
+            str(group.rows),
+            metric_text(group.approval_rate),
+            "–" if group.approval_ratio is None else f"{group.approval_ratio:.2f}",
+            metric_text(group.paid_approval_rate),
+            f"{group.promised:.4f}",
+            metric_text(group.happened),
+        )
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent, ``–`` for none."""
     return "–" if value is None else f"{value:.1%}"
 
 

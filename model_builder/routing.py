@@ -19,6 +19,8 @@ from triton_models.store_errors import ReleaseNotFound, RoutesChanged
 
 Targets = tuple[RouteTarget, ...]
 
+_ATTEMPTS = 5
+
 
 @dataclass(frozen=True)
 class Change:
@@ -28,6 +30,26 @@ class Change:
     before: Routes
     after: Routes
     note: str
+
+
+def route_first(store: ReleaseStore, manifest: Manifest) -> bool:
+    """Give a new release all of its line's calls, if no release has any; say whether it has.
+
+    What the gate refused gets none.
+    """
+    line, release = manifest.line, manifest.release
+    for _ in range(_ATTEMPTS):
+        number, routes = store.routes()
+        if routes.lines.get(line) or manifest.verdict == "refused":
+            return False
+        lines = {**routes.lines, line: (RouteTarget(release=release),)}
+        new = routes.model_copy(update={"lines": lines})
+        try:
+            _write(store, number, routes, new, f"build {line}/{release}")
+        except RoutesChanged:
+            continue  # another build was first; it may even have routed this line
+        return True
+    return False
 
 
 def promote(
@@ -207,29 +229,33 @@ def prunable(store: ReleaseStore, keep: int, lines: Sequence[str] = ()) -> list[
         keep: How many of each line stay in any case.
         lines: Only these; all if there are none.
     """
-    number, routes = store.routes()
     manifests: dict[str, list[Manifest]] = {}
     for line, release in store.releases():
         if not lines or line in lines:
             manifests.setdefault(line, []).append(store.manifest(line, release))
     found = []
     for line, of_line in manifests.items():
-        needed = {target.release for target in routes.lines.get(line, ())}
-        needed |= {routes.shadows[line]} if line in routes.shadows else set()
-        earlier = _before(store, number, line)
-        if earlier is not None:
-            needed |= {target.release for target in earlier[1]}
         newest = sorted(of_line, key=lambda one: (one.create_time, one.release), reverse=True)
-        needed |= {one.release for one in newest[:keep]}
+        needed = _needed(store, line) | {one.release for one in newest[:keep]}
         found += [(line, one.release) for one in newest if one.release not in needed]
     return sorted(found)
 
 
 def prune(store: ReleaseStore, keep: int, lines: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Remove what :func:`prunable` finds; return it."""
-    found = prunable(store, keep, lines)
-    for line, release in found:
-        _, routes = store.routes()  # again: somebody may just have promoted it
-        if release not in {one.release for one in routes.lines.get(line, ())}:
+    """Remove what :func:`prunable` finds; return what was removed."""
+    removed = []
+    for line, release in prunable(store, keep, lines):
+        if release not in _needed(store, line):  # again: somebody may just have routed it
             store.remove(line, release)
-    return found
+            removed.append((line, release))
+    return removed
+
+
+def _needed(store: ReleaseStore, line: str) -> set[str]:
+    """Return what answers a line, is asked in its shadow, or would be brought back."""
+    number, routes = store.routes()
+    needed = {target.release for target in routes.lines.get(line, ())}
+    if line in routes.shadows:
+        needed.add(routes.shadows[line])
+    earlier = _before(store, number, line)
+    return needed | ({target.release for target in earlier[1]} if earlier else set())

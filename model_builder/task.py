@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,6 +99,9 @@ class Candidate:
     """Further fields of the manifest that only this line has."""
     headline: tuple[str, ...] = ()
     """The metrics that the closing table shows, most telling first."""
+    model_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Data that whoever serves the models needs, such as a tokenizer: name to content. They lie
+    beside the models, are hashed with them, and hold no code."""
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     """For people: name to content, written to ``reports/…/``."""
 
@@ -121,3 +124,26 @@ class Task(Protocol):
             ParityBroken: If an exported step does not answer like torch.
         """
         ...
+
+
+@runtime_checkable
+class ManyKinds(Protocol):
+    """A task that is one of several, whichever fits the data."""
+
+    def of_kind(self, kind: Any) -> Task:
+        """Return the task that is named."""
+        ...
+
+    def for_data(self, data: ResolvedData) -> Task:
+        """Return the task for ``data``."""
+        ...
+
+
+def task_for(task: Task, data: ResolvedData) -> Task:
+    """Return the task that builds from ``data``: ``task`` itself, or one of its kinds.
+
+    Raises:
+        DataFault: If the data have to be looked into, and cannot be read.
+        CannotBuild: If there is no such kind.
+    """
+    return task.for_data(data) if isinstance(task, ManyKinds) else task

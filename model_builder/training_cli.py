@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from model_builder.discovery import Tasks
+from model_builder.option_groups import Command, gathered
 from model_builder.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from model_builder.task import Task, TaskConfig
     from model_builder.tracking.tracked import TrackingOptions
     from triton_models.release import Manifest
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 runs_option = click.option(
     "--runs",
@@ -61,12 +59,7 @@ def training_options(command: Command) -> Command:
         ),
     ]
     names = ("strategy", "runs", "run", "resume", "track", "profile_training")
-
-    @functools.wraps(command)
-    def with_options(*args: Any, **given: Any) -> Any:
-        return command(*args, training={name: given.pop(name) for name in names}, **given)
-
-    return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), with_options)  # type: ignore[return-value]
+    return gathered(command, "training", names, options)
 
 
 def checked(training: dict[str, Any]) -> TrackingOptions:
@@ -179,15 +172,17 @@ def find_lr(
     let_waiting_threads_sleep()
     from model_builder.config import read_config
     from model_builder.datasets import resolve
+    from model_builder.task import task_for
     from model_builder.tracking.runs import new_run_id
     from model_builder.training.finder import LearningRateFound, write
     from model_builder.training.seeding import seed_everything
     from model_builder.training.session import Session
 
     task = tasks.load(task_name)
-    config = read_config(task.config_type, file, settings, seed)
     progress = progress_of_this_process()
     found = resolve(data_name or task.default_data, label=label, progress=progress)
+    task = task_for(task, found)
+    config = read_config(task.config_type, file, settings, seed)
     seed_everything(config.seed)
     try:
         with Session(find_learning_rate=steps):

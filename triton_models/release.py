@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from triton_models.limits import MAX_BATCH_ROWS
+from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
+
 _RELEASE_NAME = re.compile(r"[a-z0-9.]+")
 
 Variant = Literal["ensemble", "fused"]
@@ -38,6 +41,10 @@ ReleaseName = Annotated[str, AfterValidator(check_release_name)]
 def default_release_name(now: datetime | None = None) -> str:
     """Return the UTC time as a release name, such as ``20261123t101502``."""
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dt%H%M%S")
+
+
+MODEL_NAME = "^(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(__(?P<step>[a-z0-9_.-]+))?$"
+"""How the models of a release are called in Triton; what is called otherwise is not ours."""
 
 
 def ensemble_name(line: str, release: str) -> str:
@@ -74,6 +81,8 @@ class FeatureSpec(_Frozen):
     special_codes: dict[float, str] = Field(default_factory=dict)
     """Values of a quantity that name something instead, such as -9 for "no record"; they may lie
     outside its range."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that held no value in the data; a request leaves the feature out instead."""
     missing_rule: Literal["impute", "refuse"] = "impute"
     unknown_rule: Literal["clip", "impute", "refuse"] = "impute"
     typical: float | str | None = None
@@ -92,6 +101,35 @@ class FeatureSpec(_Frozen):
     def specials(self) -> tuple[float, ...]:
         """The special codes."""
         return tuple(self.special_codes)
+
+
+class ImageSpec(_Frozen):
+    """The images that a release takes: what any image is made into before it is sent there."""
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    channels: Literal[1, 3]
+    """Grey, or red, green and blue."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """What becomes of an image with other proportions: its middle is seen, black is put beside
+    it, or it is stretched."""
+
+
+class NoteSpec(_Frozen):
+    """The notes that a release takes."""
+
+    max_tokens: int = Field(ge=1, le=MAX_NOTE_TOKENS)
+    """That it reads of a note; what follows is cut off."""
+
+
+class OperatingPoint(_Frozen):
+    """A stated way to tell one finding from all others; held-out rows chose the threshold."""
+
+    name: str
+    """Such as ``sensitivity 0.95``; ``balanced`` errs as often one way as the other."""
+    label: str
+    threshold: float
+    """The finding is said to be there from this probability on."""
 
 
 class Metric(_Frozen):
@@ -274,6 +312,13 @@ class Manifest(_Frozen):
     labels: tuple[str, ...] = ()
     review_threshold: float | None = None
     """Diagnosis: below this probability of the first finding a person must look."""
+    image: ImageSpec | None = None
+    """Diagnosis from images: what they are made into."""
+    note: NoteSpec | None = None
+    """Diagnosis from notes: how much of one is read."""
+    operating_points: tuple[OperatingPoint, ...] = ()
+    """Diagnosis: where sensitivity and specificity were measured. The gateway decides nothing by
+    them."""
     bands: tuple[ScoreBand, ...] = ()
     """Risk: safest first."""
     cutoff: Cutoff | None = None
@@ -308,6 +353,10 @@ class Manifest(_Frozen):
         """Return the Triton model that answers for this release in a variant."""
         return fused_name(self.line, self.release) if variant == FUSED else self.ensemble
 
+    def extra_file(self, name: str) -> str:
+        """Return the path below ``models/`` of a file that comes along with the models."""
+        return f"{self.ensemble}/1/{name}"
+
     @cached_property
     def features_by_name(self) -> dict[str, FeatureSpec]:
         """Each feature by its name."""
@@ -324,6 +373,11 @@ class Manifest(_Frozen):
         """The place of each feature in the tensor ``categories``, by its name."""
         names = [feature.name for feature in self.features if feature.kind == "category"]
         return {name: place for place, name in enumerate(names)}
+
+
+def most_rows(manifest: Manifest) -> int:
+    """Return how many rows a release may be asked at once, however long each is."""
+    return most_notes(manifest.note.max_tokens) if manifest.note is not None else MAX_BATCH_ROWS
 
 
 class RouteTarget(_Frozen):

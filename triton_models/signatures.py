@@ -3,12 +3,15 @@
 The exporter takes ONNX names and ``config.pbtxt`` from here, the gateway its
 mapping and its check at load time. Axis letters are those of the whole project:
 ``B`` batch (never listed: every tensor has it first), ``T`` position in a
-history, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
-``F`` feature, ``N`` number feature, ``S`` category feature, ``K`` class.
+history or a note, ``C`` candidate, ``X`` excluded item, ``R`` rank, ``J`` because,
+``F`` feature, ``N`` number feature, ``S`` category feature, ``K`` class,
+``Y`` row and ``X`` column of an image (``X`` is an excluded item elsewhere), ``y`` and ``x``
+those of a map over it, ``C`` its channel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,18 +20,20 @@ import numpy.typing as npt
 
 from triton_models.limits import MAX_BATCH_ROWS as MAX_BATCH_ROWS
 
-DataType = Literal["BOOL", "INT32", "INT64", "FP32", "BYTES"]
+DataType = Literal["BOOL", "UINT8", "INT32", "INT64", "FP32", "BYTES"]
 
 ANY = -1
 """The size of an axis that a release, or a call, decides."""
 
-_NUMPY: dict[DataType, type[np.generic]] = {
+NUMPY_TYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
+    "UINT8": np.uint8,
     "INT32": np.int32,
     "INT64": np.int64,
     "FP32": np.float32,
     "BYTES": np.object_,
 }
+"""What an array of a tensor's type is of; ``object`` holds ``bytes`` or ``str``."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class TensorSpec:
     @property
     def dtype(self) -> npt.DTypeLike:
         """The numpy type; ``object`` (holding ``bytes`` or ``str``) for ``BYTES``."""
-        return np.dtype(_NUMPY[self.data_type])
+        return np.dtype(NUMPY_TYPES[self.data_type])
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ RULE_CLIPPED_TO_MINIMUM = 2
 RULE_CLIPPED_TO_MAXIMUM = 3
 RULE_OUT_OF_RANGE_AS_MISSING = 4
 RULE_UNKNOWN_AS_MISSING = 5
+RULE_TRUNCATED = 6  # of a note; no tensor has it
 
 MAX_ITEMS = 100
 """The longest list of recommendations."""
@@ -139,12 +145,65 @@ _INPUT_RULES = TensorSpec(
     "input_rules", "INT32", (Axis("F"),), "the RULE_* that fired, in the order of the schema"
 )
 
+_PROBABILITIES = TensorSpec(
+    "probabilities", "FP32", (Axis("K"),), "calibrated, in the order of the labels"
+)
+_UNUSUALNESS = TensorSpec(
+    "unusualness",
+    "FP32",
+    (Axis("1", 1),),
+    "distance from the training data; above 1 it is unlike them",
+)
+
+DIAGNOSE_IMAGE = Signature(
+    line="diagnose-image",
+    domain="diagnose",
+    inputs=(
+        TensorSpec(
+            "pixels",
+            "UINT8",
+            (Axis("Y"), Axis("X"), Axis("C")),
+            "as ``ImageSpec`` says, 0 is black",
+        ),
+    ),
+    outputs=(
+        _PROBABILITIES,
+        _UNUSUALNESS,
+        TensorSpec(
+            "saliency",
+            "FP32",
+            (Axis("y"), Axis("x")),
+            "where the evidence for the likeliest class lies, in [0, 1]",
+        ),
+    ),
+)
+
+DIAGNOSE_NOTE = Signature(
+    line="diagnose-note",
+    domain="diagnose",
+    inputs=(
+        TensorSpec("token_ids", "INT32", (Axis("T"),), "of the release's tokenizer; padded right"),
+        TensorSpec("attention_mask", "INT32", (Axis("T"),), "1 for a token, 0 for padding"),
+    ),
+    outputs=(
+        _PROBABILITIES,
+        _UNUSUALNESS,
+        TensorSpec(
+            "token_weights",
+            "FP32",
+            (Axis("T"),),
+            "by how much a token lifts the likeliest class above the mean of the others, in units "
+            "of the tempered logits; 0 at padding",
+        ),
+    ),
+)
+
 DIAGNOSE_MEASUREMENTS = Signature(
     line="diagnose-measurements",
     domain="diagnose",
     inputs=(_NUMBERS,),
     outputs=(
-        TensorSpec("probabilities", "FP32", (Axis("K"),), "calibrated, in the order of the labels"),
+        _PROBABILITIES,
         TensorSpec(
             "contributions",
             "FP32",
@@ -173,7 +232,14 @@ SCORE_RISK = Signature(
 )
 
 SIGNATURES: dict[str, Signature] = {
-    signature.line: signature for signature in (RECOMMEND, DIAGNOSE_MEASUREMENTS, SCORE_RISK)
+    signature.line: signature
+    for signature in (
+        RECOMMEND,
+        DIAGNOSE_IMAGE,
+        DIAGNOSE_NOTE,
+        DIAGNOSE_MEASUREMENTS,
+        SCORE_RISK,
+    )
 }
 
 DOMAIN_LINES: dict[str, tuple[str, ...]] = {
@@ -181,4 +247,4 @@ DOMAIN_LINES: dict[str, tuple[str, ...]] = {
     "diagnose": ("diagnose-image", "diagnose-note", "diagnose-measurements"),
     "risk": ("score-risk",),
 }
-"""Every line of every domain, also those whose tensors are not declared yet."""
+"""Every line of every domain."""

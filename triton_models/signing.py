@@ -51,6 +51,7 @@ class Signer:
             from model_signing import signing
         except ImportError as error:
             raise SigningMissing(error) from error
+        self.private_key = private_key
         # The library says that it takes a str, and hands it to one that takes bytes.
         secret: Any = None if password is None else password.encode()
         try:

@@ -12,6 +12,7 @@ of one name, one wins and the other is told.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ class ReleaseStore:
     """
 
     def __init__(self, url: str | Path, storage: Storage | None = None) -> None:
+        self.url = str(url)
         self._storage = storage or open_storage(url)
 
     @property
@@ -163,13 +165,25 @@ class ReleaseStore:
             for folder in self._model_folders(manifest.line, manifest.release)
             for path, digest in self._storage.hashes(f"models/{folder}").items()
         }
-        missing = sorted(manifest.files.keys() - found.keys())
-        unexpected = sorted(found.keys() - manifest.files.keys())
-        changed = [
-            path for path, digest in manifest.files.items() if found.get(path, digest) != digest
-        ]
-        if missing or unexpected or changed:
-            raise FilesAltered(manifest.line, manifest.release, missing, unexpected, changed)
+        if any(different := _different(manifest.files, found)):
+            raise FilesAltered(manifest.line, manifest.release, *different)
+
+    def model_file(self, manifest: Manifest, path: str) -> bytes:
+        """Return a file of a release, by its path below ``models/``, as it was released.
+
+        Raises:
+            FilesAltered: If it is missing, changed, or was never released.
+        """
+        line, release = manifest.line, manifest.release
+        if path not in manifest.files:
+            raise FilesAltered(line, release, [path], [], [])
+        try:
+            content = self._storage.read(f"models/{path}")
+        except FileNotFoundError:
+            raise FilesAltered(line, release, [path], [], []) from None
+        if hashlib.sha256(content).hexdigest() != manifest.files[path]:
+            raise FilesAltered(line, release, [], [], [path])
+        return content
 
     def fetch_models(self, manifest: Manifest, target: Path) -> None:
         """Give the models of a release, and nothing else, in a local folder; do not write there."""
@@ -289,20 +303,23 @@ def _checked(line: str, release: str) -> tuple[str, str]:
 
 def _check_files(manifest: Manifest, models: Path) -> None:
     staged = file_hashes(models)
-    own = (manifest.ensemble, f"{manifest.ensemble}__")
-    unexpected = [
-        path
-        for path in staged
-        if path not in manifest.files
-        # Another release's model would be replaced by it.
-        or not (path.startswith((f"{own[0]}/", own[1])))
-    ]
-    missing = [path for path in manifest.files if path not in staged]
-    changed = [
-        path for path, digest in staged.items() if manifest.files.get(path, digest) != digest
-    ]
+    missing, unexpected, changed = _different(manifest.files, staged)
+    own = (f"{manifest.ensemble}/", f"{manifest.ensemble}__")
+    # Another release's model would be replaced by it.
+    unexpected += [path for path in staged if path in manifest.files and not path.startswith(own)]
     if missing or unexpected or changed:
         raise FilesDiffer(missing, unexpected, changed)
+
+
+def _different(
+    released: Mapping[str, str], found: Mapping[str, str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return what is missing, what is more than was released, and what is changed, sorted."""
+    return (
+        sorted(released.keys() - found.keys()),
+        sorted(found.keys() - released.keys()),
+        sorted(path for path in released.keys() & found.keys() if released[path] != found[path]),
+    )
 
 
 def _first(error: ValidationError) -> str:

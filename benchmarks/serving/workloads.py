@@ -70,7 +70,7 @@ TASKS = {
              _recommend_request),
     )
 }  # fmt: skip
-LEFT_OUT = {"diagnose-image": "Diagnose with an image: no release of that line can be built yet"}
+LEFT_OUT = {"diagnose-image": "Diagnose with an image: not among the workloads yet"}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,20 @@ OWNED = {
     "triton_instances": "for an embedded Triton",
     "ready_timeout_s": "for an embedded Triton",
     "public_key": "the chart's, see gateway.publicKeySecret",
+    "tls_certificate": "the chart's, see gateway.tls.secretName",
+    "tls_key": "the chart's, see gateway.tls.secretName",
+    "tls_client_ca": "the chart's, see gateway.tls.clientCaSecret",
+    "insecure": "the chart's: where gateway.tls.secretName is empty",
+    "keys_file": "the chart's, see gateway.keysSecret",
+    "permissions_file": "the chart's, see gateway.permissionsSecret",
+    "triton_tls_ca": "the chart's Tritons speak plain gRPC, to gateways alone",
+    "triton_tls_certificate": "the chart's Tritons speak plain gRPC, to gateways alone",
+    "triton_tls_key": "the chart's Tritons speak plain gRPC, to gateways alone",
+    "payload_log": "the root file system is read-only",
+    "payload_log_ratio": "the root file system is read-only",
+    "payload_log_redact": "the root file system is read-only",
+    "payload_log_file_rows": "the root file system is read-only",
+    "payload_log_files": "the root file system is read-only",
     "shared_memory_bytes": "Triton is in another pod",
     "traces_file": "the root file system is read-only",
 }
@@ -196,6 +210,8 @@ def _gateway_settings() -> dict[str, Any]:
         if name not in OWNED:
             kept = {"type", "enum", "anyOf", "minimum", "maximum", "exclusiveMinimum", "const"}
             properties[name] = {key: field[key] for key in field if key in kept}
+            if field.get("type") == "array":  # in the environment with commas
+                properties[name] = {"type": "string"}
     return _closed(properties)
 
 

@@ -19,12 +19,14 @@ from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
 from trident.risk.v1 import risk_service_pb2 as risk_pb
 
 _MOST_CONTRIBUTIONS = 10
+_MOST_WORDS = 60
 _RULES = {
     InputRule.INPUT_RULE_IMPUTED: "was missing: the typical value was used",
     InputRule.INPUT_RULE_CLIPPED_TO_MINIMUM: "was below the known range: its minimum was used",
     InputRule.INPUT_RULE_CLIPPED_TO_MAXIMUM: "was above the known range: its maximum was used",
     InputRule.INPUT_RULE_OUT_OF_RANGE_AS_MISSING: "was out of range: treated as missing",
     InputRule.INPUT_RULE_UNKNOWN_AS_MISSING: "was not known: treated as missing",
+    InputRule.INPUT_RULE_TRUNCATED: "was longer than the release reads: its end was cut off",
 }
 _REVIEW = {
     diagnose_pb.REVIEW_REASON_LOW_CONFIDENCE: "no finding is probable enough",
@@ -103,6 +105,22 @@ def print_diagnosis(
         console.print(table)
         if (more := len(contributions) - _MOST_CONTRIBUTIONS) > 0:
             console.print(Text(f"… and {more} more (--json has all)"))
+    words = response.explanation.token_weights.tokens
+    if words:
+        label = plain(response.explanation.label)
+        console.print(Text(f"What speaks for '{label}', in the order of the note:"))
+        table = new_table("word", "weight", numbers=("weight",))
+        for word in words[:_MOST_WORDS]:
+            table.add_row(Text(plain(word.token)), f"{word.weight:+.3f}")
+        console.print(table)
+        if (more := len(words) - _MOST_WORDS) > 0:
+            console.print(Text(f"… and {more} more (--json has all)"))
+    if response.explanation.saliency.png:
+        label = plain(response.explanation.label)
+        size = len(response.explanation.saliency.png)
+        console.print(
+            Text(f"A picture of {size:,} bytes shows where '{label}' is seen (--saliency FILE).")
+        )
     _print_notes(console, response.input_notes)
     _print_model(console, response.model)
 

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import Message
 
 from gateway.client.errors import CallFailed
+from gateway.client.identity import NOBODY, Identity
 from gateway.telemetry.building import process_source
 from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.span import Attributes, Kind, Source, Span, Status, new_span_id, new_trace_id
@@ -35,16 +36,24 @@ class Caller:
         target: ``host:port``.
         deadline_s: For each call.
         traces_file: Where the client spans go; ``None``: no call is traced, anywhere.
+        identity: Who calls.
 
     Attributes:
         trace_id: Of the last traced call, in hex; '' before.
     """
 
-    def __init__(self, target: str, deadline_s: float, traces_file: Path | None) -> None:
+    def __init__(
+        self,
+        target: str,
+        deadline_s: float,
+        traces_file: Path | None,
+        identity: Identity = NOBODY,
+    ) -> None:
         self.trace_id = ""
         self._target = target
         self._deadline_s = deadline_s
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._identity = identity
+        self._channel = identity.channel(target, _OPTIONS)
         self._file = TraceFile(traces_file) if traces_file is not None else None
 
     def __enter__(self) -> Caller:
@@ -94,7 +103,8 @@ class Caller:
             request_serializer=type(request).SerializeToString,
             response_deserializer=response_type.FromString,
         )
-        response: Response = rpc(request, timeout=self._deadline_s, metadata=tuple(headers.items()))
+        metadata = (*headers.items(), *self._identity.metadata)
+        response: Response = rpc(request, timeout=self._deadline_s, metadata=metadata)
         return response
 
     @cached_property

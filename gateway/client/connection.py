@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.client.identity import NOBODY, Identity, identified
 from gateway.trace_cli import DEFAULT_FILE
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ class Connection:
     deadline_s: float
     as_json: bool
     traces_file: Path | None
+    identity: Identity = NOBODY
 
     @contextmanager
     def caller(self) -> Iterator[Caller]:
         """Give what makes calls; in the end, say where the trace is."""
         from gateway.client.caller import Caller
 
-        caller = Caller(self.target, self.deadline_s, self.traces_file)
+        caller = Caller(self.target, self.deadline_s, self.traces_file, self.identity)
         try:
             with caller:
                 yield caller
@@ -63,12 +65,21 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @wraps(command)
-    def run(
-        *, target: str, deadline_s: float, as_json: bool, traces: Path, no_trace: bool, **rest: Any
+    def with_connection(
+        *,
+        target: str,
+        deadline_s: float,
+        as_json: bool,
+        traces: Path,
+        no_trace: bool,
+        identity: Identity,
+        **rest: Any,
     ) -> None:
-        connection = Connection(target, deadline_s, as_json, None if no_trace else traces)
+        traces_file = None if no_trace else traces
+        connection = Connection(target, deadline_s, as_json, traces_file, identity)
         command(connection=connection, **rest)
 
+    run = identified(with_connection)
     options = (
         click.option("--target", default="127.0.0.1:50051", envvar="TRIDENT_TARGET",
                      show_default=True, metavar="HOST:PORT", help="Where the gateway listens."),

@@ -57,7 +57,7 @@ def _without_status(target: str, deadline_s: float, error: Any) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         return (
             f"nothing answers at {target}; start a gateway with 'gateway serve --embedded', "
-            "or say where one is with --target"
+            "or say where one is with --target, and with --tls-ca how, if it speaks TLS"
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"{target} did not answer within {deadline_s:g} s (--deadline)"

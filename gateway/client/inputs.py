@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 from trident.common.v1.feature_value_pb2 import FeatureValue
+from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
 from trident.model.v1 import model_service_pb2 as model_pb
+from triton_models.images import MEDIA_TYPES, sniffed
 
 Value = float | str
 
@@ -63,6 +65,19 @@ def measurement(name: str, value: Value) -> float:
     if parsed is None:
         raise click.ClickException(f"measurement '{name}': '{value}' is no number")
     return parsed
+
+
+def read_image(path: Path) -> diagnose_pb.Image:
+    """Return an image with the type that its first bytes say.
+
+    Raises:
+        click.ClickException: If they say none.
+    """
+    content = path.read_bytes()
+    found = sniffed(content)
+    if not found:
+        raise click.ClickException(f"{path}: is none of {', '.join(MEDIA_TYPES)}")
+    return diagnose_pb.Image(content=content, media_type=found[0])
 
 
 def example_values(features: Iterable[model_pb.Feature]) -> dict[str, Value]:

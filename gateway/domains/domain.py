@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,32 @@ Answer = Mapping[str, npt.NDArray[Any]]
 
 RequestT = TypeVar("RequestT", contravariant=True)
 ResponseT = TypeVar("ResponseT")
+
+
+class RowRefused(Exception):
+    """What a slow row is made of cannot be used."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}")
+        self.path = path
+        self.text = text
+
+
+class SlowRow(ABC):
+    """A row that is still to be made, which may take long: not where calls are answered."""
+
+    @property
+    @abstractmethod
+    def quick(self) -> bool:
+        """Whether it is made faster than it would be handed to another thread."""
+
+    @abstractmethod
+    def made(self) -> Any:
+        """Return the row; called on any thread.
+
+        Raises:
+            RowRefused: If it cannot be made of what was sent.
+        """
 
 
 class Domain(Protocol[RequestT, ResponseT]):
@@ -49,7 +76,7 @@ class Domain(Protocol[RequestT, ResponseT]):
         ...
 
     def read(self, request: RequestT, manifest: Manifest) -> Any | None:
-        """Return the row of a request that is plainly valid for a release.
+        """Return the row of a request that is plainly valid for a release; it may be slow.
 
         ``None`` if it must be checked, with :meth:`check` and :meth:`check_schema`: it may be
         valid all the same. This is the way of nearly all requests, and must be fast.
@@ -57,7 +84,7 @@ class Domain(Protocol[RequestT, ResponseT]):
         ...
 
     def row(self, request: RequestT, manifest: Manifest) -> Any:
-        """Return the row of a request that was checked."""
+        """Return the row of a request that was checked; it may be a :class:`SlowRow`."""
         ...
 
     def width(self, row: Any) -> int:
@@ -70,6 +97,10 @@ class Domain(Protocol[RequestT, ResponseT]):
 
     def wanted_outputs(self, requests: Sequence[RequestT]) -> tuple[str, ...]:
         """Return the outputs that the answers need."""
+        ...
+
+    def slow_to_write(self, answer: Answer, requests: Sequence[RequestT]) -> bool:
+        """Say whether answers may take long to write: not where calls are answered."""
         ...
 
     def tensors_to_responses(
@@ -102,9 +133,9 @@ class ColumnDomain(Protocol):
 
 def requests_to_tensors(domain: Any, requests: Sequence[Any], manifest: Manifest) -> Tensors:
     """Return the inputs of a release for checked requests of a domain, one row each."""
-    return domain.rows_to_tensors(  # type: ignore[no-any-return]
-        [domain.row(request, manifest) for request in requests], manifest
-    )
+    rows = [domain.row(request, manifest) for request in requests]
+    made = [row.made() if isinstance(row, SlowRow) else row for row in rows]
+    return domain.rows_to_tensors(made, manifest)  # type: ignore[no-any-return]
 
 
 _OUTPUTS = {

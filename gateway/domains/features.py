@@ -56,14 +56,15 @@ class FeatureMap:
 
 def plain(values: Mapping[str, FeatureValue]) -> dict[str, Value]:
     """Return what a map of ``FeatureValue`` holds."""
-    plain_values: dict[str, Value] = {}
-    for name, value in values.items():
-        kind = value.WhichOneof("kind")
-        if kind == "number":
-            plain_values[name] = value.number
-        else:
-            plain_values[name] = value.category if kind else None
-    return plain_values
+    return {name: plain_value(value) for name, value in values.items()}
+
+
+def plain_value(value: FeatureValue) -> Value:
+    """Return what one ``FeatureValue`` holds."""
+    kind = value.WhichOneof("kind")
+    if kind == "number":
+        return value.number
+    return value.category if kind else None
 
 
 def check_values(violations: Violations, where: FeatureMap, values: Mapping[str, Value]) -> None:

@@ -16,6 +16,7 @@ from gateway.domains.features import (
     checked_row,
     input_notes,
     plain,
+    plain_value,
 )
 from gateway.domains.features import rows_to_tensors as rows_to_tensors
 from gateway.domains.plans import FEATURE_PLANS, Plans, Row
@@ -90,6 +91,11 @@ def wanted_outputs(requests: Sequence[ScoreRiskRequest]) -> tuple[str, ...]:
     if any(_reason_count(request) for request in requests):
         return ("default_probability", "score", "contributions", "input_rules")
     return ("default_probability", "score", "input_rules")
+
+
+def slow_to_write(answer: Answer, requests: Sequence[ScoreRiskRequest]) -> bool:
+    """Return false: an answer is only numbers and names."""
+    return False
 
 
 def tensors_to_responses(
@@ -182,20 +188,12 @@ def _reasons(ranked: Ranked, request: ScoreRiskRequest, manifest: Manifest) -> l
     reasons = []
     for place, share in ranked:
         spec = manifest.features[place]
-        text = _reason_text(spec, _value(request, spec.name))
+        # Only what a reason names: to make all values plain would cost five times as much.
+        given = request.features
+        value = plain_value(given[spec.name]) if spec.name in given else None
+        text = _reason_text(spec, value)
         reasons.append(Reason(feature=spec.name, contribution=share, text=text))
     return reasons
-
-
-def _value(request: ScoreRiskRequest, name: str) -> Value:
-    """Return one value; to make all of them plain would cost five times as much."""
-    if name not in request.features:
-        return None
-    value = request.features[name]
-    kind = value.WhichOneof("kind")
-    if kind == "number":
-        return value.number
-    return value.category if kind else None
 
 
 def _reason_text(spec: FeatureSpec, value: Value) -> str:

@@ -24,6 +24,7 @@ from gateway.telemetry.metrics.instruments import (
     SHADOW_ROWS,
 )
 from gateway.telemetry.metrics.readings import Reading
+from triton_models.gaps import gaps
 from triton_models.release import Manifest
 
 _log = logging.getLogger(__name__)
@@ -205,13 +206,18 @@ def _add(
         return
     flat, beside = one.reshape(rows, -1), other.reshape(rows, -1)
     if one.dtype.kind == "f":
-        gaps = np.abs(flat.astype(np.float64) - beside)
-        found.differ += int((gaps.max(axis=1) > tolerance).sum())
-        found.total += float(gaps.mean(axis=1).sum())
-        found.largest = max(found.largest, float(gaps.max()))
+        apart = gaps(flat, beside)
+        found.differ += int((apart.max(axis=1) > tolerance).sum())
+        found.total += float(apart.mean(axis=1).sum())
+        found.largest = max(found.largest, float(apart.max()))
     else:
         found.differ += int((flat != beside).any(axis=1).sum())
     if name == "probabilities":
-        found.first_differs += int((flat.argmax(axis=1) != beside.argmax(axis=1)).sum())
+        found.first_differs += int((_likeliest(flat) != _likeliest(beside)).sum())
     elif name in _CHOICES:
         found.first_differs += int((flat[:, 0] != beside[:, 0]).sum())
+
+
+def _likeliest(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the likeliest class of each row of ``(B, K)``; -1 where one is NaN: there is none."""
+    return np.where(np.isnan(probabilities).any(axis=1), -1, probabilities.argmax(axis=1))

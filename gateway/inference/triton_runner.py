@@ -69,7 +69,8 @@ class TritonRunner:
     Args:
         lifecycle: Knows what is loaded where.
         build_admission: Makes what bounds the calls of one line, given its name.
-        call_timeout_s: Time that a call without a deadline has, so that none is held for ever.
+        call_timeout_s: Time that a call without a deadline has, so that none is held for ever;
+            may be changed.
         hedging: Whether a second Triton is asked where the first is late.
         fleet: Chooses among the Tritons.
     """
@@ -88,7 +89,7 @@ class TritonRunner:
         self._asker = Asker(self._fleet, lifecycle.suspect, hedging=hedging)
         self._declared: dict[str, DeclaredOutputs] = {}
         self._build_admission = build_admission
-        self._call_timeout_s = call_timeout_s
+        self.call_timeout_s = call_timeout_s
         self.shadowing = Shadowing()
         self._in_flight: Counter[tuple[str, str]] = Counter()
         self._admissions: dict[str, Admission] = {}
@@ -173,7 +174,7 @@ class TritonRunner:
         line = release.line
         key = (line, release.release)
         self._in_flight[key] += 1
-        end = time.monotonic() + (self._call_timeout_s if timeout_s is None else timeout_s)
+        end = time.monotonic() + (self.call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
         try:
             visit: Visit | None = await admission.enter(end - time.monotonic())

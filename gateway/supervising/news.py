@@ -35,6 +35,15 @@ class WorkerNews:
         self._ended: set[int] = set()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def takes_calls(self) -> bool:
+        """Whether any worker does."""
+        return any(notice.ready for notice in tuple(self._notices.values()))
+
+    def releases(self) -> list[ReleaseNotice]:
+        """Return each routed release as the gateway serves it."""
+        return merged(tuple(self._notices.values()))
+
     def hear(self, notice: Notice) -> None:
         """Take a notice."""
         number = notice.worker

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -31,6 +30,7 @@ def build_tracing(
     instance_id: str | None = None,
     environment: Mapping[str, str] = os.environ,
     sink: RecordSink | None = None,
+    always_noted: bool = False,
 ) -> Tracing:
     """Return tracing that goes to the file, the collector, both or nowhere.
 
@@ -47,11 +47,12 @@ def build_tracing(
         instance_id: ``service.instance.id`` of the spans; by default one that nobody else has.
         environment: Of the process; ``OTEL_BSP_*`` bound what waits to be sent.
         sink: Gets every call that ends.
+        always_noted: Whether somebody else reads what is noted of calls.
 
     Raises:
         UnknownCollector: If the collector's address or protocol cannot be understood.
     """
-    exporters: list[Exporter[Any]] = []
+    exporters: list[Exporter] = []
     if traces_file is not None:
         exporters.append(TraceFile(traces_file))
     if (collector := collector_exporter(otlp_endpoint, environment)) is not None:
@@ -64,6 +65,7 @@ def build_tracing(
         keep_errors=keep_errors,
         keep_slower_s=keep_slower_s,
         sink=sink,
+        always_noted=always_noted,
     )
 
 

@@ -12,8 +12,7 @@ of its own, unless it travelled with one that Triton traced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Hashable
 from urllib.parse import unquote
 
 from google.rpc import code_pb2
@@ -23,10 +22,8 @@ from gateway.telemetry.recording import Failure, Inference, RecordedCall
 from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status
 from gateway.telemetry.span_encoding import SpanEncoder
 
-T = TypeVar("T")
-
-_ASKING = frozenset({BATCH, TRITON})
-"""Stages that inferences say more of."""
+_SPECIAL = frozenset({ADMISSION, BATCH, TRITON})
+"""Stages that get no span: inferences say more of them, or most of them are over at once."""
 _AT_ONCE_NS = 20_000
 """Who is admitted so fast did not wait: most are, and a span for each would say nothing."""
 TRITON_METHOD = "inference.GRPCInferenceService/ModelInfer"
@@ -36,42 +33,51 @@ _RPC: Attributes = {"rpc.system.name": "grpc"}
 _MAX_CONSTANTS = 4096
 
 
-class CallSpans(Generic[T]):
+class CallSpans:
     """Encodes the spans of calls; remembers what many have in common."""
 
-    def __init__(self, encoder: SpanEncoder[T]) -> None:
+    def __init__(self, encoder: SpanEncoder) -> None:
         self._encoder = encoder
-        self._constants: dict[Hashable, T] = {}
+        self._constants: dict[Hashable, bytes] = {}
+        # The last inference: its calls come one after the other, and their spans say the same.
+        self._company: tuple[Inference | None, bytes, bytes] = (None, b"", b"")
 
-    def encode(self, call: RecordedCall) -> list[T]:
+    def encode(self, call: RecordedCall) -> list[bytes]:
         """Return the spans of a call, the server's last; of a part of a stream, those so far."""
         encoder, failures, constants = self._encoder, call.failures, self._constants
-        trace_number, server_number = call.ids()
-        trace, server = encoder.trace_id(trace_number), encoder.span_id(server_number)
-        child = encoder.child
+        trace_number, number = call.ids()
+        trace, server = encoder.trace(trace_number), encoder.parent(number)
+        state = encoder.rest(trace_state=call.trace_state) if call.trace_state else b""
         # The same for every exporter, and for no other stage of the call.
-        first_number = server_number + call.sent_stages + 1
-        spans = []
-        for place, (name, start_ns, end_ns) in enumerate(call.stages):
+        number += call.sent_stages
+        span, spans, place = encoder.span, [], 0
+        for name, start_ns, end_ns in call.stages:
+            number += 1
             error = failures.get(place, "") if failures else ""
-            if name in _ASKING or (
-                name == ADMISSION and not error and end_ns - start_ns < _AT_ONCE_NS
+            place += 1
+            if name in _SPECIAL and (
+                name != ADMISSION or (not error and end_ns - start_ns < _AT_ONCE_NS)
             ):
                 continue
-            constant = constants.get((name, error)) or self._stage(name, error)
-            own = encoder.span_id(first_number + place & ALL_BITS or 1)
-            spans.append(child(trace, own, server, start_ns, end_ns, constant))
+            key = (name, error) if error else name
+            constant = constants.get(key) or self._remember(key, self._stage(name, error))
+            own = number & ALL_BITS or 1
+            spans.append(span(constant, trace, own, server, start_ns, end_ns, state))
         for inference, span_number in call.inferences:
-            spans += self._inference(call, inference, span_number, trace, server)
+            spans += self._inference(call, inference, span_number, trace, server, state)
         if call.end_ns:
-            spans.append(self._server_span(call, trace, server))
-        if call.trace_state:
-            spans = [encoder.extended(one, trace_state=call.trace_state) for one in spans]
+            spans.append(self._server_span(call, trace, state))
         return spans
 
     def _inference(
-        self, call: RecordedCall, inference: Inference, span_number: int, trace: T, server: T
-    ) -> list[T]:
+        self,
+        call: RecordedCall,
+        inference: Inference,
+        span_number: int,
+        trace: bytes,
+        server: bytes,
+        state: bytes,
+    ) -> list[bytes]:
         """Return the span of the call's batch, and of the call to Triton if it lies here."""
         encoder, parent = self._encoder, server
         begin_ns, end_ns = inference.start_ns, inference.end_ns
@@ -79,73 +85,81 @@ class CallSpans(Generic[T]):
         is_mine = owner_id == call.trace_id and inference.owner_span_id == span_number
         spans = []
         if inference.size > 1:
-            span_id = encoder.span_id(span_number)
-            constant = self._batch(inference)
             left_ns = min(end_ns, call.end_ns) if call.end_ns else end_ns
-            batch = encoder.child(trace, span_id, server, begin_ns, left_ns, constant)
-            if owner_id and not is_mine:
-                link = encoder.trace_id(owner_id), encoder.span_id(inference.span_id)
-                batch = encoder.linked(batch, (link,))
-            spans.append(batch)
-            parent = span_id
+            known, constant, links = self._company
+            if known is not inference:
+                constant, links = self._travels_with(inference)
+            rest = state if is_mine else state + links
+            spans.append(
+                encoder.span(constant, trace, span_number, server, begin_ns, left_ns, rest)
+            )
         if is_mine or not owner_id:
+            if inference.size > 1:
+                parent = encoder.parent(span_number)
             # Where Triton was told of none, each call has one of its own; numbers up to `size`
             # are those of the spans `batch`.
             number = inference.span_id if is_mine else span_number + inference.size
-            client_id = encoder.span_id(number & ALL_BITS or 1)
+            client_id = number & ALL_BITS or 1
+            rest = state + encoder.links(inference.mates) if inference.mates else state
             constant = self._client(inference, call.step)
-            client = encoder.child(trace, client_id, parent, begin_ns, end_ns, constant)
-            if inference.mates:
-                mates = [
-                    (encoder.trace_id(one), encoder.span_id(other))
-                    for one, other in inference.mates
-                ]
-                client = encoder.linked(client, mates)
-            spans.append(client)
+            spans.append(encoder.span(constant, trace, client_id, parent, begin_ns, end_ns, rest))
         return spans
 
-    def _server_span(self, call: RecordedCall, trace: T, server: T) -> T:
-        encoder, times, constant = self._encoder, (call.start_ns, call.end_ns), self._server(call)
-        if call.parent_id:
-            parent = encoder.span_id(call.parent_id)
-            span = encoder.child(trace, server, parent, *times, constant)
-        else:
-            span = encoder.root(trace, server, *times, constant)
-        if call.code in SERVER_FAULTS and call.failure is not None:
-            span = encoder.extended(span, events=[_exception(call.failure, call.end_ns)])
-        return span
+    def _travels_with(self, inference: Inference) -> tuple[bytes, bytes]:
+        """Return constant and links of the spans ``batch`` of the calls that are not its owner."""
+        links, owner_id = b"", inference.owner_trace_id
+        if owner_id:
+            links = self._encoder.links(((owner_id, inference.span_id),))
+        constant = self._batch(inference)
+        self._company = (inference, constant, links)
+        return constant, links
 
-    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
-        constant = self._constants.get(key)
-        if constant is None:
-            if len(self._constants) >= _MAX_CONSTANTS:
-                self._constants.clear()
-            constant = self._constants[key] = make()
+    def _server_span(self, call: RecordedCall, trace: bytes, state: bytes) -> bytes:
+        encoder, rest = self._encoder, state
+        if call.code in SERVER_FAULTS and call.failure is not None:
+            rest += encoder.rest(events=[_exception(call.failure, call.end_ns)])
+        return encoder.span(
+            self._server(call),
+            trace,
+            call.span_id,
+            encoder.parent(call.parent_id),
+            call.start_ns,
+            call.end_ns,
+            rest,
+        )
+
+    def _remember(self, key: Hashable, constant: bytes) -> bytes:
+        if len(self._constants) >= _MAX_CONSTANTS:
+            self._constants.clear()
+        self._constants[key] = constant
         return constant
 
-    def _stage(self, name: str, error: str) -> T:
+    def _stage(self, name: str, error: str) -> bytes:
         attributes: Attributes = {"error.type": error} if error else {}
-        return self._once(
-            (name, error), lambda: self._encoder.constant(name, Kind.INTERNAL, attributes)
+        return self._encoder.constant(name, Kind.INTERNAL, attributes)
+
+    def _batch(self, inference: Inference) -> bytes:
+        error = inference.failure.type if inference.failure else ""
+        key = (BATCH, inference.size, error)
+        return self._constants.get(key) or self._remember(
+            key, self._make_batch(inference.size, error)
         )
 
-    def _batch(self, inference: Inference) -> T:
-        error = inference.failure.type if inference.failure else ""
-        attributes: Attributes = {"trident.batch.calls": inference.size}
+    def _make_batch(self, size: int, error: str) -> bytes:
+        attributes: Attributes = {"trident.batch.calls": size}
         if error:
             attributes["error.type"] = error
-        return self._once(
-            (BATCH, inference.size, error),
-            lambda: self._encoder.constant(BATCH, Kind.INTERNAL, attributes),
-        )
+        return self._encoder.constant(BATCH, Kind.INTERNAL, attributes)
 
-    def _client(self, inference: Inference, step: str) -> T:
+    def _client(self, inference: Inference, step: str) -> bytes:
         if inference.failure is not None:
             return self._make_client(inference, inference.failure, step)
         key = (TRITON, inference.model, inference.size)
-        return self._once(key, lambda: self._make_client(inference, None, ""))
+        return self._constants.get(key) or self._remember(
+            key, self._make_client(inference, None, "")
+        )
 
-    def _make_client(self, inference: Inference, failure: Failure | None, step: str) -> T:
+    def _make_client(self, inference: Inference, failure: Failure | None, step: str) -> bytes:
         attributes = {**_RPC, "rpc.method": TRITON_METHOD, "trident.model": inference.model}
         if inference.size > 1:
             attributes["trident.batch.calls"] = inference.size
@@ -161,18 +175,18 @@ class CallSpans(Generic[T]):
             TRITON_METHOD, Kind.CLIENT, attributes, Status.ERROR, failure.details
         )
 
-    def _server(self, call: RecordedCall) -> T:
+    def _server(self, call: RecordedCall) -> bytes:
         if call.code in SERVER_FAULTS:
             message = call.failure.text if call.failure else ""
             return self._encoder.constant(
                 call.method, Kind.SERVER, _attributes(call), Status.ERROR, message
             )
         key = (
-            call.method, call.code, call.peer, call.line, call.release, call.variant,
-            call.step, call.dropped_stages, repr(call.attributes),
+            call.method, call.code, call.peer, call.line, call.release, call.variant, call.step,
+            call.dropped_stages, repr(call.attributes) if call.attributes else "",
         )  # fmt: skip
-        return self._once(
-            key, lambda: self._encoder.constant(call.method, Kind.SERVER, _attributes(call))
+        return self._constants.get(key) or self._remember(
+            key, self._encoder.constant(call.method, Kind.SERVER, _attributes(call))
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from gateway.security.hiding import without_secrets
+
 Signal = Literal["traces", "metrics"]
 
 _GRPC_PORT = 4317
@@ -62,10 +64,15 @@ def collector_address(
         parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UnknownCollector(f"'{endpoint}' is no collector's address: {error}") from error
-    if not host or parts.scheme not in ("", "http", "https"):
+        # Not what the error says: that may be a part of a password.
+        shown = without_secrets(endpoint)
         raise UnknownCollector(
-            f"'{endpoint}' is no collector's address: host:4317 or http://host:4318 is"
+            f"'{shown}' is no collector's address: its host or port cannot be read"
+        ) from error
+    if not host or parts.scheme not in ("", "http", "https"):
+        shown = without_secrets(endpoint)
+        raise UnknownCollector(
+            f"'{shown}' is no collector's address: host:4317 or http://host:4318 is"
         )
     default = "http/protobuf" if parts.scheme and port != _GRPC_PORT else "grpc"
     protocol = said("PROTOCOL") or default

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from gateway.telemetry.span_encoding import SpanEncoder
-
-T = TypeVar("T")
 
 
 class SendFailed(Exception):
@@ -18,11 +16,11 @@ class SendFailed(Exception):
         """How many of them; ``None``: all."""
 
 
-class Exporter(Protocol[T]):
+class Exporter(Protocol):
     """Takes spans away. Used by one thread."""
 
     @property
-    def encoder(self) -> SpanEncoder[T]:
+    def encoder(self) -> SpanEncoder:
         """The encoding that it takes."""
         ...
 

@@ -1,13 +1,13 @@
 """Spans as OTLP/JSON: numbers for enums, IDs in hex, times as decimal strings of ns; and back.
 
 The encoding is written out here because it runs for every sampled call, beside the calls that
-are served.
+are served: a span is one formatting of bytes, which is done in C.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _quoted
 from math import isfinite
 from typing import Any
 
@@ -16,8 +16,14 @@ from gateway.telemetry.span_encoding import by_source
 
 Json = dict[str, Any]
 
-_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
 """JSON has no number for them; protobuf's JSON says them so, and Python reads them."""
+_SPAN = (
+    b'{"traceId":"%%b","spanId":"%%016x",%%b%b,'
+    b'"startTimeUnixNano":"%%d","endTimeUnixNano":"%%d"%%b}'
+)
+_LINK = b'{"traceId":"%032x","spanId":"%016x"}'
+_KINDS = tuple(Kind)
 _FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -31,72 +37,72 @@ class JsonSpans:
         attributes: Attributes,
         status: Status = Status.UNSET,
         message: str = "",
-    ) -> str:
-        """Encode what a span shares with others."""
-        content: Json = {"name": name, "kind": kind.value}
+    ) -> bytes:
+        """Encode what a span shares with others: a whole span, with places for what is its own."""
+        members = f'"name":{_quoted(name)},"kind":{kind.value}'
         if attributes:
-            content["attributes"] = _attributes(attributes)
+            members += f',"attributes":{_attributes(attributes)}'
         if status:
-            content["status"] = {"code": status.value} | ({"message": message} if message else {})
-        return _dumps(content)[1:-1]
+            said = f',"message":{_quoted(message)}' if message else ""
+            members += f',"status":{{"code":{status.value}{said}}}'
+        return _SPAN % members.encode().replace(b"%", b"%%")
 
-    def trace_id(self, number: int) -> str:
-        """Return it in hex."""
-        return f"{number:032x}"
+    def trace(self, trace_id: int) -> bytes:
+        """Return its ID in hex."""
+        return b"%032x" % trace_id
 
-    def span_id(self, number: int) -> str:
-        """Return it in hex."""
-        return f"{number:016x}"
+    def parent(self, span_id: int) -> bytes:
+        """Return the member of a span that names it; 0: nothing."""
+        return b'"parentSpanId":"%016x",' % span_id if span_id else b""
 
-    def root(self, trace_id: str, span_id: str, start_ns: int, end_ns: int, constant: str) -> str:
-        """Encode a span that has no parent."""
-        return (
-            f'{{"traceId":"{trace_id}","spanId":"{span_id}",{constant},'
-            f'"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
-        )
-
-    def child(
-        self, trace_id: str, span_id: str, parent_id: str, start_ns: int, end_ns: int, constant: str
-    ) -> str:
-        """Encode a span that has one."""
-        return (
-            f'{{"traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}",'
-            f'{constant},"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}"}}'
-        )
-
-    def linked(self, span: str, others: Iterable[tuple[str, str]]) -> str:
-        """Return an encoded span with links to others, each a trace's ID and a span's."""
-        links = ",".join(f'{{"traceId":"{trace}","spanId":"{one}"}}' for trace, one in others)
-        return f'{span[:-1]},"links":[{links}]}}'
-
-    def extended(
+    def span(
         self,
-        span: str,
-        links: Sequence[Link] = (),
-        events: Sequence[Event] = (),
-        trace_state: str = "",
-    ) -> str:
-        """Return an encoded span with what few spans have."""
-        content: Json = {}
-        if links:
-            content["links"] = [_link(one) for one in links]
-        if events:
-            content["events"] = [_event(one) for one in events]
-        if trace_state:
-            content["traceState"] = trace_state
-        return f"{span[:-1]},{_dumps(content)[1:]}" if content else span
+        constant: bytes,
+        trace: bytes,
+        span_id: int,
+        parent: bytes,
+        start_ns: int,
+        end_ns: int,
+        rest: bytes = b"",
+    ) -> bytes:
+        """Encode a span."""
+        return constant % (trace, span_id, parent, start_ns, end_ns, rest)
 
-    def request(self, spans: Iterable[tuple[Source, Sequence[str]]]) -> bytes:
+    def links(self, others: Iterable[tuple[int, int]]) -> bytes:
+        """Return the member that a span has for its links."""
+        return b',"links":[%b]' % b",".join([_LINK % one for one in others])
+
+    def rest(
+        self, links: Sequence[Link] = (), events: Sequence[Event] = (), trace_state: str = ""
+    ) -> bytes:
+        """Return the members that few spans have."""
+        members = ""
+        if links:
+            members += f',"links":[{",".join([_link(one) for one in links])}]'
+        if events:
+            members += f',"events":[{",".join([_event(one) for one in events])}]'
+        if trace_state:
+            members += f',"traceState":{_quoted(trace_state)}'
+        return members.encode()
+
+    def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``, on one line."""
-        parts = []
+        # What stands around the spans goes to the first and the last, so that all are copied once.
+        whole: list[bytes] = []
         for source, some in spans:
-            scope = {"name": source.scope} | ({"version": source.version} if source.version else {})
-            resource = _dumps({"attributes": _attributes(source.resource)})
-            parts.append(
-                f'{{"resource":{resource},"scopeSpans":[{{"scope":{_dumps(scope)},'
-                f'"spans":[{",".join(some)}]}}]}}'
+            version = f',"version":{_quoted(source.version)}' if source.version else ""
+            around = (
+                f'{{"resource":{{"attributes":{_attributes(source.resource)}}},"scopeSpans":['
+                f'{{"scope":{{"name":{_quoted(source.scope)}{version}}},"spans":['
             )
-        return f'{{"resourceSpans":[{",".join(parts)}]}}'.encode()
+            first = len(whole)
+            whole += some or (b"",)
+            whole[first] = around.encode() + whole[first]
+            whole[-1] += b"]}]}"
+        whole = whole or [b""]
+        whole[0] = b'{"resourceSpans":[' + whole[0]
+        whole[-1] += b"]}"
+        return b",".join(whole)
 
 
 def spans_to_json(spans: Iterable[Span]) -> bytes:
@@ -162,40 +168,36 @@ def read_span(span: Json, source: Source) -> Span:
         raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
 
 
-def _dumps(content: Any) -> str:
-    return json.dumps(content, separators=(",", ":"))
+def _link(link: Link) -> str:
+    said = f',"attributes":{_attributes(link.attributes)}' if link.attributes else ""
+    return f'{{"traceId":"{link.trace_id:032x}","spanId":"{link.span_id:016x}"{said}}}'
 
 
-def _link(link: Link) -> Json:
-    content: Json = {"traceId": f"{link.trace_id:032x}", "spanId": f"{link.span_id:016x}"}
-    if link.attributes:
-        content["attributes"] = _attributes(link.attributes)
-    return content
+def _event(event: Event) -> str:
+    said = f',"attributes":{_attributes(event.attributes)}' if event.attributes else ""
+    return f'{{"name":{_quoted(event.name)},"timeUnixNano":"{event.time_ns}"{said}}}'
 
 
-def _event(event: Event) -> Json:
-    content: Json = {"name": event.name, "timeUnixNano": str(event.time_ns)}
-    if event.attributes:
-        content["attributes"] = _attributes(event.attributes)
-    return content
+def _attributes(attributes: Mapping[str, Any]) -> str:
+    members = [
+        f'{{"key":{_quoted(key)},"value":{_value(value)}}}' for key, value in attributes.items()
+    ]
+    return f"[{','.join(members)}]"
 
 
-def _attributes(attributes: Mapping[str, Any]) -> list[Json]:
-    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
-
-
-def _value(value: Any) -> Json:
+def _value(value: Any) -> str:
     if isinstance(value, str):
-        return {"stringValue": value}
+        return f'{{"stringValue":{_quoted(value)}}}'
     if isinstance(value, bool):
-        return {"boolValue": value}
+        return f'{{"boolValue":{"true" if value else "false"}}}'
     if isinstance(value, int):
-        return {"intValue": str(value)}
+        return f'{{"intValue":"{int(value)}"}}'
     if isinstance(value, float):
-        return {"doubleValue": value if isfinite(value) else _NOT_FINITE[str(value)]}
+        number = repr(float(value)) if isfinite(value) else _NOT_FINITE[str(value)]
+        return f'{{"doubleValue":{number}}}'
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return {"arrayValue": {"values": [_value(one) for one in value]}}
-    return {"stringValue": str(value)}
+        return f'{{"arrayValue":{{"values":[{",".join([_value(one) for one in value])}]}}}}'
+    return f'{{"stringValue":{_quoted(str(value))}}}'
 
 
 def _read_span(span: Json, source: Source) -> Span:
@@ -208,7 +210,7 @@ def _read_span(span: Json, source: Source) -> Span:
         span_id=_read_id(span["spanId"], 8),
         parent_id=_read_id(span["parentSpanId"], 8) if span.get("parentSpanId") else 0,
         name=str(span.get("name", "")),
-        kind=Kind(kind) if 0 <= kind < len(Kind) else Kind.UNSPECIFIED,
+        kind=_KINDS[kind] if 0 <= kind < len(_KINDS) else Kind.UNSPECIFIED,
         start_ns=int(span.get("startTimeUnixNano", 0)),
         end_ns=int(span.get("endTimeUnixNano", 0)),
         attributes=_read_attributes(span),
@@ -228,13 +230,15 @@ def _read_span(span: Json, source: Source) -> Span:
 
 def _read_id(text: str, size: int) -> int:
     content = bytes.fromhex(text)
-    if len(content) != size or not any(content):
+    number = int.from_bytes(content, "big")
+    if len(content) != size or not number:
         raise ValueError(f"an ID of {size} bytes in hex was expected, got {text!r}")
-    return int.from_bytes(content, "big")
+    return number
 
 
 def _read_attributes(carrier: Json) -> Attributes:
-    return {one["key"]: _read_value(one["value"]) for one in carrier.get("attributes", ())}
+    some = carrier.get("attributes")
+    return {one["key"]: _read_value(one["value"]) for one in some} if some else {}
 
 
 def _read_value(value: Json) -> Any:

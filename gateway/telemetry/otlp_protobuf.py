@@ -19,8 +19,7 @@ from gateway.telemetry.span import Attribute, Attributes, Event, Kind, Link, Sou
 # Tags of trace.proto: field number and wire type in a byte, and the length where it is fixed.
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = 0x39, 0x41
-_CHILD = Struct("<2s16s2s8s2s8sBQBQ")
-_ROOT = Struct("<2s16s2s8sBQBQ")
+_OWN = Struct("<2s8sBQBQ")
 _LINK = Struct("<2s2s16s2s8s")
 _LINKS = b"\x6a\x1c"
 _SPANS_OF_SCOPE = _SCOPES_OF_RESOURCE = b"\x12"
@@ -48,51 +47,44 @@ class ProtobufSpans:
             span.status.message = _text(message)
         return span.SerializeToString()
 
-    def trace_id(self, number: int) -> bytes:
-        """Return its 16 bytes."""
-        return number.to_bytes(16, "big")
+    def trace(self, trace_id: int) -> bytes:
+        """Return the field of its ID."""
+        return _TRACE_ID + trace_id.to_bytes(16, "big")
 
-    def span_id(self, number: int) -> bytes:
-        """Return its 8 bytes."""
-        return number.to_bytes(8, "big")
+    def parent(self, span_id: int) -> bytes:
+        """Return the field that names it; 0: nothing."""
+        return _PARENT_ID + span_id.to_bytes(8, "big") if span_id else b""
 
-    def root(
-        self, trace_id: bytes, span_id: bytes, start_ns: int, end_ns: int, constant: bytes
-    ) -> bytes:
-        """Encode a span that has no parent."""
-        own = _ROOT.pack(_TRACE_ID, trace_id, _SPAN_ID, span_id, _START, start_ns, _END, end_ns)
-        return own + constant
-
-    def child(
+    def span(
         self,
-        trace_id: bytes,
-        span_id: bytes,
-        parent_id: bytes,
+        constant: bytes,
+        trace: bytes,
+        span_id: int,
+        parent: bytes,
         start_ns: int,
         end_ns: int,
-        constant: bytes,
+        rest: bytes = b"",
     ) -> bytes:
-        """Encode a span that has one."""
-        own = _CHILD.pack(
-            _TRACE_ID, trace_id, _SPAN_ID, span_id, _PARENT_ID, parent_id,
-            _START, start_ns, _END, end_ns,
-        )  # fmt: skip
-        return own + constant
+        """Encode a span."""
+        own = _OWN.pack(_SPAN_ID, span_id.to_bytes(8, "big"), _START, start_ns, _END, end_ns)
+        return b"%b%b%b%b%b" % (trace, own, parent, constant, rest)
 
-    def linked(self, span: bytes, others: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return an encoded span with links to others, each a trace's ID and a span's."""
-        links = (_LINK.pack(_LINKS, _TRACE_ID, trace, _SPAN_ID, one) for trace, one in others)
-        return span + b"".join(links)
+    def links(self, others: Iterable[tuple[int, int]]) -> bytes:
+        """Return the fields that a span has for its links."""
+        return b"".join(
+            [
+                _LINK.pack(
+                    _LINKS, _TRACE_ID, trace.to_bytes(16, "big"), _SPAN_ID, one.to_bytes(8, "big")
+                )
+                for trace, one in others
+            ]
+        )
 
-    def extended(
-        self,
-        span: bytes,
-        links: Sequence[Link] = (),
-        events: Sequence[Event] = (),
-        trace_state: str = "",
+    def rest(
+        self, links: Sequence[Link] = (), events: Sequence[Event] = (), trace_state: str = ""
     ) -> bytes:
-        """Return an encoded span with what few spans have."""
-        return span + _rest(links, events, trace_state)
+        """Return the fields that few spans have."""
+        return _rest(links, events, trace_state) if links or events or trace_state else b""
 
     def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``."""

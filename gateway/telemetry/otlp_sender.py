@@ -22,6 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.stop import stop_any, stop_when_event_set
 from tenacity.wait import wait_random_exponential
 
+from gateway.security.hiding import without_secrets
 from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
 
@@ -149,6 +150,7 @@ class HttpSender(_Sender):
     def __init__(self, url: str, options: SenderOptions) -> None:
         super().__init__(options)
         self._url = url
+        self._shown = without_secrets(url)
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": _PROTOBUF, **options.headers})
         # Given with each request: of the session, REQUESTS_CA_BUNDLE would win over it.
@@ -189,8 +191,8 @@ class HttpSender(_Sender):
                 verify=self._verify,
             )
         except requests.RequestException as error:
-            raise _Again(f"{self._url}: {type(error).__name__}") from error
-        text = f"{self._url} answered {response.status_code} {response.reason}"
+            raise _Again(f"{self._shown}: {type(error).__name__}") from error
+        text = f"{self._shown} answered {response.status_code} {response.reason}"
         if response.status_code in _HTTP_RETRIED:
             raise _Again(text, _seconds(response.headers.get("Retry-After")))
         if not response.ok:

@@ -75,22 +75,20 @@ class RecordedCall(CallRecord):
         inferences: What it asked of Triton, each with the ID of this call's span for it.
     """
 
-    attributes: Attributes | None = None
-    failure: Failure | None = None
-    failures: dict[int, str] | None = None
-    dropped_stages: int = 0
-    sent_stages: int = 0
-    peer: str = ""
-    sampled: bool | None = None
-    parent_id: int = 0
-    span_id: int = 0
-    trace_state: str = ""
+    __slots__ = (
+        "_caller", "_ended", "_ratio", "attributes", "dropped_stages", "failure", "failures",
+        "inferences", "parent_id", "peer", "sampled", "sent_stages", "span_id", "trace_state",
+    )  # fmt: skip
 
     def __init__(self, caller: Caller, ended: Callable[[RecordedCall], None], ratio: float) -> None:
-        self.method = caller.method
-        self.start_ns = caller.received_ns
-        self.stages = []
+        super().__init__(caller.method, caller.received_ns)
         self.inferences: list[tuple[Inference, int]] = []
+        self.sampled: bool | None = None
+        self.parent_id = self.span_id = self.dropped_stages = self.sent_stages = 0
+        self.attributes: Attributes | None = None
+        self.failure: Failure | None = None
+        self.failures: dict[int, str] | None = None
+        self.peer = self.trace_state = ""
         self._caller: Caller | None = caller
         self._ended = ended
         self._ratio = ratio

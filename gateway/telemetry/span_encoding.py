@@ -1,23 +1,21 @@
 """Spans in OTLP's two encodings, made from parts that are encoded once and used again.
 
 Of a span only its IDs, its times and its links are its own; name, kind, attributes and status are
-those of thousands of others. An encoder therefore encodes these *constants* apart, and a span by
-putting its own part beside them. Both encodings allow that: the members of a JSON object may come
-in any order, and protobuf messages that are joined are one message.
+those of thousands of others. An encoder therefore encodes these *constants* apart, and makes a span
+by putting its own part beside them. Both encodings allow that: the members of a JSON object may
+come in any order, and protobuf messages that are joined are one message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from gateway.telemetry.span import Attributes, Event, Kind, Link, Source, Span, Status
 
-T = TypeVar("T")
 
-
-class SpanEncoder(Protocol[T]):
-    """One of OTLP's encodings; ``T`` is what it makes of a part."""
+class SpanEncoder(Protocol):
+    """One of OTLP's encodings. IDs are numbers, times ns since 1970."""
 
     def constant(
         self,
@@ -26,64 +24,62 @@ class SpanEncoder(Protocol[T]):
         attributes: Attributes,
         status: Status = Status.UNSET,
         message: str = "",
-    ) -> T:
+    ) -> bytes:
         """Encode what a span shares with others."""
         ...
 
-    def trace_id(self, number: int) -> T:
-        """Encode a trace's ID."""
+    def trace(self, trace_id: int) -> bytes:
+        """Encode which trace spans lie in."""
         ...
 
-    def span_id(self, number: int) -> T:
-        """Encode a span's ID."""
+    def parent(self, span_id: int) -> bytes:
+        """Encode which span others lie below; 0: none."""
         ...
 
-    def root(self, trace_id: T, span_id: T, start_ns: int, end_ns: int, constant: T) -> T:
-        """Encode a span that has no parent."""
-        ...
-
-    def child(
-        self, trace_id: T, span_id: T, parent_id: T, start_ns: int, end_ns: int, constant: T
-    ) -> T:
-        """Encode a span that has one."""
-        ...
-
-    def linked(self, span: T, others: Iterable[tuple[T, T]]) -> T:
-        """Return an encoded span with links to others, each a trace's ID and a span's."""
-        ...
-
-    def extended(
+    def span(
         self,
-        span: T,
-        links: Sequence[Link] = (),
-        events: Sequence[Event] = (),
-        trace_state: str = "",
-    ) -> T:
-        """Return an encoded span with what few spans have."""
+        constant: bytes,
+        trace: bytes,
+        span_id: int,
+        parent: bytes,
+        start_ns: int,
+        end_ns: int,
+        rest: bytes = b"",
+    ) -> bytes:
+        """Encode a span, from what the other methods return."""
         ...
 
-    def request(self, spans: Iterable[tuple[Source, Sequence[T]]]) -> bytes:
+    def links(self, others: Iterable[tuple[int, int]]) -> bytes:
+        """Encode a span's links to others, each a trace's ID and a span's, as its rest."""
+        ...
+
+    def rest(
+        self, links: Sequence[Link] = (), events: Sequence[Event] = (), trace_state: str = ""
+    ) -> bytes:
+        """Encode what few spans have. What is encoded apart, links too, may be joined."""
+        ...
+
+    def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest`` of encoded spans, by where they are from."""
         ...
 
 
-def encode_span(encoder: SpanEncoder[T], span: Span) -> T:
+def encode_span(encoder: SpanEncoder, span: Span) -> bytes:
     """Encode a span that is not like others."""
-    constant = encoder.constant(span.name, span.kind, span.attributes, span.status, span.message)
-    ids = encoder.trace_id(span.trace_id), encoder.span_id(span.span_id)
-    if span.parent_id:
-        parent = encoder.span_id(span.parent_id)
-        encoded = encoder.child(*ids, parent, span.start_ns, span.end_ns, constant)
-    else:
-        encoded = encoder.root(*ids, span.start_ns, span.end_ns, constant)
-    if span.links or span.events or span.trace_state:
-        encoded = encoder.extended(encoded, span.links, span.events, span.trace_state)
-    return encoded
+    return encoder.span(
+        encoder.constant(span.name, span.kind, span.attributes, span.status, span.message),
+        encoder.trace(span.trace_id),
+        span.span_id,
+        encoder.parent(span.parent_id),
+        span.start_ns,
+        span.end_ns,
+        encoder.rest(span.links, span.events, span.trace_state),
+    )
 
 
 def by_source(
-    encoder: SpanEncoder[T], spans: Iterable[Span], groups: dict[Source, list[T]] | None = None
-) -> dict[Source, list[T]]:
+    encoder: SpanEncoder, spans: Iterable[Span], groups: dict[Source, list[bytes]] | None = None
+) -> dict[Source, list[bytes]]:
     """Encode spans, those of one source together; beside those in ``groups``, if given."""
     groups = {} if groups is None else groups
     for span in spans:

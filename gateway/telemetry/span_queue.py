@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from gateway.telemetry.call_spans import CallSpans
 from gateway.telemetry.exporter import Exporter, SendFailed
@@ -23,10 +22,9 @@ from gateway.telemetry.span_encoding import by_source
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Item = RecordedCall | Sequence[Span]
 
-_TURN = 16
+_TURN = 32
 """Items that are encoded before the event loop gets its turn."""
 
 
@@ -63,7 +61,12 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return number
 
 
-class SpanQueue(Generic[T]):
+def _size(item: Item) -> int:
+    """Return about how many spans it is: of a call, one a stage, and two more."""
+    return len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+
+
+class SpanQueue:
     """Takes what has ended to an exporter.
 
     Args:
@@ -75,13 +78,13 @@ class SpanQueue(Generic[T]):
         sent: Spans that were sent.
     """
 
-    def __init__(self, exporter: Exporter[T], source: Source, limits: Limits | None = None) -> None:
+    def __init__(self, exporter: Exporter, source: Source, limits: Limits | None = None) -> None:
         self.sent = 0
         self._exporter = exporter
         self._source = source
         self._limits = limits or Limits()
         self._calls = CallSpans(exporter.encoder)
-        self._items: deque[tuple[Item, int]] = deque()
+        self._items: deque[Item] = deque()
         # Each is written by one thread only, so that none needs a lock.
         self._came = self._overflowed = 0
         self._taken = self._lost = 0
@@ -99,7 +102,7 @@ class SpanQueue(Generic[T]):
 
     def put(self, item: Item) -> None:
         """Take a call that has ended, or finished spans; never waits, never raises."""
-        size = len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+        size = _size(item)
         held = self._came - self._taken
         if self._closing or held + size > self._limits.queue_spans:
             self._warn("it has been closed" if self._closing else "the queue is full")
@@ -109,8 +112,8 @@ class SpanQueue(Generic[T]):
             self._overflowed += size
             return
         self._came += size
-        self._items.append((item, size))
-        if held > self._limits.queue_spans // 4:
+        self._items.append(item)
+        if held + size >= self._limits.batch_spans and not self._wake.is_set():
             self._wake.set()
 
     def stop_taking(self) -> None:
@@ -142,21 +145,25 @@ class SpanQueue(Generic[T]):
 
     def _work(self) -> None:
         while True:
-            self._wake.wait(self._limits.delay_s)
+            woken = self._wake.wait(self._limits.delay_s)
             self._wake.clear()
             closing = self._closing  # looked at first: what came before it is still sent
-            while self._items and not self._given_up:
+            # Whoever wakes it has filled a batch. What came meanwhile waits for company: sent at
+            # once, each request would be smaller than the one before.
+            least = self._limits.batch_spans if woken and not closing else 1
+            while self._items and not self._given_up and self._came - self._taken >= least:
                 self._send_some()
             if closing:
-                self._lost += sum(size for _, size in self._items)
+                self._lost += sum(map(_size, self._items))
                 return
 
     def _send_some(self) -> None:
         """Encode and send about one batch."""
-        groups: dict[Source, list[T]] = {}
+        groups: dict[Source, list[bytes]] = {}
         taken = count = 0
         while self._items and count < self._limits.batch_spans:
-            item, size = self._items.popleft()
+            item = self._items.popleft()
+            size = _size(item)
             self._taken += size
             taken += 1
             try:
@@ -181,7 +188,7 @@ class SpanQueue(Generic[T]):
         else:
             self.sent += count
 
-    def _encode(self, item: Item, groups: dict[Source, list[T]]) -> int:
+    def _encode(self, item: Item, groups: dict[Source, list[bytes]]) -> int:
         if isinstance(item, RecordedCall):
             spans = self._calls.encode(item)
             groups.setdefault(self._source, []).extend(spans)

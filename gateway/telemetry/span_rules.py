@@ -14,20 +14,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
 
 from gateway.telemetry.span import Kind
+from triton_models.release import MODEL_NAME
 
 SCOPE = "triton-server"
 """The instrumentation scope of Triton's spans."""
 ROOT = "InferRequest"
 MODEL = "triton.model_name"
 METHOD = "inference.GRPCInferenceService/ModelInfer"
-
-_RELEASE = "^(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(__(?P<step>[a-z0-9_.-]+))?$"
-"""How the models of a release are called; what is called otherwise keeps its name."""
 
 
 @dataclass
@@ -60,8 +59,11 @@ class Where:
             and (self.not_name is None or span.name != self.not_name)
             and (self.has is None or self.has in span.attributes)
             and (self.matches is None or _part(span, self.matches) is not None)
-            and all(event in span.events for event in self.events)
+            and (not self.events or self._saw_all(span))
         )
+
+    def _saw_all(self, span: Draft) -> bool:
+        return all(event in span.events for event in self.events)
 
     def ottl(self) -> str:
         """Return it as a condition of the Collector."""
@@ -73,7 +75,7 @@ class Where:
         if self.has is not None:
             parts.append(f'span.attributes["{self.has}"] != nil')
         if self.matches is not None:
-            pattern = _RELEASE if self.matches != "step" else _RELEASE.replace(")?$", ")$")
+            pattern = MODEL_NAME if self.matches != "step" else MODEL_NAME.replace(")?$", ")$")
             parts.append(f'IsMatch(span.attributes["{MODEL}"], "{pattern}")')
         parts += [f'span.attributes["{_AT}{event}"] != nil' for event in self.events]
         return " and ".join(parts)
@@ -125,7 +127,7 @@ class SetPart:
         """Return it as an editor of the Collector."""
         return (
             f'set(span.attributes["{self.key}"], '
-            f'ExtractPatterns(span.attributes["{MODEL}"], "{_RELEASE}")["{self.group}"])'
+            f'ExtractPatterns(span.attributes["{MODEL}"], "{MODEL_NAME}")["{self.group}"])'
         )
 
 
@@ -195,7 +197,7 @@ RULES = (
 
 _AT = "trident.at."
 """Where the Collector keeps the time of an event while it works: a statement sees one event."""
-_COMPILED = re.compile(_RELEASE)
+_COMPILED = re.compile(MODEL_NAME)
 
 
 def repair(span: Draft) -> None:
@@ -243,8 +245,14 @@ _HEAD = """\
 
 
 def _part(span: Draft, group: str) -> str | None:
-    match = _COMPILED.match(str(span.attributes.get(MODEL, "")))
-    return match[group] if match else None
+    model = span.attributes.get(MODEL)
+    return _parts(model).get(group) if isinstance(model, str) else None
+
+
+@lru_cache(1024)
+def _parts(model: str) -> dict[str, str | None]:
+    match = _COMPILED.match(model)
+    return match.groupdict() if match else {}
 
 
 if __name__ == "__main__":

@@ -7,23 +7,15 @@ can share a file. At ``max_bytes`` the file becomes ``<name>.1``.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from gateway.telemetry.exporter import SendFailed
+from gateway.telemetry.line_file import LineFile
 from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.span import Span
 
 MAX_BYTES = 64 * 1024 * 1024
-
-
-def previous_file(path: Path) -> Path:
-    """Return where a full file is put away."""
-    return path.with_name(path.name + ".1")
 
 
 class TraceFile:
@@ -37,8 +29,7 @@ class TraceFile:
     encoder = JsonSpans()
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
-        self._path = path
-        self._max_bytes = max_bytes
+        self._file = LineFile(path, max_bytes)
 
     def send(self, request: bytes) -> None:
         """Write one line.
@@ -47,9 +38,9 @@ class TraceFile:
             SendFailed: If the disk does not take it.
         """
         try:
-            self._append(request + b"\n")
+            self._file.append(request, b"\n")
         except OSError as error:
-            raise SendFailed(f"cannot write to {self._path}: {error}") from error
+            raise SendFailed(f"cannot write to {self._file.path}: {error}") from error
 
     def write(self, spans: Iterable[Span]) -> None:
         """Write spans.
@@ -61,35 +52,3 @@ class TraceFile:
 
     def close(self) -> None:
         """Do nothing: every line is in the file already."""
-
-    def _append(self, line: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Opened anew for each line: another process may just have put the file away.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            with suppress(OSError):  # some network drives have no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a line half written looks torn
-            if _is_torn(descriptor):
-                line = b"\n" + line
-            if os.write(descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if os.fstat(descriptor).st_size > self._max_bytes:
-                self._put_away(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _put_away(self, descriptor: int) -> None:
-        """Rename the file, unless another process has just done so.
-
-        Where that cannot be done the file grows on: the spans are in it.
-        """
-        with suppress(OSError):
-            mine, current = os.fstat(descriptor), os.stat(self._path)
-            if mine.st_ino == current.st_ino:
-                os.replace(self._path, previous_file(self._path))
-
-
-def _is_torn(descriptor: int) -> bool:
-    """Return whether the last line has no end: a disk was full, or a writer was killed."""
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
 from gateway.telemetry.recording import Caller, Inference, RecordedCall
@@ -83,24 +83,31 @@ class Tracing:
         keep_errors: Whether those that failed by the server's fault are kept.
         keep_slower_s: From how many seconds a call is kept; ``None``: never for that.
         sink: Gets every call that ends; must be fast.
+        always_noted: Whether notes are taken even if neither trace nor sink wants them.
     """
 
     def __init__(
         self,
-        queues: Sequence[SpanQueue[Any]] = (),
+        queues: Sequence[SpanQueue] = (),
         *,
         sample_ratio: float = 1.0,
         keep_errors: bool = True,
         keep_slower_s: float | None = None,
         sink: RecordSink | None = None,
+        always_noted: bool = False,
     ) -> None:
         self._queues = tuple(queues)
-        self._ratio = sample_ratio if queues else 0.0
+        self.keep(sample_ratio, keep_errors, keep_slower_s)
+        self._sink = sink
+        self._always_noted = always_noted or sink is not None
+        self._records = bool(queues) or self._always_noted
+        self._all_queues = self._queues
+
+    def keep(self, sample_ratio: float, keep_errors: bool, keep_slower_s: float | None) -> None:
+        """Keep other traces from now on; as for the constructor."""
+        self._ratio = sample_ratio if self._queues else 0.0
         self._keep_errors = keep_errors
         self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
-        self._sink = sink
-        self._records = bool(queues) or sink is not None
-        self._all_queues = self._queues
 
     @property
     def is_on(self) -> bool:
@@ -134,7 +141,7 @@ class Tracing:
     def shutdown(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Send what is left and stop, ``timeout_s`` at most. Can be repeated."""
         queues, self._queues = self._queues, ()
-        self._records = self._sink is not None
+        self._records = self._always_noted
         end = time.monotonic() + timeout_s
         for queue in queues:  # so that none waits for another
             queue.stop_taking()
@@ -142,11 +149,14 @@ class Tracing:
             queue.close(max(0.0, end - time.monotonic()))
 
     def _ended(self, call: RecordedCall) -> None:
-        kept = bool(self._queues) and (call.decide() or self._is_kept_anyway(call))
+        queues, sampled = self._queues, call.sampled
+        if sampled is None:
+            sampled = call.decide()
+        kept = bool(queues) and (sampled or self._is_kept_anyway(call))
         call.let_caller_go(kept=kept)
         if kept:
             call.ids()
-            for queue in self._queues:
+            for queue in queues:
                 queue.put(call)
         else:
             call.trace_id = 0

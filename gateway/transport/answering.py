@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.domains.domain import Answer, ColumnDomain, Domain, Tensors
+from gateway.domains.domain import Answer, ColumnDomain, Domain, SlowRow, Tensors
 from gateway.domains.validation import Violations, check_count
 from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.caching import AnswerCache
@@ -19,8 +19,9 @@ from gateway.telemetry.tracing import CallTrace
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
-from gateway.transport.companies import Batching, Companies, served
+from gateway.transport.companies import Batching, Companies
 from gateway.transport.entrance import Entrance
+from gateway.transport.slow_work import SlowWork, served
 from gateway.transport.status import error_to_status
 from gateway.transport.streaming import answers_as_they_come
 from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
@@ -55,7 +56,8 @@ class Answering:
         self._after = AfterTriton()
         self._cache = cache
         self._max_outstanding = max_outstanding
-        self._companies = Companies(runner, batching or Batching())
+        self._work = SlowWork()
+        self._companies = Companies(runner, batching or Batching(), self._work)
 
     def readings(self) -> Iterable[Reading]:
         """Return the metrics of the calls that wait, and of those that were not let in."""
@@ -172,6 +174,8 @@ class Answering:
         start_ns = start_ns or time.time_ns()
         try:
             release, row = self._read(domain, request, violations)
+            if isinstance(row, SlowRow):
+                (row,) = await self._work.made([row], [""], release.line)
         except Exception as error:
             trace.add_stage("decode", start_ns, time.time_ns(), error)
             raise
@@ -223,7 +227,7 @@ class Answering:
         trace = call.trace
         try:
             groups = self._grouped(domain, requests, prefixes, Violations())
-            tensors = [self._tensors(domain, requests, group) for group in groups]
+            tensors = [await self._tensors(domain, requests, prefixes, group) for group in groups]
         except Exception as error:
             trace.add_stage("decode", call.received_ns, time.time_ns(), error)
             raise
@@ -244,22 +248,30 @@ class Answering:
         responses: list[Any] = [None] * len(requests)
         for group, answer in zip(groups, answers, strict=True):
             release = group.release
-            made = domain.tensors_to_responses(
-                answer, [requests[p] for p in group.places], release.manifest, served(release)
+            made = await self._work.responses(
+                domain, answer, [requests[p] for p in group.places], release
             )
             for place, response in zip(group.places, made, strict=True):
                 responses[place] = response
         self._encoded(trace, back_ns)
         return responses
 
-    @staticmethod
-    def _tensors(domain: Domain[Any, Any], requests: Sequence[Any], group: _Group) -> Tensors:
-        manifest = group.release.manifest
+    async def _tensors(
+        self,
+        domain: Domain[Any, Any],
+        requests: Sequence[Any],
+        prefixes: Sequence[str],
+        group: _Group,
+    ) -> Tensors:
+        release = group.release
         rows = [
-            domain.row(requests[place], manifest) if row is None else row
+            domain.row(requests[place], release.manifest) if row is None else row
             for place, row in zip(group.places, group.rows, strict=True)
         ]
-        return domain.rows_to_tensors(rows, manifest)
+        where = [prefixes[place] for place in group.places]
+        return domain.rows_to_tensors(
+            await self._work.made(rows, where, release.line), release.manifest
+        )
 
     def _grouped(
         self,

@@ -23,7 +23,7 @@ from gateway.transport.grpc_wire import (
     frame,
     too_large,
 )
-from gateway.transport.rpcs import Rpc, RpcFailed
+from gateway.transport.rpc import Rpc, RpcFailed
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _START = {

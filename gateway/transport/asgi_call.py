@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.transport.call import Call, Pair
-from gateway.transport.grpc_wire import decode_metadata, parse_timeout
+from gateway.transport.grpc_wire import CERTIFICATE_HEADER, decode_metadata, parse_timeout
 
 Scope = Mapping[str, Any]
 Event = asyncio.Future[Mapping[str, Any]]
@@ -89,6 +89,10 @@ class AsgiCall(Call):
         """Return the last text metadata with this key."""
         value = self.headers.get(key.encode())
         return None if value is None or key.endswith("-bin") else value.decode("latin-1")
+
+    def certificate(self) -> bytes | None:
+        """Return what Envoy tells of the client's certificate; it lets no client write that."""
+        return self.headers.get(CERTIFICATE_HEADER)
 
     def peer(self) -> str:
         """Return the address of the client, as gRPC writes it."""

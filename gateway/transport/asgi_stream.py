@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from gateway.transport.asgi_call import AsgiCall, Event, Send
 from gateway.transport.grpc_wire import Deframer
-from gateway.transport.rpcs import RpcFailed
+from gateway.transport.rpc import RpcFailed
 
 READ_AHEAD = 64
 """Messages that are taken from the server before somebody wants them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+from gateway.security.client import Client
 from gateway.telemetry.tracing import NO_TRACE, CallTrace
 
 Pair = tuple[str, str | bytes]
@@ -31,15 +32,17 @@ class Call(ABC):
         method: The full method, such as ``trident.risk.v1.RiskService/ScoreRisk``.
         received_ns: When the call's message came, in ns since 1970.
         trace: The trace of this call.
+        client: Who makes it; ``None`` where nobody has to say.
         reply: What the servicer wants to send beside the messages; ``None`` if nothing.
     """
 
-    __slots__ = ("method", "received_ns", "reply", "trace")
+    __slots__ = ("client", "method", "received_ns", "reply", "trace")
 
     def __init__(self, method: str, received_ns: int) -> None:
         self.method = method
         self.received_ns = received_ns
         self.trace: CallTrace = NO_TRACE
+        self.client: Client | None = None
         self.reply: Reply | None = None
 
     @abstractmethod
@@ -53,6 +56,10 @@ class Call(ABC):
     @abstractmethod
     def time_remaining(self) -> float | None:
         """Return the seconds left until the client's deadline, or ``None`` if it set none."""
+
+    def certificate(self) -> bytes | None:
+        """Return what the transport tells of the client's certificate, which it has checked."""
+        return None
 
     @property
     def metadata(self) -> Mapping[str, str]:

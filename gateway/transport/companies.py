@@ -23,7 +23,9 @@ from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import CallTrace, shared_inference
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.call import Call
+from gateway.transport.slow_work import SlowWork, served
 from trident.common.v1.served_by_pb2 import ServedBy
+from triton_models.release import most_rows
 from triton_models.signatures import MAX_BATCH_ROWS
 
 _MAX_COMPANIES = 256
@@ -61,10 +63,12 @@ class Companies:
     Args:
         runner: Runs the inferences.
         batching: How large, and how many may wait.
+        work: Writes answers that take long.
     """
 
-    def __init__(self, runner: ModelRunner, batching: Batching) -> None:
+    def __init__(self, runner: ModelRunner, batching: Batching, work: SlowWork) -> None:
         self._runner = runner
+        self._work = work
         self._batching = batching
         self._batchers: dict[tuple[str, tuple[str, ...], int], Batcher[_Asked, Any]] = {}
         self._rooms: dict[str, WaitingRoom] = {}
@@ -133,11 +137,9 @@ class Companies:
                     release.line, self._batching.max_waiting
                 )
             run = partial(self._run, domain, release, outputs, served(release))
+            rows = min(self._batching.max_rows, most_rows(release.manifest))
             batcher = self._batchers[key] = Batcher(
-                run,
-                room,
-                self._batching.max_rows,
-                places=partial(self._runner.places, release.line),
+                run, room, rows, places=partial(self._runner.places, release.line)
             )
         return batcher
 
@@ -175,11 +177,6 @@ class Companies:
         for one in company:
             one.back_ns = back_ns
         requests = [one.request for one in company]
-        responses = domain.tensors_to_responses(answer, requests, release.manifest, served_by)
+        responses = await self._work.responses(domain, answer, requests, release, served_by)
         self._after.took((time.time_ns() - back_ns) / 1e9)
         return responses
-
-
-def served(release: ServedRelease) -> ServedBy:
-    """Return what an answer says of who made it."""
-    return ServedBy(line=release.line, release=release.release, variant=release.variant)

@@ -91,7 +91,6 @@ class Entrance:
 
 def client_of(call: Call) -> str:
     """Return who makes a call: as it has shown, or else its address, without the port."""
-    shown = getattr(call, "client", None)
-    if shown is not None:
-        return str(shown.id)
+    if call.client is not None:
+        return call.client.id
     return call.peer().rpartition(":")[0]

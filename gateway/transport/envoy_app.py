@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from gateway.security.watching import Watch
 from gateway.starting import StartFailed
 from gateway.transport.asgi import GrpcOverAsgi
 from gateway.transport.envoy_admin import EnvoyAdmin
 from gateway.transport.envoy_memory import drop_unneeded_pages
 from gateway.transport.envoy_process import ADMIN_SOCKET, STOP_SIGNALS
+from gateway.transport.envoy_tls import watched_certificates
+from gateway.transport.protection import Protection
 from gateway.transport.services import Services
 
 _log = logging.getLogger(__name__)
@@ -44,8 +47,8 @@ class Served:
     """What an Envoy serves, and how it ends."""
 
     services: Services
-    max_message_bytes: int
-    """The largest message either way."""
+    protection: Protection
+    """What is asked of connections, and borne with."""
     port: int
     """Where Envoy listens."""
     grace_s: float
@@ -68,7 +71,7 @@ def build_app(opening: Opening) -> Application:
 
     def start(served: Served) -> GrpcOverAsgi:
         nonlocal grpc
-        grpc = GrpcOverAsgi(served.services.rpcs.table, served.max_message_bytes)
+        grpc = GrpcOverAsgi(served.services.rpcs.table, served.protection.max_message_bytes)
         return grpc
 
     # Not a coroutine function: there would be two coroutines for each call.
@@ -92,6 +95,8 @@ async def _lifespan(
             signals.grace_s = served.grace_s
             grpc = start(served)
             await served.services.start()
+            watch = _watch(served.protection)
+            watch.start()
             await send({"type": "lifespan.startup.complete"})
             started = True
             life = asyncio.create_task(_live(served, signals))
@@ -102,6 +107,7 @@ async def _lifespan(
                 await asyncio.gather(life, return_exceptions=True)
                 await served.services.drain()
                 await grpc.close()
+                watch.stop()
     except Exception as error:
         if not isinstance(error, StartFailed):  # which was said to whoever started this
             _log.exception("What Envoy serves failed")
@@ -109,6 +115,13 @@ async def _lifespan(
             # Envoy would print its whole configuration.
             os._exit(1)
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _watch(protection: Protection) -> Watch:
+    """Return what follows the certificates, not started."""
+    if protection.tls is None:
+        return Watch(())
+    return Watch((watched_certificates(protection.tls, os.environ),))
 
 
 async def _live(served: Served, signals: _Signals) -> None:

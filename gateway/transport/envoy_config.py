@@ -8,7 +8,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from gateway.security.tls import ServerTls
+from gateway.transport.envoy_tls import failure_log, transport_socket
+from gateway.transport.protection import Protection
 
 STAT_PREFIX = "trident"
 LISTENER = "grpc"
@@ -19,7 +24,9 @@ _MODULE_FILTER = f"{_TYPES}.http.dynamic_modules.v3.DynamicModuleFilter"
 
 MAX_STREAMS = 10_000
 """Of a connection. Clients queue above it; what may wait here is for admission to say."""
-MAX_HEADERS_KIB = 64
+_OWN_HEADERS = 16
+"""Of each call, beside the client's metadata: the method, the deadline, and what Envoy adds."""
+_OWN_HEADER_BYTES = 1024
 _MESSAGE_OVERHEAD_BYTES = 64 * 1024
 
 _HTTP2: Mapping[str, Any] = {
@@ -31,6 +38,8 @@ _HTTP2: Mapping[str, Any] = {
     # that send far too many are cut off by Envoy's own limits.
     "connection_keepalive": {"interval": "60s", "timeout": "20s"},
 }
+_HANDSHAKE = "10s"
+"""Time that a client has for it."""
 _MAX_CONNECTION_AGE = "1800s"
 """Sends clients a GOAWAY now and then, so that they find replicas that came later. What is in
 flight then, streams too, goes on to its end."""
@@ -42,7 +51,8 @@ def envoy_config(
     module: str,
     addresses: Sequence[tuple[str, int]],
     admin_socket: str,
-    max_message_bytes: int,
+    protection: Protection,
+    folder: Path,
 ) -> dict[str, Any]:
     """Return the bootstrap of an Envoy.
 
@@ -51,8 +61,10 @@ def envoy_config(
         module: The path of pyvoy's shared library.
         addresses: IP addresses and ports to listen at, at least one.
         admin_socket: The path of the socket for orders to this Envoy; only its owner may use it.
-        max_message_bytes: The largest message of a client.
+        protection: What is asked of connections, and borne with.
+        folder: Of this Envoy alone.
     """
+    tls = protection.tls
     first, *others = [
         {"address": {"socket_address": {"address": ip, "port_value": port}}}
         for ip, port in addresses
@@ -62,8 +74,12 @@ def envoy_config(
         "stat_prefix": STAT_PREFIX,
         "codec_type": "HTTP2",
         "http2_protocol_options": _HTTP2,
-        "common_http_protocol_options": {"max_connection_duration": _MAX_CONNECTION_AGE},
-        "max_request_headers_kb": MAX_HEADERS_KIB,
+        "common_http_protocol_options": {
+            "max_connection_duration": _MAX_CONNECTION_AGE,
+            "max_headers_count": protection.max_metadata_count + _OWN_HEADERS,
+        },
+        "max_request_headers_kb": -(-(protection.max_metadata_bytes + _OWN_HEADER_BYTES) // 1024),
+        **_certificate_header(tls),
         # A stream may be silent for as long as it likes; its deadline is ours to keep.
         "stream_idle_timeout": "0s",
         "request_headers_timeout": "10s",
@@ -81,9 +97,14 @@ def envoy_config(
         "additional_addresses": others,
         "enable_reuse_port": True,
         # Of a request that our Python has not taken yet; Envoy refuses what does not fit.
-        "per_connection_buffer_limit_bytes": max_message_bytes + _MESSAGE_OVERHEAD_BYTES,
+        "per_connection_buffer_limit_bytes": (
+            protection.max_message_bytes + _MESSAGE_OVERHEAD_BYTES
+        ),
+        "access_log": [failure_log()] if tls else [],
         "filter_chains": [
             {
+                **({"transport_socket": transport_socket(tls, folder)} if tls else {}),
+                "transport_socket_connect_timeout": _HANDSHAKE,
                 "filters": [
                     {"name": "envoy.filters.network.http_connection_manager",
                      "typed_config": manager}
@@ -92,6 +113,8 @@ def envoy_config(
         ],
     }  # fmt: skip
     return {
+        # Whatever names the node is unused, but secrets are not given without.
+        "node": {"id": STAT_PREFIX, "cluster": STAT_PREFIX},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "static_resources": {"listeners": [listener]},
         # Every counter costs memory and a little time; these few are looked at.
@@ -100,6 +123,19 @@ def envoy_config(
                 "inclusion_list": {"patterns": [{"prefix": f"http.{STAT_PREFIX}.downstream_"}]}
             }
         },
+    }
+
+
+def _certificate_header(tls: ServerTls | None) -> dict[str, Any]:
+    """Return how our Python learns of the client's certificate.
+
+    No client can write that header: unasked, Envoy takes it away.
+    """
+    if tls is None or tls.client_ca is None:
+        return {}
+    return {
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": {"cert": True},
     }
 
 

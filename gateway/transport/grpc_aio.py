@@ -5,13 +5,15 @@ from __future__ import annotations
 import grpc
 
 from gateway.inference.runner import ModelRunner
+from gateway.security.watching import Watch
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING
 from gateway.transport.grpc_aio_rpc import RpcHandlers
+from gateway.transport.grpc_tls import ServerCredentials
 from gateway.transport.health import DEFAULT_POLL_S
+from gateway.transport.protection import DEFAULT_MAX_MESSAGE_BYTES, Protection
 from gateway.transport.services import Services, build_services
 
-DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _LAST_BYTES_S = 0.5
 """For answers that are given and not yet sent, when the server stops."""
 
@@ -32,6 +34,9 @@ _OPTIONS = (
 )
 
 
+_UNPROTECTED = Protection()
+
+
 class AddressInUse(Exception):
     """Nothing can listen at the address."""
 
@@ -45,7 +50,7 @@ class GrpcServer:
     Args:
         services: What is served.
         listen: ``host:port``; port 0 for a free one.
-        max_message_bytes: The largest message either way.
+        protection: What is asked of connections, and borne with.
         reuse_port: Whether other servers may listen there too, and share the calls.
 
     Attributes:
@@ -53,6 +58,7 @@ class GrpcServer:
 
     Raises:
         AddressInUse: If nothing can listen there.
+        UnusableFile: If a certificate cannot be used.
     """
 
     def __init__(
@@ -60,20 +66,30 @@ class GrpcServer:
         services: Services,
         listen: str,
         *,
-        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        protection: Protection = _UNPROTECTED,
         reuse_port: bool = False,
     ) -> None:
         self._services = services
         own = (
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.max_receive_message_length", protection.max_message_bytes),
+            ("grpc.max_send_message_length", protection.max_message_bytes),
+            # Unasked, calls between the two limits are refused at random.
+            ("grpc.max_metadata_size", protection.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", protection.max_metadata_bytes),
             # Unasked, two gateways on one port would share calls, silently.
             ("grpc.so_reuseport", int(reuse_port)),
         )
         self._server = grpc.aio.server(options=(*_OPTIONS, *own))
-        self._server.add_generic_rpc_handlers((RpcHandlers(services.rpcs.table),))
+        handlers = RpcHandlers(services.rpcs.table, protection.max_metadata_count)
+        self._server.add_generic_rpc_handlers((handlers,))
+        self._watch = Watch(())
         try:
-            self.port = self._server.add_insecure_port(listen)
+            if protection.tls is None:
+                self.port = self._server.add_insecure_port(listen)
+            else:
+                tls = ServerCredentials(protection.tls)
+                self.port = self._server.add_secure_port(listen, tls.credentials)
+                self._watch = Watch((tls.watched,))
         except RuntimeError as error:
             raise AddressInUse(listen) from error
 
@@ -81,6 +97,7 @@ class GrpcServer:
         """Take calls."""
         await self._services.start()
         await self._server.start()
+        self._watch.start()
 
     async def drain(self) -> None:
         """Say NOT_SERVING and refuse new calls; those in flight go on."""
@@ -94,6 +111,7 @@ class GrpcServer:
         await self.drain()
         await self._services.wait_idle(grace_s)
         await self._server.stop(_LAST_BYTES_S)
+        self._watch.stop()
 
 
 def build_server(
@@ -129,4 +147,5 @@ def build_server(
         health_poll_s=health_poll_s,
         reflection_enabled=reflection_enabled,
     )
-    return GrpcServer(services, listen, max_message_bytes=max_message_bytes, reuse_port=reuse_port)
+    protection = Protection(max_message_bytes=max_message_bytes)
+    return GrpcServer(services, listen, protection=protection, reuse_port=reuse_port)

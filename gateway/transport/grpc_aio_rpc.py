@@ -12,9 +12,12 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from gateway.transport.call import Call, Pair, Reply
-from gateway.transport.rpcs import Rpc, RpcFailed
+from gateway.transport.rpc import Rpc, RpcFailed
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+_CERTIFICATE = "x509_pem_cert"
 
 
 class GrpcAioCall(Call):
@@ -38,6 +41,13 @@ class GrpcAioCall(Call):
             known = context.invocation_metadata() if context is not None else None
             self._pairs = cast(Sequence[Pair], known or ())
         return self._pairs
+
+    def certificate(self) -> bytes | None:
+        """Return the client's certificate, PEM."""
+        if self._context is None:
+            return None
+        found: Any = self._context.auth_context().get(_CERTIFICATE)
+        return found[0] if found else None
 
     def peer(self) -> str:
         """Return the address of the client."""
@@ -67,15 +77,21 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     Args:
         table: The RPCs by path.
+        max_metadata_count: Entries that the metadata of a call may have.
     """
 
-    def __init__(self, table: Mapping[str, Rpc]) -> None:
+    def __init__(self, table: Mapping[str, Rpc], max_metadata_count: int) -> None:
         self._handlers = {path: _handler(path[1:], rpc) for path, rpc in table.items()}
+        self._max_count = max_metadata_count
+        self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return what grpc calls for a path; nothing for one that is not ours."""
+        metadata = handler_call_details.invocation_metadata
+        if metadata is not None and len(metadata) > self._max_count:
+            return self._refused
         return self._handlers.get(handler_call_details.method)
 
 
@@ -129,6 +145,11 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
             context.set_trailing_metadata(call.reply.trailing)
 
     return answer
+
+
+async def _refuse_metadata(data: AsyncIterator[bytes], context: Context) -> None:
+    """End a call with more entries of metadata than are borne with."""
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
 
 
 async def _send_initial(reply: Reply, context: Context) -> None:

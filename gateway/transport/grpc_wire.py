@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 from google.rpc import code_pb2, status_pb2
 
 from gateway.transport.call import Pair
-from gateway.transport.rpcs import RpcFailed
+from gateway.transport.rpc import RpcFailed
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -41,10 +41,13 @@ _TIMEOUT_UNITS: Mapping[int, float] = {
 }
 _MAX_TIMEOUT_DIGITS = 8
 
+CERTIFICATE_HEADER = b"x-forwarded-client-cert"
+"""In which Envoy tells of the client's certificate."""
+
 # What belongs to the transport and is no metadata; gRPC shows the user agent all the same.
 _NOT_METADATA = frozenset(
     {b"host", b"content-type", b"content-length", b"te", b"grpc-timeout", b"grpc-encoding",
-     b"grpc-accept-encoding", b"grpc-message-type", b"x-forwarded-proto"}
+     b"grpc-accept-encoding", b"grpc-message-type", b"x-forwarded-proto", CERTIFICATE_HEADER}
 )  # fmt: skip
 
 # All printable ASCII but the percent sign travels as it is.

@@ -10,7 +10,7 @@ from google.rpc import code_pb2, status_pb2
 
 from gateway.transport.call import Call
 from gateway.transport.infrastructure import HealthCheckResponse, HealthListResponse
-from gateway.transport.rpcs import RpcFailed
+from gateway.transport.rpc import RpcFailed
 
 
 class HealthServicer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -20,40 +20,17 @@ from google.rpc import code_pb2, status_pb2
 
 from gateway.errors import GatewayError, InvalidRequest, ShuttingDown
 from gateway.telemetry.tracing import Tracing
+from gateway.transport.auditing import Auditing
 from gateway.transport.call import Call
+from gateway.transport.guarding import Guard
+from gateway.transport.rpc import Handler, Rpc, RpcFailed, code_of_cancelled
 from gateway.transport.status import error_to_status
 
-Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 Parse = Callable[[bytes], Any]
 Serialize = Callable[[Any], bytes]
 
 _IN_BYTES = "trident_in_bytes"
-
-
-class RpcFailed(Exception):
-    """The one way in which an RPC fails towards a transport."""
-
-    def __init__(self, status: status_pb2.Status) -> None:
-        super().__init__(status.message)
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Rpc:
-    """What a transport calls.
-
-    Raises ``RpcFailed``, or ``CancelledError`` where the transport cancelled it because the
-    client left or its deadline passed. A transport closes the answers of a stream it leaves.
-
-    Attributes:
-        streaming: Whether messages are streamed in either direction.
-        answer: ``async (bytes, Call) -> bytes``, or if streaming
-            ``(AsyncIterator[bytes], Call) -> AsyncGenerator[bytes]``.
-    """
-
-    streaming: bool
-    answer: Handler
 
 
 def in_bytes(handler: HandlerT) -> HandlerT:
@@ -65,19 +42,33 @@ def in_bytes(handler: HandlerT) -> HandlerT:
 class Rpcs:
     """The RPCs of a server, by path, and how many calls of them are in flight.
 
+    Args:
+        tracing: Starts the trace of each call.
+        guard: Says who calls, where calls must say so. Without it no call pays for that.
+        auditing: Writes calls down. Without it no call pays for that.
+
     Attributes:
         table: By ``/package.Service/Method``.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(
+        self, tracing: Tracing, guard: Guard | None = None, auditing: Auditing | None = None
+    ) -> None:
         self.table: dict[str, Rpc] = {}
         self._tracing = tracing
+        self._guard = guard
+        self._auditing = auditing
         self._draining = False
         self._in_flight = 0
         self._idle = asyncio.Event()
 
     def add_service(
-        self, service: ServiceDescriptor, servicer: object, *, infrastructure: bool = False
+        self,
+        service: ServiceDescriptor,
+        servicer: object,
+        *,
+        infrastructure: bool = False,
+        open_to_all: bool = False,
     ) -> None:
         """Serve every method of a service.
 
@@ -86,13 +77,19 @@ class Rpcs:
             servicer: Has a handler of each method's name: ``handler(request, call)``, with an
                 iterator for the request where the client streams; a coroutine, or an iterator
                 where the server streams. Messages, or bytes if it is marked :func:`in_bytes`.
-            infrastructure: Whether calls are neither traced nor counted, nor refused while
-                draining.
+            infrastructure: Whether calls are neither traced nor counted, nor written down, nor
+                refused while draining; whoever says who it is may make them.
+            open_to_all: Whether nobody has to say who it is.
         """
         for method in service.methods:
             path = f"/{service.full_name}/{method.name}"
             handler = getattr(servicer, method.name)
-            self.table[path] = self._rpc(path[1:], method, handler, infrastructure)
+            permission = None if infrastructure else path[1:]
+            guard = None if open_to_all or self._guard is None else (self._guard, permission)
+            rpc = self._rpc(path[1:], method, handler, infrastructure, guard)
+            if self._auditing is not None and not infrastructure:
+                rpc = self._auditing.of(path[1:], method, rpc)
+            self.table[path] = rpc
 
     @property
     def in_flight(self) -> int:
@@ -112,11 +109,18 @@ class Rpcs:
             return
 
     def _rpc(
-        self, name: str, method: MethodDescriptor, handler: Handler, infrastructure: bool
+        self,
+        name: str,
+        method: MethodDescriptor,
+        handler: Handler,
+        infrastructure: bool,
+        guard: tuple[Guard, str | None] | None,
     ) -> Rpc:
         parse, serialize = _codec(method, handler)
         if not method.client_streaming and not method.server_streaming:
             surround = _plain_unary if infrastructure else self._unary
+            if guard is not None:  # before the message is parsed
+                handler, parse = guard[0].unary(parse, handler, guard[1]), bytes
             return Rpc(False, surround(name, parse, handler, serialize))
         if not method.client_streaming:
             handler = _from_one(handler)
@@ -125,6 +129,9 @@ class Rpcs:
         if method.client_streaming:
             parse = _parser_of_elements(parse)
         surround = _plain_stream if infrastructure else self._stream
+        if guard is not None:
+            handler = guard[0].stream(partial(_parsed, parse=parse), handler, guard[1])
+            parse = bytes
         return Rpc(True, surround(name, parse, handler, serialize))
 
     def _unary(self, name: str, parse: Parse, handler: Handler, serialize: Serialize) -> Handler:
@@ -138,7 +145,7 @@ class Rpcs:
                     raise ShuttingDown
                 response = serialize(await handler(parse(data), call))
             except asyncio.CancelledError:
-                trace.finish(_code_of_cancelled(call))
+                trace.finish(code_of_cancelled(call))
                 raise
             except Exception as error:
                 failed = _failed(error, name)
@@ -164,7 +171,7 @@ class Rpcs:
                     async for response in responses:
                         yield serialize(response)
             except (asyncio.CancelledError, GeneratorExit):
-                trace.finish(_code_of_cancelled(call))
+                trace.finish(code_of_cancelled(call))
                 raise
             except Exception as error:
                 failed = _failed(error, name)
@@ -214,13 +221,6 @@ def _failed(error: Exception, name: str) -> RpcFailed:
 
 def _is_surprise(error: Exception) -> bool:
     return not isinstance(error, GatewayError | RpcFailed)
-
-
-def _code_of_cancelled(call: Call) -> int:
-    """Return why a transport cancelled: the deadline passed, or the client left."""
-    left = call.time_remaining()
-    expired = left is not None and left <= 0
-    return int(code_pb2.DEADLINE_EXCEEDED if expired else code_pb2.CANCELLED)
 
 
 async def _parsed(data: AsyncIterator[bytes], parse: Parse) -> AsyncGenerator[Any]:

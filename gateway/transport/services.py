@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -13,18 +12,17 @@ from gateway.telemetry.metrics.instruments import ACTIVE_CALLS
 from gateway.telemetry.metrics.readings import Read, Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING, Answering
+from gateway.transport.api import DIAGNOSE, MODEL, RECOMMEND, RISK
+from gateway.transport.auditing import Auditing
 from gateway.transport.companies import Batching
 from gateway.transport.entrance import Entrance
+from gateway.transport.guarding import Guard
 from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
 from gateway.transport.infrastructure import HEALTH, REFLECTION
 from gateway.transport.model_service import ModelServicer
 from gateway.transport.reflection import ReflectionServicer
 from gateway.transport.rpcs import Rpcs
 from gateway.transport.servicers import DiagnoseServicer, RecommendServicer, RiskServicer
-from trident.diagnose.v1 import diagnose_service_pb2
-from trident.model.v1 import model_service_pb2
-from trident.recommend.v1 import recommend_service_pb2
-from trident.risk.v1 import risk_service_pb2
 
 
 class Services:
@@ -70,6 +68,8 @@ def build_services(
     health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
     entrance: Entrance | None = None,
+    guard: Guard | None = None,
+    auditing: Auditing | None = None,
 ) -> Services:
     """Return every service.
 
@@ -81,20 +81,22 @@ def build_services(
         cache: Keeps answers, if they are to be given again.
         health_poll_s: How often the health follows the runner.
         reflection_enabled: Whether clients may list the services.
+        guard: Says who calls, where calls must say so.
+        auditing: Writes calls down, where that is wanted.
         entrance: Lets calls in, where clients or domains have limits.
     """
-    rpcs = Rpcs(tracing)
+    rpcs = Rpcs(tracing, guard, auditing)
     answering = Answering(runner, max_outstanding, batching, cache, entrance)
     services: list[tuple[ServiceDescriptor, object]] = [
-        (_service(recommend_service_pb2), RecommendServicer(answering)),
-        (_service(diagnose_service_pb2), DiagnoseServicer(answering)),
-        (_service(risk_service_pb2), RiskServicer(answering)),
-        (_service(model_service_pb2), ModelServicer(runner)),
+        (RECOMMEND, RecommendServicer(answering)),
+        (DIAGNOSE, DiagnoseServicer(answering)),
+        (RISK, RiskServicer(answering)),
+        (MODEL, ModelServicer(runner)),
     ]
     for descriptor, servicer in services:
         rpcs.add_service(descriptor, servicer)
     health = HealthFollower(runner, health_poll_s)
-    rpcs.add_service(HEALTH, health.servicer, infrastructure=True)
+    rpcs.add_service(HEALTH, health.servicer, infrastructure=True, open_to_all=True)
     if reflection_enabled:
         described = [descriptor for descriptor, _ in services]
         add_reflection(rpcs, [*described, HEALTH])
@@ -108,9 +110,3 @@ def add_reflection(rpcs: Rpcs, described: list[ServiceDescriptor]) -> None:
         response_type = service.methods_by_name["ServerReflectionInfo"].output_type
         servicer = ReflectionServicer(response_type, names)
         rpcs.add_service(service, servicer, infrastructure=True)
-
-
-def _service(module: Any) -> ServiceDescriptor:
-    """Return the one service of a generated module."""
-    (descriptor,) = module.DESCRIPTOR.services_by_name.values()
-    return descriptor  # type: ignore[no-any-return]

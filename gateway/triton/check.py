@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from triton_models.release import Manifest, Tensor
-from triton_models.signatures import ANY, MAX_BATCH_ROWS, SIGNATURES, TensorSpec
+from triton_models.signatures import (
+    ANY,
+    DIAGNOSE_IMAGE,
+    DIAGNOSE_NOTE,
+    MAX_BATCH_ROWS,
+    SIGNATURES,
+    TensorSpec,
+)
 
 _Tensors = Mapping[str, Tensor]
 
@@ -29,6 +36,10 @@ def differences(
         return [f"line '{manifest.line}' has no declared tensors in this gateway"]
     batched = config.max_batch_size > 0
     found: list[str] = []
+    if signature is DIAGNOSE_IMAGE and manifest.image is None:
+        found.append("the release does not say what images are made into")
+    if signature is DIAGNOSE_NOTE and manifest.note is None:
+        found.append("the release does not say how much of a note it reads")
     for kind, specs, declared, served, configured in (
         ("input", signature.inputs, manifest.inputs, metadata.inputs, config.input),
         ("output", signature.outputs, manifest.outputs, metadata.outputs, config.output),
@@ -55,12 +66,15 @@ def differences(
 
 def _sizes(manifest: Manifest) -> dict[str, int]:
     """Return how long the axes are that the manifest decides, by their letter."""
-    return {
+    sizes = {
         "F": len(manifest.features),
         "N": len(manifest.number_places),
         "S": len(manifest.category_places),
         "K": len(manifest.labels),
     }
+    if (image := manifest.image) is not None:
+        sizes |= {"Y": image.height, "X": image.width, "C": image.channels}
+    return sizes
 
 
 def _release_against_signature(

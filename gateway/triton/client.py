@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from gateway.security.tls import ClientTls
+from gateway.security.watching import Watched
+from gateway.triton.credentials import channel_credentials
 from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
 from gateway.triton.shared_memory import SharedMemory
@@ -31,6 +35,21 @@ LIVE_TIMEOUT_S = 1.0
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
+_OLD_CHANNEL_S = 10.0
+"""For what is under way on a connection with old certificates."""
+
+
+def _channel_to(target: str, tls: ClientTls | None) -> grpc.aio.Channel:
+    """Return a channel to a Triton.
+
+    Raises:
+        UnusableFile: If a certificate cannot be used.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=_OPTIONS)
+
+
 class TritonClient:
     """A Triton at ``target`` (``host:port``). Errors are ``grpc.RpcError`` as they come.
 
@@ -39,14 +58,23 @@ class TritonClient:
     Args:
         target: Where it listens.
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
+        tls: How TLS is spoken with it; ``None``: plain text.
 
     Attributes:
         answers: How many inferences it has answered.
         was_silent: Whether it did not answer at all when it was last asked if it lives; else, if
             it does not live, that was plain.
+
+    Raises:
+        UnusableFile: If a certificate cannot be used.
     """
 
-    def __init__(self, target: str, shared_memory_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        shared_memory_bytes: int | None = None,
+        tls: ClientTls | None = None,
+    ) -> None:
         self.target = target
         self.answers = 0
         self.was_silent = False
@@ -55,9 +83,21 @@ class TritonClient:
             if shared_memory_bytes is None
             else SharedMemory(self._register, self._unregister, least_bytes=shared_memory_bytes)
         )
-        self._inferences = Channel(target)
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._tls = tls
+        self._closing: asyncio.Future[None] | None = None
+        self._inferences = Channel(target, ssl=tls.context() if tls is not None else None)
+        self._channel = _channel_to(target, tls)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        files = tls.files if tls is not None else ()
+        self._certificates = Watched(f"Certificates for Triton at {target}", files, self._renew)
+
+    def _renew(self) -> None:
+        """Make new connections with the certificates as they are now; those there are go on."""
+        assert self._tls is not None
+        self._inferences.speak(self._tls.context())
+        old, self._channel = self._channel, _channel_to(self.target, self._tls)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._closing = asyncio.ensure_future(old.close(_OLD_CHANNEL_S))
 
     @property
     def connections(self) -> int:
@@ -78,6 +118,7 @@ class TritonClient:
         Not whether it is "ready": by default it says no to that as long as any model is being
         loaded, or could not be.
         """
+        self._certificates.look()
         try:
             request = service_pb2.ServerLiveRequest()
             return bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)

@@ -9,10 +9,7 @@ import numpy.typing as npt
 
 from gateway.triton.tensors import Arrays, MalformedTensor
 from triton_models.release import Manifest, Tensor
-from triton_models.signatures import ANY
-
-DTYPES = {"BOOL": "bool", "INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
-"""What arrays are made of, by Triton's names."""
+from triton_models.signatures import ANY, NUMPY_TYPES
 
 
 class DeclaredOutputs:
@@ -25,7 +22,7 @@ class DeclaredOutputs:
     def __init__(self, manifest: Manifest) -> None:
         self._tensors = {one.name: one for one in manifest.outputs}
         self._exact = {
-            one.name: (np.dtype(DTYPES[one.data_type]), one.dims) for one in manifest.outputs
+            one.name: (np.dtype(NUMPY_TYPES[one.data_type]), one.dims) for one in manifest.outputs
         }
 
     def check(self, answer: Arrays) -> None:
@@ -54,5 +51,5 @@ def fits(tensor: Tensor, array: npt.NDArray[Any]) -> bool:
     return (
         len(shape) == len(tensor.dims)
         and all(want in (ANY, size) for want, size in zip(tensor.dims, shape, strict=True))
-        and array.dtype == np.dtype(DTYPES[tensor.data_type])
+        and array.dtype == np.dtype(NUMPY_TYPES[tensor.data_type])
     )

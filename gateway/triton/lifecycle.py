@@ -26,6 +26,7 @@ from gateway.triton.tritons import Tritons
 from gateway.triton.variants import AUTO, Choice, lacks
 from gateway.triton.verdicts import Suspicion
 from gateway.triton.vouching import Voucher
+from triton_models.note_tokenizers import TOKENIZERS
 from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
 from triton_models.signatures import SIGNATURES
 from triton_models.store import ReleaseStore
@@ -240,6 +241,7 @@ class Lifecycle:
             self._served.discard(key)
             manifest = self._routed.manifest(key)
             if manifest is not None:
+                TOKENIZERS.forget(manifest)
                 await asyncio.gather(*(one.unload(key, manifest) for one in self._tritons))
             self._routed.forget(key)
 

@@ -11,6 +11,8 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from gateway.security.tls import ClientTls
+from gateway.security.watching import Watched
 from gateway.telemetry.metrics.instruments import (
     STEP_BATCH,
     STEP_DURATION,
@@ -21,13 +23,14 @@ from gateway.telemetry.metrics.instruments import (
 )
 from gateway.telemetry.metrics.readings import Gauges
 from gateway.telemetry.metrics.tally import Labels, Tally
+from gateway.triton.credentials import channel_credentials
+from triton_models.release import MODEL_NAME
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 1.0
 
-_MODEL = re.compile(r"(?P<line>[a-z0-9-]+)__(?P<release>[a-z0-9.]+)(?:__(?P<step>[a-z0-9_.-]+))?")
-"""How the models of a release are called; others are not ours."""
+_MODEL = re.compile(MODEL_NAME)
 
 _STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
@@ -50,20 +53,26 @@ class TritonStatistics:
         target: Where it listens, ``host:port``.
         fresh: Whether all that it has counted is of this gateway; else it is only what it counts
             from the first answer on.
+        tls: How TLS is spoken with it; ``None``: plain text.
     """
 
-    def __init__(self, name: str, target: str, *, fresh: bool) -> None:
+    def __init__(
+        self, name: str, target: str, *, fresh: bool, tls: ClientTls | None = None
+    ) -> None:
         self._name = name
-        self._channel = grpc.insecure_channel(
-            target, options=[("grpc.max_receive_message_length", -1)]
-        )
+        self._target = target
+        self._tls = tls
+        self._channel = self._new_channel()
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        files = tls.files if tls is not None else ()
+        self._certificates = Watched(f"Certificates for {target}", files, self._renew)
         self._known: dict[_Key, Total] = {}
         self._begun = fresh
 
     def take(self) -> tuple[Tally, Gauges]:
         """Return what Triton has counted since the last time; called on a thread."""
         tally = Tally()
+        self._certificates.look()
         try:
             request = service_pb2.ModelStatisticsRequest()
             answer = self._stub.ModelStatistics(request, timeout=_TIMEOUT_S)
@@ -81,6 +90,17 @@ class TritonStatistics:
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+
+    def _new_channel(self) -> grpc.Channel:
+        options = [("grpc.max_receive_message_length", -1)]
+        if self._tls is None:
+            return grpc.insecure_channel(self._target, options=options)
+        return grpc.secure_channel(self._target, channel_credentials(self._tls), options=options)
+
+    def _renew(self) -> None:
+        old, self._channel = self._channel, self._new_channel()
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        old.close()
 
     def _add(self, key: _Key, total: Total, tally: Tally) -> None:
         before = self._known.get(key, Total(0, 0.0))

@@ -11,14 +11,22 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
+from triton_models.signatures import NUMPY_TYPES
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_DATA_TYPES = {"b1": "BOOL", "i4": "INT32", "i8": "INT64", "f4": "FP32", "O8": "BYTES"}
-_NUMPY = {
-    "BOOL": np.dtype("bool"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP32": np.dtype("<f4"),
+_DATA_TYPES = {
+    "b1": "BOOL",
+    "u1": "UINT8",
+    "i4": "INT32",
+    "i8": "INT64",
+    "f4": "FP32",
+    "O8": "BYTES",
+}
+_ON_THE_WIRE: dict[str, np.dtype[Any]] = {
+    data_type: np.dtype(kind).newbyteorder("<")
+    for data_type, kind in NUMPY_TYPES.items()
+    if data_type != "BYTES"
 }
 _LENGTH = struct.Struct("<I")
 
@@ -40,7 +48,7 @@ def arrays_to_request(
 
     Args:
         model_name: The model in Triton.
-        arrays: Inputs, each ``(B, …)`` bool, int32, int64, float32, or object of bytes.
+        arrays: Inputs, each ``(B, …)`` bool, uint8, int32, int64, float32, or object of bytes.
         outputs: The names of the outputs wanted; all if ``None``.
         request_id: Stands in Triton's spans and its log.
     """
@@ -94,7 +102,7 @@ def _from_raw(name: str, data_type: str, shape: tuple[int, ...], raw: bytes) -> 
         array = np.empty(size, np.object_)
         array[:] = _strings(name, raw, size)
         return array.reshape(shape)
-    dtype = _NUMPY.get(data_type)
+    dtype = _ON_THE_WIRE.get(data_type)
     if dtype is None:
         raise MalformedTensor(name, f"has the type {data_type}, which no line uses")
     if len(raw) != size * dtype.itemsize:

@@ -8,12 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.triton.client import TritonClient
-from gateway.triton.declared import DTYPES, fits
+from gateway.triton.declared import fits
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from triton_models.release import Manifest, Tensor
-from triton_models.signatures import ANY
+from triton_models.signatures import ANY, NUMPY_TYPES
 
-_EMPTY: dict[str, Any] = {"BOOL": False, "INT32": 1, "INT64": 1, "FP32": 0.0, "BYTES": b""}
+_EMPTY: dict[str, Any] = {
+    "BOOL": False,
+    "UINT8": 0,
+    "INT32": 1,
+    "INT64": 1,
+    "FP32": 0.0,
+    "BYTES": b"",
+}
 
 
 async def try_out(
@@ -35,7 +42,7 @@ async def try_out(
 
 def _nothing(tensor: Tensor) -> npt.NDArray[Any]:
     shape = (1, *(1 if size == ANY else size for size in tensor.dims))
-    return np.full(shape, _EMPTY[tensor.data_type], DTYPES[tensor.data_type])
+    return np.full(shape, _EMPTY[tensor.data_type], NUMPY_TYPES[tensor.data_type])
 
 
 def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:

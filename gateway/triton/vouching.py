@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from triton_models.note_tokenizers import TOKENIZERS, TokenizerUnusable
 from triton_models.release import Manifest
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
@@ -39,7 +40,8 @@ class Voucher:
         start_s = time.monotonic()
         try:
             await asyncio.to_thread(self._store.check_files, manifest)
-        except (StoreError, OSError) as error:
+            await asyncio.to_thread(TOKENIZERS.read, self._store, manifest)
+        except (StoreError, OSError, TokenizerUnusable) as error:
             _log.error("%s/%s is not loaded: %s", manifest.line, manifest.release, error)
             return str(error).rstrip(".")
         took_s = time.monotonic() - start_s

@@ -140,7 +140,7 @@ def _column_findings(read: _Read, profiles: Sequence[ColumnProfile]) -> tuple[Fi
             text = f"{share:.0%} of the cells hold no value"
             findings.append(Finding("warning", "missing", text, profile.name))
         elif profile.kind == "left out":
-            text = "numbers the rows, and is left out"
+            text = "is left out"
             findings.append(Finding("warning", "schema", text, profile.name))
     return tuple(findings)
 

@@ -1,1 +1,1 @@
-"""Builds models that name a finding from measurements."""
+"""Builds models that name a finding from an image, a note or measurements."""

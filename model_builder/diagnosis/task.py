@@ -1,236 +1,77 @@
-"""The task ``diagnosis``: the probability of each finding, from measurements."""
+"""The task ``diagnosis``: the probability of each finding, from an image, a note or numbers.
+
+Each kind of evidence is a folder of its own whose module ``building`` ends in ``KIND = …``, a
+:class:`~model_builder.task.Task` of one line. What they share is beside this file.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import importlib
+import importlib.util
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-from pydantic import Field
-
-from model_builder.diagnosis.calibrate_graph import calibrate_graph
-from model_builder.diagnosis.probability import contributions, probabilities
-from model_builder.diagnosis.review import review_threshold
-from model_builder.errors import DataFault, Fault
-from model_builder.evaluation.calibration import fit_temperature
-from model_builder.evaluation.parity import compare
-from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
+from model_builder.diagnosis.evidence import KINDS, Evidence, evidence_of
+from model_builder.diagnosis.measurements.building import MeasurementsConfig
+from model_builder.errors import CannotBuild
 from model_builder.progress import Progress
-from model_builder.proof.recorded import Recorded
-from model_builder.tabular.evaluation import (
-    DIAGNOSIS_MEASURES,
-    Measure,
-    answered_measures,
-    measure,
-)
-from model_builder.tabular.fitting import (
-    TableModel,
-    cross_fitted,
-    feature_rows,
-    fit_table,
-    run_in_parts,
-)
-from model_builder.tabular.loading import load_table
-from model_builder.tabular.table import Table
-from model_builder.tabular.targets import finding_target
-from model_builder.tabular.training import TabularConfig
-from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
-from triton_models.signatures import DIAGNOSE_MEASUREMENTS
-
-TOLERANCES = {
-    "probabilities": 1e-5,
-    "contributions": 1e-4,  # log-odds
-    "input_rules": 0.0,
-}
-"""How far the exported steps may be from torch, by output."""
-
-Answers = dict[str, npt.NDArray[Any]]
-
-
-class DiagnosisConfig(TabularConfig):
-    """Hyperparameters of a release that diagnoses from measurements."""
-
-    review_accuracy: float = Field(0.99, gt=0, le=1)
-    """Wanted of the answers that no person looks at."""
-    least_answered: float = Field(0.5, gt=0, le=1)
-    """Share of rows that are answered without review even if they are less accurate."""
+from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 
 
 class DiagnosisTask:
-    """Builds releases of the line ``diagnose-measurements``."""
+    """Hands over to the kind of evidence that there is."""
 
     name: ClassVar[str] = "diagnosis"
-    summary: ClassVar[str] = "Names a finding from measurements, with its probability."
+    summary: ClassVar[str] = "Names a finding from an image, a note or measurements."
     default_data: ClassVar[str] = "breast-cancer"
-    config_type: ClassVar[type[TaskConfig]] = DiagnosisConfig
+    config_type: ClassVar[type[TaskConfig]] = MeasurementsConfig
 
-    def build(self, data: ResolvedData, config: DiagnosisConfig, progress: Progress) -> Candidate:
-        """Train, evaluate and export.
+    def of_kind(self, kind: Evidence) -> Task:
+        """Return the task of one kind of evidence.
+
+        Raises:
+            CannotBuild: If there is none.
+        """
+        return kind_of(kind)
+
+    def for_data(self, data: ResolvedData) -> Task:
+        """Return the task of the evidence that the data hold.
+
+        Raises:
+            DataFault: If they are a table that cannot be read.
+            CannotBuild: If there is no such task.
+        """
+        return kind_of(evidence_of(data))
+
+    def build(self, data: ResolvedData, config: Any, progress: Progress) -> Candidate:
+        """Train, evaluate and export, by the kind whose config this is.
 
         Raises:
             DataFault: If the data cannot be used.
             ParityBroken: If an exported step does not answer like torch.
         """
-        with progress.stage("read"):
-            table = load_table(data, finding_target, progress, config.split_by, config.schema_file)
-            check_numbers(table, data.path.name)
-        fitted = fit_table(table, config, logits=len(table.labels), progress=progress)
-        return candidate(fitted, data, config, progress)
+        kinds = (kind_of(name) for name in KINDS if _module(name))
+        (kind,) = (kind for kind in kinds if type(config) is kind.config_type)
+        return kind.build(data, config, progress)
 
 
-def candidate(
-    fitted: TableModel, data: ResolvedData, config: DiagnosisConfig, progress: Progress
-) -> Candidate:
-    """Measure a network, export it and compare.
+def kind_of(evidence: Evidence) -> Task:
+    """Return the task of one kind of evidence.
 
     Raises:
-        ParityBroken: If an exported step does not answer like the network.
+        CannotBuild: If there is none.
     """
-    temperature = fit_temperature(fitted.judged_logits, fitted.judged_target)
-    judged = judged_probabilities(fitted)
-    threshold = review_threshold(
-        judged,
-        fitted.judged_target,
-        wanted_accuracy=config.review_accuracy,
-        least_answered=config.least_answered,
-    )
-    with progress.stage("evaluate"):
-        answers = _test_answers(fitted, temperature)
-        metrics = _metrics(fitted, judged, answers["probabilities"], threshold, config)
-        baselines = _baselines(fitted, config)
-    tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
-    with progress.stage("export"):
-        steps = _steps(fitted, temperature)
-    with progress.stage("compare"):
-        parity, fused_parity = (
-            compare(
-                answers,
-                run_in_parts(model, fitted.test_tensors()),
-                {**TOLERANCES, **tolerances},
-                rows=len(fitted.splits.test),
-                compared=fitted.parity_kind,
-            )
-            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
-        )
-    return Candidate(
-        line="diagnose-measurements",
-        steps=steps,
-        data=fitted.data_source(data, config),
-        metrics=metrics,
-        baselines=baselines,
-        parity=parity,
-        fused_parity=fused_parity,
-        answers=_answer_table(fitted, answers),
-        recorded=Recorded(fitted.test_tensors(), answers),
-        features=fitted.encoding.features,
-        labels=fitted.table.labels,
-        review_threshold=threshold,
-        headline=("auc", "accuracy", "log_loss", "ece"),
-    )
+    name = _module(evidence)
+    if name is None:
+        raise CannotBuild(f"a diagnosis from {evidence}")
+    kind: Task = importlib.import_module(name).KIND
+    return kind
 
 
-def check_numbers(table: Table, file_name: str) -> None:
-    """Refuse a table with texts.
-
-    Raises:
-        DataFault: Names each such column.
-    """
-    faults = [
-        Fault(file_name, "numbers (measurements are numbers)", "texts", column=column.file_name)
-        for column in table.columns
-        if column.kind == "category"
-    ]
-    if faults:
-        raise DataFault(faults)
-
-
-def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
-    """Return the probabilities of the judged rows, ``(judged rows, K)``.
-
-    By members and by a calibration that have not seen the row.
-    """
-    return cross_fitted(fitted, _calibrated)
-
-
-def _calibrated(
-    known: npt.NDArray[np.float32],
-    target: npt.NDArray[np.int64],
-    asked: npt.NDArray[np.float32],
-) -> npt.NDArray[Any]:
-    return probabilities(asked, fit_temperature(known, target))
-
-
-def _test_answers(fitted: TableModel, temperature: float) -> Answers:
-    """Return what the release must answer for the test rows: torch's logits, then numpy."""
-    logits, reset = (fitted.test_answers()[name] for name in ("logits", "reset_logits"))
-    return {
-        "probabilities": probabilities(logits, temperature),  # (rows, K)
-        "contributions": contributions(logits, reset, temperature),  # (rows, F, K)
-        "input_rules": fitted.rules[fitted.splits.test],  # (rows, F)
-    }
-
-
-def _metrics(
-    fitted: TableModel,
-    judged: npt.NDArray[Any],
-    test: npt.NDArray[Any],
-    threshold: float,
-    config: DiagnosisConfig,
-) -> dict[str, Metrics]:
-    measures = {**DIAGNOSIS_MEASURES, **answered_measures(threshold)}
-    return {
-        fitted.splits.judged_split: _measured(measures, fitted.judged_target, judged, config),
-        "test": _measured(measures, fitted.table.target[fitted.splits.test], test, config),
-    }
-
-
-def _baselines(fitted: TableModel, config: DiagnosisConfig) -> dict[str, dict[str, Metrics]]:
-    target = {
-        fitted.splits.judged_split: fitted.judged_target,
-        "test": fitted.table.target[fitted.splits.test],
-    }
-    return {
-        name: {
-            split: _measured(DIAGNOSIS_MEASURES, target[split], answers, config)
-            for split, answers in splits.items()
-        }
-        for name, splits in fitted.baselines(config).items()
-    }
-
-
-def _measured(
-    measures: Mapping[str, Measure],
-    target: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[Any],
-    config: DiagnosisConfig,
-) -> Metrics:
-    return measure(measures, target, probabilities, seed=config.seed, resamples=config.resamples)
-
-
-def _steps(fitted: TableModel, temperature: float) -> tuple[StepModel, ...]:
-    prepare, classify = fitted.export()
-    calibrate = calibrate_graph(
-        temperature, len(fitted.encoding.features), len(fitted.table.labels)
-    )
-    return (
-        StepModel("prepare", "pre", prepare),
-        StepModel("classify", "core", classify),
-        StepModel("calibrate", "post", calibrate),
-    )
-
-
-def _answer_table(fitted: TableModel, answers: Answers) -> pa.Table:
-    return pa.table(
-        {
-            "measurements": [json.dumps(row) for row in feature_rows(fitted)],
-            "probabilities": pa.array(answers["probabilities"].tolist(), pa.list_(pa.float64())),
-            "target": fitted.table.target[fitted.splits.test],
-        }
-    )
+def _module(evidence: Evidence) -> str | None:
+    package = f"{__package__}.{evidence}"
+    if importlib.util.find_spec(package) is None:
+        return None
+    return f"{package}.building"
 
 
 TASK = DiagnosisTask()

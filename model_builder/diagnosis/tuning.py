@@ -1,8 +1,8 @@
-"""How ``diagnosis`` is tuned: by the AUC of the held-out answers."""
+"""How ``diagnosis`` is tuned: by the AUC of the held-out answers. From measurements only."""
 
 from __future__ import annotations
 
-from model_builder.diagnosis.task import judged_probabilities
+from model_builder.diagnosis.measurements.building import AFTER_TRAINING, judged_probabilities
 from model_builder.evaluation import metrics
 from model_builder.tabular.fitting import Fitted
 from model_builder.tabular.targets import finding_target
@@ -17,5 +17,5 @@ TUNING = TabularTuning(
     finding_target,
     lambda table: len(table.labels),
     _auc,
-    measured=frozenset(("review_accuracy", "least_answered")),
+    measured=frozenset(AFTER_TRAINING),
 )

@@ -1,7 +1,7 @@
 """Whether a candidate is good enough to be released: the rules of ``gate.yaml``.
 
-A rule looks at a metric only if the candidate has it, unless the rule is a floor or a ceiling of
-its own line: what must be measured must be there.
+What a rule bounds must be measured. Fairness alone need not be: where a release has no groups,
+there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_builder.errors import ConfigInvalid
-from triton_models.release import Check, Manifest, Metric
+from triton_models.release import FUSED, Check, Manifest, Metric
 
 DEFAULT_FILE = Path(__file__).with_name("gate.yaml")
 
-LOWER_IS_BETTER = frozenset({"brier", "ece", "log_loss", "mae", "rmse"})
+LOWER_IS_BETTER = frozenset(
+    {"brier", "ece", "equal_opportunity_difference", "log_loss", "mae", "rmse"}
+)
 """Metrics of which less is better; of all others more is."""
 
 Bounds = dict[str, dict[str, float]]
@@ -45,7 +47,8 @@ class LineRules(_Rules):
     calibration: Bounds = Field(default_factory=dict)
     """At most this, of measures of calibration."""
     fairness: Bounds = Field(default_factory=dict)
-    """At most this, where it is measured: a release without groups has no such metric."""
+    """At most this, where it is measured: a release without groups has no such metric. One that
+    has it in none of the splits that are named here is refused: the rule looks past it."""
     not_worse_than_promoted: NotWorse | None = None
     """Within the 95 % interval of the release that answers most calls now, or better."""
     size_bytes: int | None = Field(default=None, gt=0)
@@ -101,14 +104,28 @@ def _checks(
     yield from _bounds("floor", rules.floors, metrics, least=True)
     yield from _bounds("ceiling", rules.ceilings, metrics)
     yield from _bounds("calibration", rules.calibration, metrics)
-    yield from _bounds("fairness", rules.fairness, metrics, optional=True)
+    yield from _bounds("fairness", _measured(rules.fairness, metrics), metrics)
     if rules.not_worse_than_promoted is not None and promoted is not None:
         yield from _not_worse(rules.not_worse_than_promoted, manifest, promoted)
     if rules.size_bytes is not None:
         yield _at_most("size", size_bytes, rules.size_bytes, "bytes")
     if rules.latency_ms is not None and manifest.latency:
-        latency = manifest.latency.get("fused") or next(iter(manifest.latency.values()))
+        latency = manifest.latency.get(FUSED) or next(iter(manifest.latency.values()))
         yield _at_most("latency, median of one row", latency.median_ms, rules.latency_ms, "ms")
+
+
+def _measured(bounds: Bounds, metrics: Mapping[str, Mapping[str, Metric]]) -> Bounds:
+    """Return the bounds that have a metric, and those of metrics that all of them look past."""
+    looked_at = {name for split in bounds for name in metrics.get(split, {})}
+    missed = {name for found in metrics.values() for name in found} - looked_at
+    return {
+        split: {
+            name: bound
+            for name, bound in wanted.items()
+            if name in metrics.get(split, {}) or name in missed
+        }
+        for split, wanted in bounds.items()
+    }
 
 
 def _bounds(
@@ -117,13 +134,10 @@ def _bounds(
     metrics: Mapping[str, Mapping[str, Metric]],
     *,
     least: bool = False,
-    optional: bool = False,
 ) -> Iterator[Check]:
     for split, wanted in bounds.items():
         for name, bound in wanted.items():
             metric = metrics.get(split, {}).get(name)
-            if metric is None and optional:
-                continue
             passed = metric is not None and (
                 metric.value >= bound if least else metric.value <= bound
             )

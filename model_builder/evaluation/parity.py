@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_builder.errors import ParityBroken
+from triton_models.gaps import gaps
 from triton_models.release import Compared, Parity
 
 
@@ -56,9 +57,4 @@ def _difference(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> float:
     if expected.dtype.kind in "OUSb" or actual.dtype.kind in "OUSb":
         differs = expected != actual
         return float(np.count_nonzero(differs.reshape(len(differs), -1).any(axis=1)))
-    one, other = expected.astype(np.float64), actual.astype(np.float64)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    if same.all():
-        return 0.0
-    gap = np.abs(one[~same] - other[~same])
-    return float("inf") if np.isnan(gap).any() else float(gap.max())
+    return float(gaps(expected, actual).max())

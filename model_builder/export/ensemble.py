@@ -9,22 +9,36 @@ from typing import Any
 
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as mc
 
 from model_builder.export.fused import fuse
 from model_builder.export.joining import Tensors, joined_tensors, tensors_of
 from model_builder.export.onnx import serialised
+from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
 from triton_models.release import Tensor, ensemble_name, fused_name, step_name
 from triton_models.signatures import ANY, MAX_BATCH_ROWS, Signature
 
 
 def write_models(
-    folder: Path, line: str, release: str, steps: Sequence[StepModel], signature: Signature
+    folder: Path,
+    line: str,
+    release: str,
+    steps: Sequence[StepModel],
+    signature: Signature,
+    files: Mapping[str, bytes] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Write both variants into ``folder`` as a Triton model repository.
+
+    Args:
+        folder: Empty.
+        line: Of the release.
+        release: Its name.
+        steps: In their order.
+        signature: Of the line.
+        files: What else goes with them, by name; it lies with the ensemble, where Triton does
+            not look.
 
     Returns:
         Their inputs and outputs as this release has them, in the signature's order.
@@ -44,6 +58,8 @@ def write_models(
     # Triton wants a version folder even of an ensemble, and a bucket has no empty folders.
     made_of = {"steps": [step_name(line, release, step.name) for step in steps]}
     (version / "ensemble.json").write_text(json.dumps(made_of) + "\n", encoding="utf-8")
+    for file_name, content in (files or {}).items():
+        (version / file_name).write_bytes(content)
     _write_config(folder / name, _ensemble_config(name, line, release, steps, inputs, outputs))
     return inputs, outputs
 
@@ -52,34 +68,23 @@ class StepChain:
     """The steps of a release, run one after the other by ONNX Runtime on the CPU."""
 
     def __init__(self, steps: Sequence[StepModel]) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._sessions = [
-            ort.InferenceSession(
-                serialised(step.model), options, providers=["CPUExecutionProvider"]
-            )
-            for step in steps
-        ]
+        self._models = [OnnxModel(serialised(step.model)) for step in steps]
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Return every tensor that a step gave, by name; strings as object arrays of ``str``.
 
         Args:
             inputs: The ensemble's, each ``(B, …)``; strings as object arrays of ``str``.
         """
         tensors = dict(inputs)
-        made: dict[str, npt.NDArray[Any]] = {}
-        for session in self._sessions:
-            names = [output.name for output in session.get_outputs()]
-            feeds = {given.name: tensors[given.name] for given in session.get_inputs()}
-            made |= zip(names, session.run(names, feeds), strict=True)
+        made: Arrays = {}
+        for model in self._models:
+            made |= model.run({name: tensors[name] for name in model.inputs})
             tensors |= made
         return made
 
 
-def run_steps(
-    steps: Sequence[StepModel], inputs: Mapping[str, npt.NDArray[Any]]
-) -> dict[str, npt.NDArray[Any]]:
+def run_steps(steps: Sequence[StepModel], inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Return every tensor that the chained steps give; :class:`StepChain` for many calls."""
     return StepChain(steps).run(inputs)
 

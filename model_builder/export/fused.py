@@ -9,16 +9,14 @@ runs the model for some of the outputs can leave the rest of it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import Any
 
-import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import inliner, version_converter
 
 from model_builder.errors import ExportBroken
 from model_builder.export.joining import joined_tensors
 from model_builder.export.onnx import BATCH_AXIS, serialised
+from model_builder.export.running import OnnxModel
 from model_builder.task import StepModel
 from triton_models.pruning import inner_graphs, prune
 from triton_models.signatures import ANY, Signature, TensorSpec
@@ -60,24 +58,11 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
     return fused
 
 
-class FusedModel:
+class FusedModel(OnnxModel):
     """The fused model of a release, run by ONNX Runtime on the CPU."""
 
     def __init__(self, steps: Sequence[StepModel], signature: Signature) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            serialised(fuse(steps, signature)), options, providers=["CPUExecutionProvider"]
-        )
-
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return every output by name; strings as object arrays of ``str``.
-
-        Args:
-            inputs: The ensemble's, each ``(B, …)``; strings as object arrays of ``str``.
-        """
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        super().__init__(serialised(fuse(steps, signature)))
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,15 +15,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
+from model_builder.export.onnx import serialised
+from model_builder.export.running import Arrays, OnnxModel, run_in_parts
 from model_builder.fetching import file_sha256
 from model_builder.importing.errors import ConversionFailed, FrameworkMissing
 from triton_models.release import Compared
-from triton_models.signatures import MAX_BATCH_ROWS
 
 Framework = Literal["onnx", "keras", "savedmodel"]
-Arrays = dict[str, npt.NDArray[Any]]
 
 MAX_OPSET = 18
 """The newest that every Triton since 23.01 reads."""
@@ -111,11 +110,7 @@ class _OnnxFile:
         try:
             self.model = onnx.load(path)
             onnx.checker.check_model(self.model)
-            options = ort.SessionOptions()
-            options.log_severity_level = 3
-            self._session = ort.InferenceSession(
-                self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._runs = OnnxModel(serialised(self.model))
         except Exception as error:  # protobuf, onnx and the runtime share no root
             raise ConversionFailed(str(path), str(error).strip().splitlines()[0]) from error
         self.version = f"onnx opset {_opset(self.model)}"
@@ -123,15 +118,7 @@ class _OnnxFile:
         _check_opset(path, self.model)
 
     def answer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        names = [value.name for value in self._session.get_outputs()]
-        rows = len(next(iter(inputs.values())))
-        parts = [
-            self._session.run(
-                names, {n: each[i : i + MAX_BATCH_ROWS] for n, each in inputs.items()}
-            )
-            for i in range(0, rows, MAX_BATCH_ROWS)
-        ]
-        return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        return run_in_parts(self._runs, inputs)
 
 
 class _Worker:

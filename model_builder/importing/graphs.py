@@ -13,13 +13,12 @@ import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build, inline
 
 from model_builder.importing.mapping import Mapped, data_type
+from triton_models.signatures import NUMPY_TYPES
 
 Gives = Literal["logits", "probabilities"]
 
 SMALLEST = 1e-5
 """Probabilities are kept this far from 0 and 1: beyond it a float32 has no digits left."""
-
-_DTYPES: dict[str, Any] = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def core_graph(
         row = op.unsqueeze(given, _axes(1))  # (B, 1, C)
         reset = op.where(op.const(each.owners), op.const(each.typical), row)  # (B, F, C)
         variants = op.reshape(op.concat([row, reset], axis=1), _axes(-1, columns))
-        wanted = _DTYPES[data_type(model, mapped.inputs[each.place])]
+        wanted = NUMPY_TYPES[data_type(model, mapped.inputs[each.place])]
         if wanted != each.values.dtype.type:
             variants = op.cast(variants, to=wanted)
         feeds[mapped.inputs[each.place]] = variants

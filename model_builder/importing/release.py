@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from model_builder.config import read_config
-from model_builder.diagnosis import task as diagnosis
+from model_builder.diagnosis.measurements import building as diagnosis
 from model_builder.errors import ConfigInvalid
 from model_builder.importing.foreign import Foreign, Framework
 from model_builder.importing.graphs import Gives
 from model_builder.importing.tables import Takes, import_network, read_for_import
 from model_builder.progress import Progress
 from model_builder.risk import task as risk
-from model_builder.tabular.fitting import TableModel
+from model_builder.risk.config import AFTER_TRAINING
 from model_builder.tabular.loading import TargetRule, load_table
+from model_builder.tabular.model import TableModel
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import finding_target, outcome_target
 from model_builder.tabular.training import TabularConfig
@@ -38,6 +39,7 @@ class Line:
     rule: TargetRule
     config_type: type[TabularConfig]
     own_keys: tuple[str, ...]
+    """Settings of the task that need no training."""
     classes: Callable[[Table], int]
     """The network's logits; 1 for the log-odds of class 1."""
     candidate: Callable[[TableModel, ResolvedData, Any, Progress], Candidate]
@@ -49,16 +51,16 @@ LINES: dict[str, Line] = {
         risk.TASK.default_data,
         outcome_target,
         risk.RiskConfig,
-        ("base_score", "base_odds", "points_to_double"),
+        AFTER_TRAINING,
         lambda table: 1,
         risk.candidate,
     ),
     "diagnose-measurements": Line(
         "diagnosis",
-        diagnosis.TASK.default_data,
+        diagnosis.KIND.default_data,
         finding_target,
-        diagnosis.DiagnosisConfig,
-        ("review_accuracy", "least_answered"),
+        diagnosis.MeasurementsConfig,
+        diagnosis.AFTER_TRAINING,
         lambda table: len(table.labels),
         diagnosis.candidate,
     ),
@@ -84,7 +86,7 @@ class ImportConfig(TaskConfig):
     """What stands in the manifest in place of hyperparameters."""
 
     imported: Imported
-    measured: dict[str, float | int | str | None]
+    measured: dict[str, JsonValue]
     """The task's settings that decide how the network is split for, calibrated and scored."""
 
 

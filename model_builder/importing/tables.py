@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from model_builder.errors import ConfigInvalid
 from model_builder.importing.errors import ImportMismatch
 from model_builder.importing.foreign import Foreign
 from model_builder.importing.graphs import Gives, Taken, core_graph, logits_of
 from model_builder.importing.mapping import Mapped, Slot, match
-from model_builder.tabular.encoding import Encoding, fit_encoding
-from model_builder.tabular.fitting import Answers, TableModel, split_table
-from model_builder.tabular.preparation import clean_values, prepare
+from model_builder.tabular.encoding import Encoding
+from model_builder.tabular.fitting import prepared, split_table
+from model_builder.tabular.model import Answers, TableModel
+from model_builder.tabular.preparation import clean_values
 from model_builder.tabular.prepare_graph import clean_graph, prepare_graph
-from model_builder.tabular.schema import infer_features
 from model_builder.tabular.splits import Splits
 from model_builder.tabular.table import Table
 from model_builder.tabular.training import TabularConfig
@@ -139,12 +140,21 @@ class ImportedTable(TableModel):
 
 
 def read_for_import(table: Table, config: TabularConfig) -> ReadTable:
-    """Split a table and infer its schema, as a build with one validation split does."""
+    """Split a table and infer its schema, as a build with one validation split does.
+
+    Raises:
+        ConfigInvalid: If the schema says what only a training can keep.
+    """
     splits = split_table(table, config)
-    numbers, categories = table.numbers, table.categories
-    features = infer_features(table, splits.training)
-    encoding = fit_encoding(features, numbers[splits.training], categories[splits.training])
-    inputs, rules = prepare(encoding, numbers, categories)
+    encoding, inputs, rules = prepared(table, splits)
+    faults = [
+        f"schema: '{feature.name}' is monotonic, and what a network from elsewhere has learnt is "
+        "not known"
+        for feature in encoding.features
+        if feature.monotonic is not None
+    ]
+    if faults:
+        raise ConfigInvalid(faults)
     return ReadTable(table, splits, encoding, inputs, rules)
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,3 @@ def _said(log: Path) -> str:
 def _words(error: grpc.RpcError) -> str:
     code, details = getattr(error, "code", None), getattr(error, "details", None)
     return f"{code().name if code else error}: {details() if details else ''}"
-
-
-def parts(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Return ``rows`` in parts of at most ``size``."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +12,19 @@ import numpy.typing as npt
 from model_builder.errors import ProofFailed
 from model_builder.progress import Progress
 from model_builder.proof.comparing import Comparison
-from model_builder.proof.gateways import gateway_in_front_of
-from model_builder.proof.questions import QUESTIONS, Row
+from model_builder.proof.gateways import Client, gateway_in_front_of
+from model_builder.proof.questions import QUESTIONS, Question, Row
 from model_builder.proof.recorded import Recorded
 from model_builder.proof.tritons import ReleaseOnTriton
+from triton_models.note_limits import most_notes
 from triton_models.release import Latency, Manifest, Parity, Routes, RouteTarget
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore
 
 GATEWAY = "gateway"
 _LATENCY_SAMPLES = 50
+_MOST_BATCH_BYTES = 8 * 1024 * 1024
+"""Of the tensors of a batch: 1,000 rows of most lines, fewer of large images."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def prove(
     """Compare what was recorded with what Triton serves, and with what a gateway answers.
 
     The golden rows are asked one at a time, and every row in batches of exactly the largest
-    size, the last one filled up with rows from the beginning.
+    size, the last one filled up with rows from the beginning. Of images larger than 91 x 91 the
+    largest size is what 8 MiB hold; of notes, what the gateway takes of the longest.
 
     Args:
         manifest: Of the release.
@@ -70,41 +73,77 @@ def prove(
         question = QUESTIONS.get(manifest.line)
         if question is not None and answers and question.needs in answers[0]:
             with progress.stage("ask a gateway"), gateway_in_front_of(triton, store) as client:
-                comparison = Comparison("the gateway", manifest, len(answers))
-
-                def compare(rows: Sequence[Row], responses: Sequence[Row]) -> None:
-                    if len(responses) != len(rows):
-                        raise ProofFailed(
-                            f"the gateway gives {len(responses)} answers to {len(rows)} requests"
-                        )
-                    for response in responses:
-                        if response["model"]["release"] != manifest.release:
-                            raise ProofFailed(f"the gateway answers with {response['model']}")
-                    comparison.add(
-                        question.expected(rows, manifest), question.answered(responses, manifest)
-                    )
-
-                for place in recorded.golden():
-                    row = answers[place]
-                    request = question.request(row)
-                    compare([row], [client.call(question.service, question.single, request)])
-                for places in full_batches(len(answers)):
-                    rows = [answers[place] for place in places]
-                    batch = {"requests": [question.request(row) for row in rows]}
-                    answer = client.call(question.service, question.batch, batch)
-                    compare(rows, answer["responses"])
-                parity[GATEWAY] = comparison.parity
+                golden, size = recorded.golden(), largest_batch(recorded, manifest)
+                parity[GATEWAY] = ask_gateway(client, question, manifest, answers, golden, size)
     return Proof(parity, latency)
 
 
-def full_batches(rows: int) -> list[npt.NDArray[np.int64]]:
-    """Return the places of all rows, in batches of the largest size."""
-    count = -(-rows // MAX_BATCH_ROWS)
-    return np.split(np.resize(np.arange(rows), count * MAX_BATCH_ROWS), count)
+def ask_gateway(
+    client: Client,
+    question: Question,
+    manifest: Manifest,
+    answers: Sequence[Row],
+    golden: npt.NDArray[np.int64],
+    rows_at_once: int = MAX_BATCH_ROWS,
+) -> dict[str, Parity]:
+    """Compare what a gateway answers with what was recorded.
+
+    Args:
+        client: Of the gateway.
+        question: How the release's line is asked.
+        manifest: Of the release, which must be the one that answers.
+        answers: The test split as a client asks it, with what was recorded.
+        golden: ``(G,)``, the places of the rows that are also asked one at a time.
+        rows_at_once: The size of a batch.
+
+    Raises:
+        ProofFailed: At the first answer that is not as it must be.
+    """
+    comparison = Comparison("the gateway", manifest, len(answers))
+    for rows, responses in _responses(client, question, answers, golden, rows_at_once):
+        if len(responses) != len(rows):
+            raise ProofFailed(f"the gateway gives {len(responses)} answers to {len(rows)} requests")
+        for response in responses:
+            if response["model"]["release"] != manifest.release:
+                raise ProofFailed(f"the gateway answers with {response['model']}")
+        comparison.add(question.expected(rows, manifest), question.answered(responses, manifest))
+    return comparison.parity
 
 
-def one_release_store(folder: Path, manifest: Manifest) -> Path:
-    """Write a store into ``folder`` where this release is all there is; return it.
+def _responses(
+    client: Client,
+    question: Question,
+    answers: Sequence[Row],
+    golden: npt.NDArray[np.int64],
+    rows_at_once: int,
+) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
+    """Yield recorded rows with the responses to them: one at a time, then in full batches."""
+    for place in golden:
+        row = answers[place]
+        yield [row], [client.call(question.service, question.single, question.request(row))]
+    for places in full_batches(len(answers), rows_at_once):
+        rows = [answers[place] for place in places]
+        batch = {"requests": [question.request(row) for row in rows]}
+        yield rows, client.call(question.service, question.batch, batch)["responses"]
+
+
+def full_batches(rows: int, size: int = MAX_BATCH_ROWS) -> list[npt.NDArray[np.int64]]:
+    """Return the places of all rows, in batches of exactly one size."""
+    count = -(-rows // size)
+    return np.split(np.resize(np.arange(rows), count * size), count)
+
+
+def largest_batch(recorded: Recorded, manifest: Manifest) -> int:
+    """Return how many rows are asked at once: the most that may be, but no message too long."""
+    if manifest.note is not None:
+        (tokens,) = recorded.batch(np.array([0]))[0]["token_ids"].shape[1:]
+        return most_notes(tokens)
+    row = sum(one.nbytes for one in recorded.batch(np.array([0]))[0].values())
+    return max(1, min(MAX_BATCH_ROWS, _MOST_BATCH_BYTES // max(1, row)))
+
+
+def one_release_store(folder: Path, manifest: Manifest) -> None:
+    """Write a store into ``folder`` where this release is all there is.
 
     Its models must be in ``folder/models`` already, or be linked there later.
     """
@@ -113,7 +152,6 @@ def one_release_store(folder: Path, manifest: Manifest) -> Path:
     path.write_text(manifest.model_dump_json(), encoding="utf-8")
     targets = (RouteTarget(release=manifest.release),)
     ReleaseStore(folder).add_routes(Routes(lines={manifest.line: targets}), after=0)
-    return folder
 
 
 def _ask_triton(
@@ -121,7 +159,7 @@ def _ask_triton(
 ) -> dict[str, Parity]:
     comparison = Comparison(served.models[variant], manifest, recorded.rows)
     singles = (np.array([place]) for place in recorded.golden())
-    for rows in (*singles, *full_batches(recorded.rows)):
+    for rows in (*singles, *full_batches(recorded.rows, largest_batch(recorded, manifest))):
         inputs, expected = recorded.batch(rows)
         actual = served.ask(variant, inputs, expected)
         comparison.add(expected, actual)
@@ -141,8 +179,3 @@ def _time(served: ReleaseOnTriton, variant: str, recorded: Recorded) -> Latency:
         median_ms=round(float(np.median(times)), 3),
         p95_ms=round(float(np.quantile(times, 0.95)), 3),
     )
-
-
-def rows_of(table: Any) -> list[Row]:
-    """Return the rows of an Arrow table."""
-    return list(table.to_pylist())

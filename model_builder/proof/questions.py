@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ def _columns(*names: str) -> Callable[[Sequence[Row], Manifest], Outputs]:
         return {name: np.array([[row[name]] for row in rows], np.float64) for name in names}
 
     return read
+
+
+def _image_request(row: Row) -> dict[str, Any]:
+    content = base64.b64encode(row["image"]).decode()  # how JSON has bytes
+    return {"image": {"content": content, "media_type": "image/png"}}
 
 
 def _recorded_probabilities(rows: Sequence[Row], manifest: Manifest) -> Outputs:
@@ -106,6 +112,24 @@ QUESTIONS: Mapping[str, Question] = {
         "BatchDiagnose",
         "measurements",
         lambda row: {"measurements": {"values": json.loads(row["measurements"])}},
+        _recorded_probabilities,
+        _findings,
+    ),
+    "diagnose-image": Question(
+        "trident.diagnose.v1.DiagnoseService",
+        "Diagnose",
+        "BatchDiagnose",
+        "image",
+        _image_request,
+        _recorded_probabilities,
+        _findings,
+    ),
+    "diagnose-note": Question(
+        "trident.diagnose.v1.DiagnoseService",
+        "Diagnose",
+        "BatchDiagnose",
+        "note",
+        lambda row: {"note": row["note"]},
         _recorded_probabilities,
         _findings,
     ),

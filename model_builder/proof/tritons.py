@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from model_builder.errors import ProofFailed
-from triton_models.release import FUSED, Manifest
+from triton_models.release import Manifest
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
-_TYPES = {"b": "BOOL", "i": "INT32", "f": "FP32", "O": "BYTES"}
 _LOAD_S = 300.0
 _ASK_S = 120.0
 
@@ -78,7 +77,7 @@ class ReleaseOnTriton:
         model = self.models[variant]
         asked = []
         for name, array in inputs.items():
-            given = triton.InferInput(name, list(array.shape), _TYPES[array.dtype.kind])
+            given = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
             given.set_data_from_numpy(array)
             asked.append(given)
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
@@ -102,11 +101,6 @@ class ReleaseOnTriton:
         start_s = time.perf_counter()
         self.ask(variant, inputs, outputs)
         return (time.perf_counter() - start_s) * 1000
-
-
-def preferred_variant(manifest: Manifest) -> str:
-    """Return the variant that answers on a CPU."""
-    return FUSED if FUSED in manifest.variants else manifest.variants[0]
 
 
 def _one_line(error: InferenceServerException) -> str:

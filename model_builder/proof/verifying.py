@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from model_builder.errors import ProofFailed
 from model_builder.progress import Progress
 from model_builder.proof.proving import Proof, one_release_store, prove
-from model_builder.proof.recorded import FILE, from_parquet
+from model_builder.proof.questions import Row
+from model_builder.proof.recorded import FILE, Recorded, from_parquet
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.release import Manifest
 from triton_models.server import EmbeddedTriton
@@ -71,37 +72,70 @@ def verify(
             f"{line}/{release} has no recorded answers: it was built before they were"
         )
     with tempfile.TemporaryDirectory(prefix="trident-verify-") as scratch:
-        folder = Path(scratch)
-        store.fetch_models(manifest, folder / "models")
-        with progress.stage("ONNX"):
-            files = check_onnx(folder / "models", manifest)
-        one_release_store(folder, manifest)
-        with triton_on(folder / "models", triton) as target:
-            proof = prove(
-                manifest,
-                from_parquet(reports[FILE]),
-                pq.read_table(io.BytesIO(reports[ANSWERS])).to_pylist(),
-                triton=target,
-                store=folder,
-                progress=progress,
-            )
+        models = Path(scratch, "models")
+        store.fetch_models(manifest, models)
+        proof = prove_models(
+            manifest,
+            models,
+            from_parquet(reports[FILE]),
+            pq.read_table(io.BytesIO(reports[ANSWERS])).to_pylist(),
+            progress,
+            triton=triton,
+        )
     signed = trust.verifier is not None and manifest.signature is not None
-    return Verified(manifest, signed, files, proof)
+    return Verified(manifest, signed, len(onnx_files(manifest)), proof)
 
 
-def check_onnx(models: Path, manifest: Manifest) -> int:
-    """Have ONNX's own checker look at every network; return how many there are.
+def prove_models(
+    manifest: Manifest,
+    models: Path,
+    recorded: Recorded,
+    answers: Sequence[Row],
+    progress: Progress,
+    *,
+    triton: str | None = None,
+) -> Proof:
+    """Check the networks of a release, and compare what is served with what was recorded.
+
+    Args:
+        manifest: Of the release.
+        models: A folder with its models and nothing else.
+        recorded: The test split as tensors.
+        answers: The same as a client would ask it.
+        progress: Shows the parts.
+        triton: A Triton in explicit mode that has the release; by default one of its own.
+
+    Raises:
+        ProofFailed: If it cannot be served, or answers otherwise.
+    """
+    with tempfile.TemporaryDirectory(prefix="trident-proof-") as scratch:
+        folder = Path(scratch)
+        (folder / "models").symlink_to(models.absolute())
+        one_release_store(folder, manifest)
+        with progress.stage("check ONNX"):
+            check_onnx(models, manifest)
+        with triton_on(models, triton) as target:
+            return prove(
+                manifest, recorded, answers, triton=target, store=folder, progress=progress
+            )
+
+
+def onnx_files(manifest: Manifest) -> list[str]:
+    """Return the networks of a release, by their path below its models."""
+    return [name for name in manifest.files if name.endswith(".onnx")]
+
+
+def check_onnx(models: Path, manifest: Manifest) -> None:
+    """Have ONNX's own checker look at every network.
 
     Raises:
         ProofFailed: If one is at fault.
     """
-    files = [name for name in manifest.files if name.endswith(".onnx")]
-    for name in files:
+    for name in onnx_files(manifest):
         try:
             onnx.checker.check_model(str(models / name), full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ProofFailed(f"{name}: {' '.join(str(error).split())}") from error
-    return len(files)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_builder.tabular.fitting import TableModel
+from model_builder.tabular.model import TableModel
 from model_builder.tabular.table import Table
+from model_builder.tabular.training import LARGE_TABLE_ROWS
 
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
 
-_LARGE_TABLE_ROWS = 5000
 _COMMON: dict[str, Any] = {
     # Slow, small and sampled: better than the library's own defaults on small and noisy tables.
     "learning_rate": 0.02,
@@ -38,7 +38,7 @@ def boosted(table: Table, learned: Rows, asked: Rows, seed: int) -> Floats:
         seed: Of what it samples.
     """
     inputs, words = _inputs(table)
-    large = len(learned) >= _LARGE_TABLE_ROWS
+    large = len(learned) >= LARGE_TABLE_ROWS
     model = lightgbm.LGBMClassifier(
         num_leaves=15 if large else 8,
         min_child_samples=50 if large else 20,

@@ -11,7 +11,7 @@ from spox import Tensor, Var, argument, build
 
 from model_builder.evaluation.risk_calibration import BetaCalibration, Calibration
 from model_builder.risk.score import HIGHEST_SCORE, LOWEST_SCORE, NEAR, Scorecard
-from model_builder.tabular.fitting import Explanation
+from model_builder.tabular.model import Explanation
 
 
 def calibrate_graph(card: Scorecard, features: int, explanation: Explanation) -> onnx.ModelProto:

@@ -6,12 +6,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model_builder.errors import ConfigInvalid
 from model_builder.tabular.network import TabularNetwork
 from model_builder.tabular.packed import PackedNetwork, Signs
 from model_builder.tabular.training import LARGE_TABLE_ROWS, TabularConfig
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
+
+AFTER_TRAINING = (
+    "calibration",
+    "base_score",
+    "base_odds",
+    "points_to_double",
+    "approval_rate",
+    "bad_rate",
+    "band_approval_rates",
+    "band_bad_rates",
+)
+"""The settings that train nothing: they calibrate, scale and decide when a network is there."""
 
 
 class RiskConfig(TabularConfig):
@@ -19,8 +30,8 @@ class RiskConfig(TabularConfig):
 
     network: Literal["packed", "residual"] = "packed"
     """An ensemble in one network, whose reasons cost least; or separate residual ones."""
-    packed: int | None = Field(None, ge=1)
-    """Members that share their matrices."""
+    packed: int = Field(4, ge=1)
+    """Members of a group, which share their matrices."""
     pieces: int | None = Field(None, ge=0)
     """That each quantity is cut into at most, before the network sees it."""
     members: int = Field(1, ge=1)
@@ -61,10 +72,6 @@ class RiskConfig(TabularConfig):
         """Return the hidden width."""
         return self.width or (96 if rows >= LARGE_TABLE_ROWS else 32)
 
-    def packed_for(self, rows: int) -> int:
-        """Return the members of a group."""
-        return self.packed or 4
-
     def pieces_for(self, rows: int) -> int:
         """Return how many pieces each quantity is cut into; 0 leaves it whole."""
         if self.pieces is not None:
@@ -88,15 +95,10 @@ class RiskConfig(TabularConfig):
             ConfigInvalid: If a column has a sign and the network cannot keep it.
         """
         if self.network == "residual":
-            if signs.any():
-                fault = (
-                    "network: 'residual' keeps no monotonic feature of the schema; 'packed' does"
-                )
-                raise ConfigInvalid([fault])
             return super().network_for(rows, groups, columns, logits, signs)
         return PackedNetwork(
             groups=groups,
-            packed=self.packed_for(rows),
+            packed=self.packed,
             columns=columns,
             width=self.width_for(rows),
             depth=self.depth,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from model_builder.risk.bands import make_bands, make_cutoff
 from model_builder.risk.config import RiskConfig
 from model_builder.risk.fairness import fairness
-from model_builder.tabular.fitting import TableModel
+from model_builder.tabular.model import TableModel
 from triton_models.release import Cutoff, GroupFairness, ScoreBand
 
 Floats = npt.NDArray[np.floating[Any]]

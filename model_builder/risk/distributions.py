@@ -58,7 +58,7 @@ def _edges(values: Values) -> tuple[float, ...]:
 def counted(like: Distribution, values: Values) -> Distribution:
     """Return how ``values`` ``(rows,)`` lie in the bins of a distribution."""
     edges, named = len(like.edges), len(like.values)
-    bins = (edges + 1 if edges or like.kind != "category" else 0) + named + 2
+    bins = (0 if like.kind == "category" else edges + 1) + named + 2
     other, missing = bins - 2, bins - 1
     if like.kind == "category":
         places = {word: place for place, word in enumerate(like.values)}

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import polars as pl
 
 from model_builder.data_report.drift import CHANCE, LEAST_PSI, stability_index
 from model_builder.errors import DataFault, Fault
+from model_builder.export.running import OnnxModel, run_in_parts
 from model_builder.risk.distributions import counted
-from model_builder.tabular.columns import Column, canonical
+from model_builder.tabular.checking import with_gaps
+from model_builder.tabular.columns import canonical
 from model_builder.tabular.kinds import written_numbers
-from model_builder.tabular.layouts.known import known_layout
 from model_builder.tabular.loading import read_raw
 from model_builder.task import ResolvedData
-from triton_models.limits import MAX_BATCH_ROWS
-from triton_models.release import FUSED, Distribution, FeatureSpec, Manifest
+from triton_models.release import FUSED, Distribution, Manifest
 
 Values = npt.NDArray[Any]
 
@@ -87,23 +86,21 @@ def new_values(manifest: Manifest, data: ResolvedData) -> dict[str, Values]:
     Raises:
         DataFault: If a feature has no column; names each.
     """
-    layout = known_layout(data.name, data.path.name)
-    raw = read_raw(data)
+    raw, layout = read_raw(data)
     columns = {column.name: column for column in layout.columns} if layout else {}
-    known = {f.name: columns.get(f.name, _plain(f)) for f in manifest.features}
-    absent = [c.file_name for c in known.values() if c.file_name not in raw.frame.columns]
+    named = [(feature, columns.get(feature.name)) for feature in manifest.features]
+    files = {f.name: column.file_name if column else f.name for f, column in named}
+    absent = [name for name in files.values() if name not in raw.frame.columns]
     if absent:
         raise DataFault([Fault(raw.file, f"a column '{name}'", "none") for name in absent])
-    return {
-        name: _words(raw.frame[column.file_name], column)
-        if column.kind == "category"
-        else _numbers(raw.frame[column.file_name])
-        for name, column in known.items()
-    }
-
-
-def _plain(feature: FeatureSpec) -> Column:
-    return Column(feature.name, "category" if feature.kind == "category" else "quantity")
+    found: dict[str, Values] = {}
+    for feature, column in named:
+        cells = with_gaps(raw.frame[files[feature.name]], feature.missing_values)
+        if feature.kind == "category":
+            found[feature.name] = _words(cells, column.meanings if column else {})
+        else:
+            found[feature.name] = _numbers(cells)
+    return found
 
 
 def _numbers(cells: pl.Series) -> Values:
@@ -111,10 +108,10 @@ def _numbers(cells: pl.Series) -> Values:
     return numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
-def _words(cells: pl.Series, column: Column) -> Values:
-    if column.meanings:
+def _words(cells: pl.Series, meanings: Mapping[str, str]) -> Values:
+    if meanings:
         texts = cells.map_elements(canonical, return_dtype=pl.String)
-        cells = texts.replace_strict(column.meanings, default=texts, return_dtype=pl.String)
+        cells = texts.replace_strict(meanings, default=texts, return_dtype=pl.String)
     return cells.fill_null("").to_numpy().astype(np.object_)
 
 
@@ -127,13 +124,8 @@ def scores(manifest: Manifest, values: Mapping[str, Values], model: bytes) -> Va
         tensors["numbers"] = np.stack(numbers, axis=1).astype(np.float32)
     if words:
         tensors["categories"] = np.stack(words, axis=1)
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    rows = len(next(iter(tensors.values())))
-    parts = [
-        session.run(["score"], {n: t[i : i + MAX_BATCH_ROWS] for n, t in tensors.items()})[0]
-        for i in range(0, rows, MAX_BATCH_ROWS)
-    ]
-    return np.concatenate(parts)[:, 0].astype(np.float64)
+    scored = run_in_parts(OnnxModel(model, ["score"]), tensors)["score"]
+    return scored[:, 0].astype(np.float64)
 
 
 def fused_path(manifest: Manifest) -> str:

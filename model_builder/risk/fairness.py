@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ _MOST_GROUPS = 6
 """A number with more values is parted into quarters."""
 _LEAST_ROWS = 10
 """Groups of fewer rows say nothing; they are left out."""
+_LEAST_PAID = 30
+"""Of fewer who paid back, one row moves the rate by more than 0.03: no gate should hang on it."""
+
+EQUAL_OPPORTUNITY = "equal_opportunity_difference"
+"""The metric that a rule of the gate bounds."""
 
 
 def fairness(
@@ -55,6 +61,41 @@ def fairness(
             for group in groups
         ]
     return tuple(found)
+
+
+def equal_opportunity_difference(groups: Sequence[GroupFairness]) -> Metric | None:
+    """Return how far the groups of an attribute are apart that are furthest apart.
+
+    That is the largest approval rate of those who paid back less the smallest, of the attribute
+    where this is most. Groups with fewer than 30 who paid back are left out, and so are
+    attributes with fewer than two such groups; ``None`` if no attribute is left.
+
+    Returns:
+        With the 95 % interval of the difference of these two groups (Newcombe 1998, method 10).
+        It takes no account of that they were chosen as the furthest apart.
+    """
+    found: list[Metric] = []
+    for _, of_attribute in groupby(groups, key=lambda group: group.attribute):
+        rates = [
+            group.paid_approval_rate
+            for group in of_attribute
+            if group.paid_approval_rate is not None and _paid(group) >= _LEAST_PAID
+        ]
+        if len(rates) >= 2:
+            rates.sort(key=lambda rate: rate.value)
+            found.append(_difference(rates[-1], rates[0]))
+    return max(found, key=lambda metric: metric.value, default=None)
+
+
+def _paid(group: GroupFairness) -> int:
+    return round(group.rows * (1 - group.happened.value))
+
+
+def _difference(more: Metric, less: Metric) -> Metric:
+    value = more.value - less.value
+    below = hypot(more.value - more.low, less.high - less.value)
+    above = hypot(more.high - more.value, less.value - less.low)
+    return Metric(value=value, low=max(0.0, value - below), high=min(1.0, value + above))
 
 
 def _group(

@@ -12,7 +12,8 @@ from scipy.special import expit
 
 from model_builder.evaluation import metrics as measures
 from model_builder.evaluation.risk_calibration import Calibration, fit_beta, fit_isotonic
-from model_builder.tabular.fitting import TableModel, cross_fitted
+from model_builder.tabular.cross_fitting import cross_fitted
+from model_builder.tabular.model import TableModel
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,4 @@ def judged_probabilities(fitted: TableModel) -> npt.NDArray[Any]:
 
     By members and by a calibration that have not seen the row.
     """
-    return judged(fitted, "beta").probabilities
+    return _cross_fitted(fitted, fit_beta)

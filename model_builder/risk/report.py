@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from model_builder.report import metric_text
+from model_builder.html_page import document, listing, plain, svg, table
+from model_builder.report import (
+    BAND_HEADER,
+    FAIRNESS_HEADER,
+    band_rows,
+    cutoff_text,
+    fairness_rows,
+    metric_text,
+)
 from model_builder.risk.deciding import Decided
 from model_builder.risk.deciles import Decile
 from model_builder.task import Metrics
 from triton_models.release import DataSource, GroupFairness
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { padding: .2rem .7rem; text-align: left }
-tr:nth-child(even) { background: #f3f3f3 } th { border-bottom: 1px solid #888 }
-figure { margin: 1rem 0 } svg { max-width: 100%; height: auto }
-"""
 
 
 @dataclass(frozen=True)
@@ -49,25 +47,22 @@ def page(shown: Shown) -> bytes:
     """Return the page."""
     title = f"Credit risk from {shown.data}"
     parts = [
-        f"<h1>{_text(title)}</h1><p>{_text(shown.source.protocol)}</p>",
-        _list("What was found in the data", shown.source.findings),
+        f"<h1>{plain(title)}</h1><p>{plain(shown.source.protocol)}</p>",
+        listing("What was found in the data", shown.source.findings),
         *(_metrics(shown, split) for split in shown.metrics),
-        f"<h2>Calibration and lift by decile ({_text(shown.split)})</h2>"
-        f"<p>Calibrated by {_text(shown.calibration)}, chosen by held-out log-loss.</p>",
+        f"<h2>Calibration and lift by decile ({plain(shown.split)})</h2>"
+        f"<p>Calibrated by {plain(shown.calibration)}, chosen by held-out log-loss.</p>",
         _calibration_plot(shown.deciles),
         _deciles(shown.deciles),
         "<h2>Scores, bands and cut-off</h2>",
         _score_plot(shown),
-        _bands(shown),
+        _bands(shown.decided),
         _fairness(shown.decided.fairness),
         "<h2>What moves the score</h2><p>Mean size of each feature's contribution to the "
         "log-odds, over the test rows.</p>",
         _importance_plot(shown.importance),
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}'
-        f"</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    ).encode()
+    return document(title, parts)
 
 
 def _metrics(shown: Shown, split: str) -> str:
@@ -78,7 +73,7 @@ def _metrics(shown: Shown, split: str) -> str:
         ))
         for name, metric in shown.metrics[split].items()
     ]  # fmt: skip
-    return f"<h2>Measured on {_text(split)}</h2>" + _table(("", "this release", *names), rows)
+    return f"<h2>Measured on {plain(split)}</h2>" + table(("", "this release", *names), rows)
 
 
 def _deciles(deciles: Sequence[Decile]) -> str:
@@ -93,49 +88,22 @@ def _deciles(deciles: Sequence[Decile]) -> str:
         )
         for number, each in enumerate(deciles, start=1)
     ]
-    return _table(("riskiest", "rows", "promised", "happened", "lift", "defaults so far"), rows)
+    return table(("riskiest", "rows", "promised", "happened", "lift", "defaults so far"), rows)
 
 
-def _bands(shown: Shown) -> str:
-    cutoff = shown.decided.cutoff
-    rows = [
-        (
-            band.name,
-            f"{band.minimum_score:g}",
-            "–" if band.share is None else f"{band.share:.1%}",
-            "–" if band.bad_rate is None else f"{band.bad_rate:.1%}",
-        )
-        for band in shown.decided.bands
-    ]
-    bad = "–" if cutoff.bad_rate is None else f"{cutoff.bad_rate:.1%}"
-    return _table(("band", "from", "rows", "bad rate"), rows) + (
-        f"<p>Cut-off {cutoff.minimum_score:g}, chosen for {_text(cutoff.chosen_for)}: approves "
-        f"{cutoff.approval_rate:.1%}, of whom {bad} default.</p>"
-    )
+def _bands(decided: Decided) -> str:
+    bands = table(BAND_HEADER, band_rows(decided.bands))
+    return f"{bands}<p>{plain(cutoff_text(decided.cutoff))}</p>"
 
 
 def _fairness(groups: Sequence[GroupFairness]) -> str:
     if not groups:
         return "<h2>Fairness</h2><p>No attribute is protected in the schema.</p>"
-    rows = [
-        (
-            group.attribute,
-            group.group,
-            str(group.rows),
-            metric_text(group.approval_rate),
-            "–" if group.approval_ratio is None else f"{group.approval_ratio:.2f}",
-            metric_text(group.paid_approval_rate),
-            f"{group.promised:.4f}",
-            metric_text(group.happened),
-        )
-        for group in groups
-    ]
-    header = ("attribute", "group", "rows", "approved", "ratio", "approved of the paid",
-              "promised", "happened")  # fmt: skip
     return (
         "<h2>Fairness at the cut-off</h2><p>A ratio below 0.8 to the group approved most is "
         "commonly held to be adverse impact; approved of the paid is equal opportunity; promised "
-        "beside happened is the calibration of the group.</p>" + _table(header, rows)
+        "beside happened is the calibration of the group.</p>"
+        + table(FAIRNESS_HEADER, fairness_rows(groups))
     )
 
 
@@ -152,7 +120,7 @@ def _calibration_plot(deciles: Sequence[Decile]) -> str:
         [d.lift for d in deciles]), fmt="o")  # fmt: skip
     axes[1].axhline(1, color="grey", linewidth=1)
     axes[1].set(xlabel="decile, riskiest first", title="Lift")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _ends(metrics: Sequence[Any]) -> list[list[float]]:
@@ -169,7 +137,7 @@ def _score_plot(shown: Shown) -> str:
         axes.axvline(band.minimum_score, color="grey", linewidth=0.7, linestyle="--")
     axes.set(xlabel="score", yticks=[])
     axes.legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def _importance_plot(importance: Sequence[tuple[str, float]]) -> str:
@@ -177,27 +145,4 @@ def _importance_plot(importance: Sequence[tuple[str, float]]) -> str:
     figure = Figure(figsize=(7, 0.6 + 0.28 * len(most)), layout="constrained")
     axes = figure.subplots()
     axes.barh([name for name, _ in most], [size for _, size in most])
-    return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue().decode()
-    return f"<figure>{text[text.index('<svg') :]}</figure>"
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    return f"<h2>{title}</h2><ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
+    return svg(figure)

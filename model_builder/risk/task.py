@@ -14,6 +14,7 @@ from model_builder.evaluation.parity import compare
 from model_builder.evaluation.risk_calibration import Calibration
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
+from model_builder.export.running import run_in_parts
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.risk.boosting import boosting_baseline
@@ -22,17 +23,14 @@ from model_builder.risk.config import RiskConfig as RiskConfig
 from model_builder.risk.deciding import decide
 from model_builder.risk.deciles import deciles
 from model_builder.risk.distributions import distributions
+from model_builder.risk.fairness import EQUAL_OPPORTUNITY, equal_opportunity_difference
 from model_builder.risk.judging import Judged, judged
 from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
 from model_builder.tabular.evaluation import RISK_MEASURES, measure
-from model_builder.tabular.fitting import (
-    TableModel,
-    feature_rows,
-    fit_table,
-    run_in_parts,
-)
+from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
+from model_builder.tabular.model import TableModel, feature_rows
 from model_builder.tabular.table import Table
 from model_builder.tabular.targets import outcome_target
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
@@ -83,7 +81,12 @@ def candidate(
     with progress.stage("evaluate"):
         answers = _test_answers(fitted, card)
         metrics = _metrics(fitted, held_out, answers, config)
+        unequal = equal_opportunity_difference(decided.fairness)
+        if unequal is not None:  # of the rows that chose the cut-off, as all that is fairness
+            held = fitted.splits.judged_split
+            metrics[held] = {**metrics[held], EQUAL_OPPORTUNITY: unequal}
         baselines = _baselines(fitted, config)
+    tensors = fitted.test_tensors()
     tolerances = {n: t for n, t in fitted.own_tolerances.items() if n in TOLERANCES}
     with progress.stage("export"):
         steps = _steps(fitted, card)
@@ -91,7 +94,7 @@ def candidate(
         parity, fused_parity = (
             compare(
                 answers,
-                run_in_parts(model, fitted.test_tensors()),
+                run_in_parts(model, tensors),
                 {**TOLERANCES, **tolerances},
                 rows=len(fitted.splits.test),
                 compared=fitted.parity_kind,
@@ -124,7 +127,7 @@ def candidate(
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
-        recorded=Recorded(fitted.test_tensors(), answers),
+        recorded=Recorded(tensors, answers),
         features=fitted.encoding.features,
         bands=decided.bands,
         details={

@@ -50,11 +50,9 @@ class AttributedNetwork(nn.Module):
         self.register_buffer("owners", owners.T.float())
         self.register_buffer("typical", typical[None])
         with torch.no_grad():
-            sums, logit = self._forward(self.typical)
+            sums, _ = self._forward(self.typical)
         for number, at_typical in enumerate(sums):
             self.register_buffer(f"sum{number}", at_typical)
-        self.reference_logit = float(logit)
-        """The logit of a row that is typical throughout."""
 
     def _layers(self) -> list[Folded]:
         return [

@@ -41,9 +41,7 @@ def check_table(
 
     values: dict[str, npt.NDArray[np.generic]] = {}
     for column in columns:
-        cells = raw.frame[column.file_name]
-        if column.missing_values:
-            cells = cells.set(cells.is_in(list(column.missing_values)).fill_null(False), None)
+        cells = with_gaps(raw.frame[column.file_name], column.missing_values)
         if column.kind == "category":
             values[column.name], found = _words(raw, column, cells)
         else:
@@ -56,6 +54,13 @@ def check_table(
     if faults:
         raise DataFault(sorted(faults, key=lambda fault: fault.row or 0))
     return Table(tuple(columns), values, classes, target.labels, keys, target.name)
+
+
+def with_gaps(cells: pl.Series, missing_values: Sequence[str]) -> pl.Series:
+    """Return cells with null in place of the texts that hold no value."""
+    if not missing_values:
+        return cells
+    return cells.set(cells.is_in(list(missing_values)).fill_null(False), None)
 
 
 def _numbers(

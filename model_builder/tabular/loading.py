@@ -86,9 +86,8 @@ def read_table(
             one.
     """
     path = _file(data.path)
-    schema, schema_name = find_schema(path, schema_file)
-    # A generated stand-in has the columns of a table, not the layout that it stands in for.
-    layout = None if data.generated else known_layout(data.name, path.name)
+    schema, schema_name = find_schema(data.path, schema_file)
+    layout = _layout(data, path)
     if layout is not None:
         raw = _read_known(path, layout, data.label)
         columns, target = layout.columns, layout.target
@@ -109,15 +108,20 @@ def read_table(
     return raw, tuple(c for c in columns if c.file_name != split_by.column), target
 
 
-def read_raw(data: ResolvedData) -> RawTable:
-    """Return the cells of ``data`` alone; nothing in it is looked at.
+def read_raw(data: ResolvedData) -> tuple[RawTable, Layout | None]:
+    """Return the cells of ``data`` alone, and its layout if it is known; nothing is looked at.
 
     Raises:
         DataFault: If the file cannot be read.
     """
     path = _file(data.path)
-    layout = None if data.generated else known_layout(data.name, path.name)
-    return _read(path, None) if layout is None else _read_known(path, layout, None)
+    layout = _layout(data, path)
+    return (_read(path, None) if layout is None else _read_known(path, layout, None)), layout
+
+
+def _layout(data: ResolvedData, path: Path) -> Layout | None:
+    # A generated stand-in has the columns of a table, not the layout that it stands in for.
+    return None if data.generated else known_layout(data.name, path.name)
 
 
 def _read_known(path: Path, layout: Layout, label: str | None) -> RawTable:

@@ -67,18 +67,23 @@ class Schema(BaseModel):
 
 
 def beside(data: Path) -> Path:
-    """Return where the schema of a data file lies."""
-    return data.with_name(data.name.removesuffix(data.suffix) + SUFFIX)
+    """Return where the schema of a data set lies: outside, if it is a folder."""
+    data = data if data.name else data.absolute()  # '.' has no name to begin with
+    return data.with_name((data.name if data.is_dir() else data.stem) + SUFFIX)
 
 
 def find_schema(data: Path, given: str | None) -> tuple[Schema | None, str]:
-    """Return the schema of a data file and the name of its file, if there is any.
+    """Return the schema of a data set and the name of its file, if there is any.
+
+    Args:
+        data: The file, or its folder.
+        given: Where the schema lies, if not beside it.
 
     Raises:
         DataFault: If the file cannot be read, or says what no schema can; names every fault.
     """
     path = Path(given) if given is not None else beside(data)
-    if given is None and (data.is_dir() or not path.is_file()):
+    if given is None and not path.is_file():
         return None, ""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -173,7 +178,7 @@ def written(label: str, columns: Sequence[Column], features: Sequence[FeatureSpe
     """
     entries: dict[str, dict[str, object]] = {}
     for column, feature in zip(columns, features, strict=True):
-        entry: dict[str, object] = {"type": column.kind, "description": feature.description}
+        entry: dict[str, object] = {"type": column.kind, "description": column.description}
         if column.kind == "quantity":
             entry |= {"unit": feature.unit, "minimum": feature.minimum, "maximum": feature.maximum}
             entry["special_codes"] = dict(feature.special_codes)

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from model_builder.errors import ConfigInvalid
 from model_builder.progress import Progress
 from model_builder.tabular.drawing import How
 from model_builder.tabular.network import TabularNetwork
@@ -93,7 +94,15 @@ class TabularConfig(TaskConfig):
             columns: D of the prepared input.
             logits: K.
             signs: Of the columns.
+
+        Raises:
+            ConfigInvalid: If a column has a sign, which this network cannot keep.
         """
+        if signs.any():
+            raise ConfigInvalid(
+                ["schema: residual networks keep no monotonic feature; `build risk` with "
+                 "network=packed does"]
+            )  # fmt: skip
         return TabularNetwork(
             members=groups,
             columns=columns,

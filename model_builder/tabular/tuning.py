@@ -17,8 +17,19 @@ from model_builder.task import ResolvedData
 from model_builder.tuning.tunable import Objective, Watch
 
 SPLIT_KEYS = frozenset(
-    ("seed", "test_share", "split", "split_column", "folds", "repeats", "cross_validate_below")
+    (
+        "seed",
+        "schema_file",
+        "test_share",
+        "split",
+        "split_column",
+        "folds",
+        "repeats",
+        "cross_validate_below",
+        "members",
+    )
 )
+"""The table is read and split once, before the first trial."""
 
 
 class TabularTuning:
@@ -40,7 +51,7 @@ class TabularTuning:
             rule: Makes the target of a table that is not known.
             logits: How many the network has.
             judge: Returns the metric of the held-out answers.
-            measured: The task's own keys that do not train anything.
+            measured: The task's own keys that train nothing.
         """
         self._rule = rule
         self._logits = logits

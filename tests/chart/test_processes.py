@@ -8,10 +8,12 @@ from pathlib import Path
 import grpc
 import pytest
 import tiny_releases as tiny
-from cluster import Cluster
+from certificates import authority, of_server
+from cluster import TRITONS, Cluster
 from containers import STORE, Container, extra_triton_arguments, triton_container
 from rendered import FULL, Chart, containers, merged
 
+from gateway.security.keys import KeyFile, new_key, write_keys
 from model_builder.cli import cli
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
 from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub
@@ -54,6 +56,43 @@ def test_the_commands_of_helm_test_pass(cluster: Cluster) -> None:
         said = call.run()
         assert len(said.splitlines()) > 1, said
         assert call.written() == []
+
+
+def test_a_gateway_with_tls_and_keys_is_probed_and_called_as_the_chart_says(
+    cluster: Cluster, chart: Chart, tmp_path: Path
+) -> None:
+    rendered = chart.render(
+        {
+            "triton": {"replicas": TRITONS},
+            "gateway": {"tls": {"secretName": "gateway-tls"}, "keysSecret": "keys"},
+            "tests": {"secretEnv": {"TRIDENT_API_KEY": {"secret": "client", "key": "key"}}},
+        }
+    )
+    ca = authority()
+    for pair, name in ((ca, "ca"), (of_server(ca), "tls")):
+        pair.write(tmp_path, name)
+    for old, new in (("ca.pem", "ca.crt"), ("tls.pem", "tls.crt")):
+        (tmp_path / old).rename(tmp_path / new)
+    key, entry = new_key("test", ["*"])
+    write_keys(tmp_path / "keys.yaml", KeyFile(keys=(entry,)))
+    gateway = cluster.new_gateway("secured", rendered, tls=str(tmp_path), keys=str(tmp_path))
+    try:
+        gateway.start()
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            gateway.wait(gateway.spec[probe])
+        places = {
+            "demo-trident-gateway.ml.svc:50051": f"localhost{gateway.places[':50051']}",
+            "/trident/tls": str(tmp_path),
+        }
+        for spec in containers(rendered.one("Pod", "test")):
+            plain = {**spec, "env": [{"name": "TRIDENT_API_KEY", "value": key}]}
+            assert Container(plain, tmp_path / spec["name"], places).run()
+            stranger = Container({**spec, "env": []}, tmp_path / "stranger", places)
+            with pytest.raises(AssertionError, match="UNAUTHENTICATED"):
+                stranger.run()
+        assert gateway.end(60) == 0
+    finally:
+        gateway.kill()
 
 
 def test_helm_test_fails_where_nobody_answers(cluster: Cluster) -> None:

@@ -350,7 +350,7 @@ def test_gateway_and_triton_send_to_one_collector(chart: Chart, values: dict[str
 
 def test_the_certificate_is_that_of_the_ingress(full: Rendered) -> None:
     ingress = full.one("Ingress", "gateway")["spec"]
-    certificate = full.one("Certificate", "gateway")["spec"]
+    certificate = full.one("Certificate", "gateway", "-gateway")["spec"]
     assert certificate["secretName"] == ingress["tls"][0]["secretName"]
     assert certificate["dnsNames"] == ingress["tls"][0]["hosts"] == [ingress["rules"][0]["host"]]
 
@@ -366,7 +366,11 @@ def test_both_kinds_of_edge_lead_to_the_gateway(full: Rendered) -> None:
         path["backend"]["service"]["port"]["name"],
         route["port"],
     )
-    # By this a Gateway knows that it is HTTP/2 without TLS.
+    assert port["appProtocol"] == "https"
+
+
+def test_a_gateway_knows_that_it_is_http_2_without_tls(plain: Rendered) -> None:
+    (port,) = plain.one("Service", "gateway", "-gateway")["spec"]["ports"]
     assert port["appProtocol"] == "kubernetes.io/h2c"
 
 

@@ -63,6 +63,13 @@ CHOICES: list[list[dict[str, Any]]] = [
         {"networkPolicy": {"enabled": True}},
         {"networkPolicy": {"clientNamespaceLabels": {"team": "shop"}}},
     ],
+    [
+        {},
+        {"gateway": {"tls": {"secretName": "tls"}}},
+        {"gateway": {"tls": {"secretName": "tls", "clientCaSecret": "clients"}},
+         "tests": {"clientTlsSecret": "client"}},
+        {"gateway": {"keysSecret": "keys", "settings": {"jwt_keys": "https://a/keys"}}},
+    ],
     [{}, {"image": {"pullSecrets": ["registry"]}}, {"fullnameOverride": "t"}],
     [{"gateway": {"preStopSeconds": 0, "pdb": {"enabled": False}}}, {}],
 ]  # fmt: skip
@@ -195,11 +202,26 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
         ),
         (
             {"certificate": {"enabled": True, "issuerName": "a"}},
-            "the gateway itself does not speak TLS",
+            "the gateways' own is gateway.tls.certificate",
         ),
         (
             {"ingress": FULL["ingress"], "certificate": {"enabled": True}},
             "certificate.enabled needs certificate.issuerName.",
+        ),
+        (
+            {"gateway": {"tls": {"certificate": {"enabled": True, "issuerName": "a"}}}},
+            "gateway.tls.certificate.enabled needs gateway.tls.secretName",
+        ),
+        (
+            {"gateway": {"tls": {"clientCaSecret": "a"}}},
+            "gateway.tls.clientCaSecret needs gateway.tls.secretName",
+        ),
+        (
+            {
+                "gateway": {"tls": {"secretName": "a"}},
+                "ingress": {"enabled": True, "host": "a.example.com", "tlsSecretName": "b"},
+            },
+            "nginx.ingress.kubernetes.io/backend-protocol: GRPCS",
         ),
     ],
 )  # fmt: skip
@@ -231,6 +253,8 @@ def test_all_that_is_wrong_is_said_at_once(chart: Chart) -> None:
         ({"gateway": {"settings": {"shared_memory_bytes": 1}}}, "not allowed"),
         ({"gateway": {"replicas": -1}}, "minimum"),
         ({"gateway": {"secretEnv": {"A": {"value": "hush"}}}}, "'value' not allowed"),
+        ({"gateway": {"settings": {"insecure": True}}}, "'insecure' not allowed"),
+        ({"gateway": {"tls": {"key": "hush"}}}, "'key' not allowed"),
         ({"triton": {"gpu": {"resource": "amd.com/gpu"}}}, "does not match pattern"),
         ({"triton": {"workload": "DaemonSet"}}, "must be one of"),
         ({"store": {"kind": "nfs"}}, "must be one of"),

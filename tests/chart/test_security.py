@@ -58,7 +58,7 @@ def test_no_secret_is_in_the_chart_but_by_its_name(chart: Chart, values: dict[st
         for container in containers(template):
             for one in container.get("env", ()):
                 words = {"KEY", "SECRET", "TOKEN", "PASSWORD"} & set(one["name"].split("_"))
-                named = "valueFrom" in one or one["value"].startswith("/trident/key/")
+                named = "valueFrom" in one or one["value"].startswith("/trident/")
                 assert not words or named, one
 
 
@@ -130,3 +130,92 @@ def test_only_the_namespaces_that_are_named_call_the_gateway(chart: Chart) -> No
 def test_a_gateway_that_reads_a_claim_reaches_nothing_outside(plain: Rendered) -> None:
     egress = plain.one("NetworkPolicy", "gateway")["spec"]["egress"]
     assert all("ipBlock" not in peer for rule in egress for peer in rule.get("to", ()))
+
+
+# Who may call
+
+
+def variables(rendered: Rendered) -> dict[str, str]:
+    return {
+        one["name"]: one["value"] for one in gateway_container(rendered)["env"] if "value" in one
+    }
+
+
+def mounted(template: Object) -> dict[str, str]:
+    """Secrets by the folder that they are in."""
+    (container, *_) = template["spec"]["containers"]
+    volumes = {one["name"]: one for one in template["spec"].get("volumes", ())}
+    return {
+        one["mountPath"]: volumes[one["name"]]["secret"]["secretName"]
+        for one in container.get("volumeMounts", ())
+        if "secret" in volumes[one["name"]] and "subPath" not in one
+    }
+
+
+def test_without_a_certificate_gateways_say_that_something_else_protects_them(
+    plain: Rendered,
+) -> None:
+    assert variables(plain)["TRIDENT_INSECURE"] == "true"
+    assert not [name for name in variables(plain) if "TLS" in name]
+
+
+def test_with_one_they_speak_tls_and_read_what_they_need_from_secrets(full: Rendered) -> None:
+    found = variables(full)
+    assert "TRIDENT_INSECURE" not in found
+    assert found["TRIDENT_TLS_CERTIFICATE"] == "/trident/tls/tls.crt"
+    assert found["TRIDENT_TLS_KEY"] == "/trident/tls/tls.key"
+    assert found["TRIDENT_TLS_CLIENT_CA"] == "/trident/client-ca/ca.crt"
+    assert found["TRIDENT_KEYS_FILE"] == "/trident/keys/keys.yaml"
+    assert found["TRIDENT_PERMISSIONS_FILE"] == "/trident/permissions/permissions.yaml"
+    secrets = mounted(full.one("Deployment", "gateway")["spec"]["template"])
+    assert secrets == {
+        "/trident/tls": "gateway-tls",
+        "/trident/client-ca": "clients",
+        "/trident/keys": "keys",
+        "/trident/permissions": "permissions",
+        "/trident/key": "signing",
+    }
+    service = full.one("Service", "gateway", "-gateway")
+    assert service["spec"]["ports"][0]["appProtocol"] == "https"
+
+
+def test_probes_speak_what_the_gateway_does(plain: Rendered, full: Rendered) -> None:
+    for name, path in (("startup", "livez"), ("liveness", "livez"), ("readiness", "readyz")):
+        assert "grpc" in gateway_container(plain)[f"{name}Probe"]
+        probe = gateway_container(full)[f"{name}Probe"]
+        assert probe["httpGet"] == {"path": f"/{path}", "port": "metrics"}
+        assert "grpc" not in probe
+
+
+def test_the_certificate_is_for_every_name_of_the_gateways(full: Rendered) -> None:
+    (certificate,) = [
+        one for one in full.of("Certificate") if one["spec"]["secretName"] == "gateway-tls"
+    ]
+    names = set(certificate["spec"]["dnsNames"])
+    for kind in ("-gateway", "-gateway-headless"):
+        service = full.one("Service", "gateway", kind)["metadata"]["name"]
+        assert {service, f"{service}.ml", f"{service}.ml.svc"} <= names
+    assert certificate["spec"]["issuerRef"]["name"] == "inside"
+
+
+def test_helm_test_trusts_the_gateway_shows_who_it_is_and_never_sees_the_key(
+    full: Rendered,
+) -> None:
+    pod = full.one("Pod", "test")
+    for container in pod["spec"]["containers"]:
+        assert "--tls-ca=/trident/tls/ca.crt" in container["args"]
+        assert "--tls-cert=/trident/client-tls/tls.crt" in container["args"]
+        (variable,) = container["env"]
+        assert variable["valueFrom"]["secretKeyRef"] == {"name": "client", "key": "key"}
+    tls, _ = sorted(pod["spec"]["volumes"], key=lambda one: one["name"] != "tls")
+    assert tls["secret"] == {
+        "secretName": "gateway-tls",
+        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+    }
+
+
+def test_keys_of_tokens_can_be_fetched_where_they_are_at_a_url(chart: Chart) -> None:
+    settings = {"jwt_keys": "https://issuer.example/keys", "jwt_audience": "trident"}
+    rendered = chart.render({"gateway": {"settings": settings}})
+    egress = rendered.one("NetworkPolicy", "gateway")["spec"]["egress"]
+    assert any("ipBlock" in peer for rule in egress for peer in rule.get("to", ()))

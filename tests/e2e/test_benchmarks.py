@@ -88,6 +88,29 @@ def test_metrics_cost_compares_ways_to_count_the_same_calls() -> None:
         assert one["ratio"] == pytest.approx(one["us"] / ours["us"])
 
 
+def test_security_cost_compares_calls_with_the_same_calls_without(
+    missing_tool: Callable[[str], None], envoy_available: None
+) -> None:
+    if shutil.which("h2load") is None:
+        missing_tool("h2load is not installed (Debian: apt-get install nghttp2-client)")
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "security_cost.py", "--calls", "200",
+         "--rounds", "1", "--seconds", "1", "--in-flight", "4", "--json"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    inside = {one["way"]: one for one in found["in_process"]}
+    assert inside["plain"]["more_us"] == 0
+    assert inside["unseen token, RS256"]["us"] > inside["token"]["us"]
+    outside = {(one["transport"], one["way"]): one for one in found["over_the_wire"]}
+    assert len(outside) == 8
+    for (transport, _), one in outside.items():
+        assert one["ratio"] == pytest.approx(
+            one["calls_per_s"] / outside[transport, "plain"]["calls_per_s"]
+        )
+
+
 def test_trace_report_measures_a_report_of_as_many_spans_as_it_is_told() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "trace_report.py", "--spans", "2000", "--json"],

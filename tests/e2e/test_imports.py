@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
+import spox.opset.ai.onnx.v18 as op
 from served import Gateway, run
+from sklearn.linear_model import LogisticRegression
+from spox import Tensor, argument, build
 
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
@@ -106,6 +111,22 @@ def saved_model(folder: Path, missing_tool: Callable[[str], None]) -> Path:
 
 
 @pytest.fixture(scope="module")
+def onnx_file(folder: Path) -> Path:
+    """A logistic regression on the prepared columns."""
+    path = folder / "prepared.npz"
+    called("data", "prepare", "generated-credit", "--line", "score-risk", "--out", path)
+    arrays = np.load(path)
+    known = LogisticRegression(max_iter=5000).fit(
+        arrays["train_inputs"].astype(np.float64), arrays["train_target"]
+    )
+    x = argument(Tensor(np.float32, ("N", arrays["train_inputs"].shape[1])))
+    logit = op.matmul(x, op.const(known.coef_.T.astype(np.float32)))
+    logit = op.add(logit, op.const(known.intercept_.astype(np.float32)))
+    onnx.save(build({"x": x}, {"logit": logit}), folder / "regression.onnx")
+    return folder / "regression.onnx"
+
+
+@pytest.fixture(scope="module")
 def store(folder: Path, keras_file: Path, saved_model: Path) -> ReleaseStore:
     """A store with both as releases."""
     options = ("--release", "r1", "--store", folder / "store", "--set", "resamples=50", "--json")
@@ -136,6 +157,33 @@ def value(given: float | str) -> FeatureValue:
     return FeatureValue(category=given) if isinstance(given, str) else FeatureValue(number=given)
 
 
+def imported(file: Path, folder: Path, gate: Path) -> tuple[object, ...]:
+    """Return the command that imports an ONNX file into a store of its own."""
+    return ("import", "--onnx", file, "--line", "score-risk", "--data", "generated-credit",
+            "--gives", "logits", "--release", "r1", "--store", folder / "store",
+            "--set", "resamples=50", "--gate", gate, "--unproven")  # fmt: skip
+
+
+def scored_as_recorded(store: ReleaseStore, channel: grpc.Channel) -> None:
+    """Ask for the score of every test row, and compare it with what the framework answered."""
+    rows, manifest = rows_of(store, "score-risk"), store.manifest("score-risk", "r1")
+    requests = [
+        risk.ScoreRiskRequest(
+            features={n: value(v) for n, v in json.loads(row["features"]).items()}, reason_count=20
+        )
+        for row in rows
+    ]
+    stub = RiskServiceStub(channel)
+    answers = stub.BatchScoreRisk(risk.BatchScoreRiskRequest(requests=requests)).responses
+    names = [feature.name for feature in manifest.features]
+    assert len(answers) == len(rows) > 100
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer.default_probability == pytest.approx(row["default_probability"], abs=1e-5)
+        expected = dict(zip(names, row["contributions"], strict=True))
+        for reason in answer.reasons:
+            assert reason.contribution == pytest.approx(expected[reason.feature], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("line", "framework", "compared"),
     [
@@ -160,22 +208,39 @@ def test_the_manifest_says_what_was_imported_and_compared(
 def test_a_keras_network_answers_through_the_gateway(
     store: ReleaseStore, channel: grpc.Channel
 ) -> None:
-    rows, manifest = rows_of(store, "score-risk"), store.manifest("score-risk", "r1")
-    requests = [
-        risk.ScoreRiskRequest(
-            features={n: value(v) for n, v in json.loads(row["features"]).items()}, reason_count=20
-        )
-        for row in rows
-    ]
-    stub = RiskServiceStub(channel)
-    answers = stub.BatchScoreRisk(risk.BatchScoreRiskRequest(requests=requests)).responses
-    names = [feature.name for feature in manifest.features]
-    assert len(answers) == len(rows) > 100
-    for row, answer in zip(rows, answers, strict=True):
-        assert answer.default_probability == pytest.approx(row["default_probability"], abs=1e-5)
-        expected = dict(zip(names, row["contributions"], strict=True))
-        for reason in answer.reasons:
-            assert reason.contribution == pytest.approx(expected[reason.feature], abs=1e-4)
+    scored_as_recorded(store, channel)
+
+
+def test_an_onnx_network_passes_the_gate_and_answers_through_the_gateway(
+    onnx_file: Path, tmp_path: Path, embedded_triton_available: None
+) -> None:
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("lines: {score-risk: {floors: {test: {auc: 0.65}}}}")
+    called(*imported(onnx_file, tmp_path, gate))
+    manifest = ReleaseStore(tmp_path / "store").manifest("score-risk", "r1")
+    assert manifest.verdict == "accepted"
+    assert {check.name: check.passed for check in manifest.checks}["floor: test auc"] is True
+    assert manifest.parity["default_probability"].compared == "original-onnx"
+    server = Gateway(tmp_path / "store", tmp_path)
+    server.start()
+    with grpc.insecure_channel(server.target) as channel:
+        scored_as_recorded(ReleaseStore(tmp_path / "store"), channel)
+    server.stop()
+
+
+def test_an_import_that_the_gate_refuses_exits_with_3_and_leaves_nothing(
+    onnx_file: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("lines: {score-risk: {floors: {test: {auc: 0.9999}}}}")
+    done = run("model-builder", *imported(onnx_file, tmp_path, gate), "--json")
+    assert done.returncode == 3, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["line"], said["release"], said["verdict"]) == ("score-risk", "r1", "refused")
+    [refused] = [check for check in said["checks"] if not check["passed"]]
+    assert refused["name"] == "floor: test auc"
+    assert "Traceback" not in done.stderr
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
 def test_a_tensorflow_network_answers_through_the_gateway(

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tracked_run import VALUES, tracked_run
 
 from model_builder.tracking.journals import TRACKERS
 from model_builder.tracking.runs import Run
 
 pytestmark = pytest.mark.e2e
 
-VALUES = {"epoch": 1.0, "loss": 0.5, "validation": 0.75}
-
 
 @pytest.fixture
 def run() -> Run:
-    return Run(
-        id="r-1",
-        task="risk",
-        data="d",
-        data_sha256="0",
-        config={"seed": 0, "training": {"optimizer": "lion"}},
-        started=datetime(2026, 11, 23, tzinfo=UTC),
-        state="finished",
-        metrics={"test": {"auc": 0.9, "ndcg@10": 0.2}},
-    )
+    return tracked_run()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -24,11 +24,18 @@ class Cluster:
     triton: Container
     gateway: Container
 
-    def new_gateway(self, name: str) -> Container:
-        """A gateway that is not started, beside the others."""
+    def new_gateway(self, name: str, rendered: Rendered | None = None, **mounted: str) -> Container:
+        """A gateway that is not started, beside the others.
+
+        Args:
+            name: Of its folder.
+            rendered: Where it is from; by default the cluster's own.
+            mounted: What stands for each folder below ``/trident``.
+        """
+        rendered = rendered or self.rendered
         grpc_port, metrics = free_ports(2)
         triton = self.triton.places["port=8001"].partition("=")[2]
-        spec = gateway_container(self.rendered)
+        spec = gateway_container(rendered)
         first, *away = str(environment(spec)["TRIDENT_TRITON"]).split(",")
         places = {
             STORE: self.triton.places[STORE],
@@ -38,6 +45,8 @@ class Cluster:
             # Only the first of all Tritons runs, as after scaling down.
             **{target: f"127.0.0.{2 + number}:9" for number, target in enumerate(away)},
             first: f"127.0.0.1:{triton}",
+            f"port={METRICS}": f"port={metrics}",
+            **{f"/trident/{folder}": place for folder, place in mounted.items()},
         }
         return Container(spec, self.folder / name, places)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,16 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import status_pb2
 
+from gateway.auditing import writing_down
+from gateway.connecting import protection_of
+from gateway.protecting import guarding
+from gateway.settings import Settings, load_settings
 from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
+from gateway.telemetry.building import build_tracing
 from gateway.transport.call import Call
-from gateway.transport.rpcs import RpcFailed
+from gateway.transport.protection import Protection
+from gateway.transport.rpc import RpcFailed
 from gateway.transport.services import Services, build_services
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -133,11 +140,38 @@ def _shown(value: str | bytes) -> list[Any]:
     )
 
 
-def services() -> Services:
-    runner, tracing = FakeRunner(), RecordingTracing()
-    served = build_services(runner, tracing, health_poll_s=0.01)  # type: ignore[arg-type]
-    served.rpcs.add_service(SERVICE, ConformanceServicer(runner, tracing))
-    return served
+def settings() -> Settings:
+    """Those of the test, if it gives any."""
+    given = json.loads(os.environ.get("CONFORMANCE_SETTINGS", "{}"))
+    usual = {"embedded": True, "traces_file": "", "max_message_bytes": MAX_MESSAGE_BYTES}
+    return load_settings(None, usual | given)
+
+
+def protection() -> Protection:
+    return protection_of(settings())
+
+
+@contextmanager
+def writing() -> Iterator[Services]:
+    """What is served, as the settings want it to be guarded and written down."""
+    given = settings()
+    runner = FakeRunner()
+    with guarding(given) as guarded, writing_down(given, "test") as audit, ExitStack() as stack:
+        tracing: Any = RecordingTracing()
+        if given.traces_file is not None:
+            tracing = build_tracing(traces_file=given.traces_file)
+            stack.callback(tracing.shutdown)
+        served = build_services(
+            runner,  # type: ignore[arg-type]
+            tracing,
+            health_poll_s=0.01,
+            reflection_enabled=given.reflection,
+            guard=guarded.guard if guarded is not None else None,
+            auditing=audit.auditing if audit is not None else None,
+        )
+        if guarded is None:
+            served.rpcs.add_service(SERVICE, ConformanceServicer(runner, tracing))
+        yield served
 
 
 def say_listening() -> None:
@@ -145,10 +179,15 @@ def say_listening() -> None:
 
 
 async def serve_grpc(listen: str) -> None:
+    with writing() as served:
+        await run_grpc(served, listen)
+
+
+async def run_grpc(served: Services, listen: str) -> None:
     from gateway.transport.grpc_aio import GrpcServer
 
     server = GrpcServer(
-        services(), listen, max_message_bytes=MAX_MESSAGE_BYTES, reuse_port=True
+        served, listen, protection=protection(), reuse_port=True
     )  # fmt: skip
     signals = StopSignals()
     signals.listen()
@@ -165,7 +204,8 @@ async def opening() -> AsyncGenerator[Any]:
     from gateway.transport.envoy_app import Served
 
     port = int(os.environ["CONFORMANCE_LISTEN"].rpartition(":")[2])
-    yield Served(services(), MAX_MESSAGE_BYTES, port, GRACE_S, say_listening)
+    with writing() as served:
+        yield Served(served, protection(), port, GRACE_S, say_listening)
 
 
 def serve_envoy(listen: str) -> None:
@@ -175,7 +215,7 @@ def serve_envoy(listen: str) -> None:
         app="conformance_app:app",
         listen=listen,
         folder=Path(sys.argv[3]),
-        max_message_bytes=MAX_MESSAGE_BYTES,
+        protection=protection(),
         environment=os.environ | {"CONFORMANCE_LISTEN": listen},
     )
 

@@ -24,6 +24,9 @@ from triton_models.signatures import (
 
 Outputs = dict[str, np.ndarray[Any, Any]]
 
+WITHOUT_IMAGES = [line for line in SIGNATURES if line not in ("diagnose-image", "diagnose-note")]
+"""The lines that are served where a test says nothing else."""
+
 
 @dataclass
 class RecordingInference:
@@ -151,7 +154,7 @@ class FakeRunner:
     """Answers by signature, at once unless ``hold`` says otherwise."""
 
     def __init__(self, *manifests: Manifest) -> None:
-        self.states = [route(one) for one in manifests or map(manifest, SIGNATURES)]
+        self.states = [route(one) for one in manifests or map(manifest, WITHOUT_IMAGES)]
         self.asked: list[Asked] = []
         self.error: Exception | None = None
         self.change: Callable[[Outputs], Outputs] = lambda outputs: outputs
@@ -281,6 +284,30 @@ def diagnosed(tensors: Tensors, release: Manifest) -> Outputs:
     }
 
 
+def looked_at(tensors: Tensors, release: Manifest) -> Outputs:
+    """The brighter an image, the more the second label; the evidence lies in its first pixel."""
+    bright = tensors["pixels"].mean(axis=(1, 2, 3)) / 255
+    saliency = np.zeros((len(bright), 4, 4), np.float32)
+    saliency[:, 0, 0] = 1
+    return {
+        "probabilities": np.stack([(1 - bright) * 0.9, bright, (1 - bright) * 0.1], 1).astype("f4"),
+        "unusualness": (bright[:, None] * 1.2).astype(np.float32),
+        "saliency": saliency,
+    }
+
+
+def read_note(tensors: Tensors, release: Manifest) -> Outputs:
+    """The more tokens, the more the second label; each token counts by its number."""
+    ids, mask = tensors["token_ids"], tensors["attention_mask"]
+    long = mask.sum(axis=1) / 10
+    probabilities = np.stack([1 - long, 0.9 * long, 0.1 * long], axis=1)
+    return {
+        "probabilities": probabilities.astype(np.float32),
+        "unusualness": (long[:, None] * 1.2).astype(np.float32),
+        "token_weights": (ids * mask).astype(np.float32),
+    }
+
+
 def scored(tensors: Tensors, release: Manifest) -> Outputs:
     """The younger, the riskier."""
     rules = fired_rules(tensors, release)
@@ -300,6 +327,8 @@ def scored(tensors: Tensors, release: Manifest) -> Outputs:
 
 ANSWERS: dict[str, Callable[[Tensors, Manifest], Outputs]] = {
     "recommend": recommended,
+    "diagnose-image": looked_at,
+    "diagnose-note": read_note,
     "diagnose-measurements": diagnosed,
     "score-risk": scored,
 }

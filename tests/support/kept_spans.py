@@ -36,7 +36,7 @@ class KeptSpans:
     def spans(self) -> list[Span]:
         """All that was kept, in its order."""
         source, calls = Source({"service.name": "trident-gateway"}), CallSpans(self.encoder)
-        encoded: list[Any] = []
+        encoded: list[bytes] = []
         for item in self.items:
             if isinstance(item, RecordedCall):
                 encoded += calls.encode(item)

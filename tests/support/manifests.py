@@ -10,8 +10,10 @@ from typing import Any
 from triton_models.release import (
     DataSource,
     FeatureSpec,
+    ImageSpec,
     Manifest,
     Metric,
+    NoteSpec,
     Routes,
     RouteTarget,
     ScoreBand,
@@ -23,6 +25,7 @@ from triton_models.store import ReleaseStore
 
 CATALOGUE = tuple(f"m{number}" for number in range(1, 51))
 LABELS = ("benign", "malignant", "unclear")
+NOTE_TOKENS = 8
 MEASUREMENTS = (
     FeatureSpec(
         name="mean radius", kind="number", minimum=5.0, maximum=30.0, typical=14.0,
@@ -53,6 +56,16 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
     """The manifest of a release of a line, with what a test wants otherwise."""
     of_line: dict[str, dict[str, Any]] = {
         "recommend": {"item_count": len(CATALOGUE)},
+        "diagnose-image": {
+            "image": ImageSpec(height=8, width=8, channels=1),
+            "labels": LABELS,
+            "review_threshold": 0.6,
+        },
+        "diagnose-note": {
+            "note": NoteSpec(max_tokens=NOTE_TOKENS),
+            "labels": LABELS,
+            "review_threshold": 0.6,
+        },
         "diagnose-measurements": {
             "features": MEASUREMENTS,
             "labels": LABELS,

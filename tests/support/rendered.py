@@ -106,6 +106,13 @@ FULL: dict[str, Any] = {
         "autoscaling": {"kind": "hpa", "targetCallsPerPod": 40},
         "settings": {"max_in_flight": 12, "transport": "grpc", "require_signed": True},
         "publicKeySecret": "signing",
+        "tls": {
+            "secretName": "gateway-tls",
+            "clientCaSecret": "clients",
+            "certificate": {"enabled": True, "issuerName": "inside"},
+        },
+        "keysSecret": "keys",
+        "permissionsSecret": "permissions",
         "secretEnv": {"AWS_SECRET_ACCESS_KEY": {"secret": "bucket", "key": "secret"}},
     },
     "triton": {"autoscaling": {"kind": "keda"}, "gpu": {"count": 1}, "modelConfigName": "h100"},
@@ -114,7 +121,12 @@ FULL: dict[str, Any] = {
         "signKeySecret": "signing",
         "cronJobs": {"nightly": {"task": "risk", "schedule": "0 3 * * *", "set": {"epochs": 2}}},
     },
-    "ingress": {"enabled": True, "host": "a.example.com", "tlsSecretName": "edge"},
+    "ingress": {
+        "enabled": True,
+        "host": "a.example.com",
+        "tlsSecretName": "edge",
+        "annotations": {"nginx.ingress.kubernetes.io/backend-protocol": "GRPCS"},
+    },
     "certificate": {"enabled": True, "issuerName": "letsencrypt"},
     "grpcRoute": {"enabled": True, "host": "a.example.com", "gatewayName": "edge"},
     "externalSecrets": {"bucket": {"store": "vault", "data": {"secret": {"remote": "ml/s3"}}}},
@@ -124,6 +136,10 @@ FULL: dict[str, Any] = {
         "prometheusRule": True,
         "dashboard": True,
         "prometheusUrl": "http://prometheus:9090",
+    },
+    "tests": {
+        "clientTlsSecret": "client",
+        "secretEnv": {"TRIDENT_API_KEY": {"secret": "client", "key": "key"}},
     },
 }
 """As much as can be on at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import select
 import signal
@@ -37,9 +38,17 @@ class ServedProcess:
         folder: For what it writes.
         port: Where it listens; by default a free one.
         name: What it calls itself in answers.
+        settings: Of a gateway, as far as they are of its transport and of who may call.
     """
 
-    def __init__(self, transport: str, folder: Path, port: int = 0, name: str = "") -> None:
+    def __init__(
+        self,
+        transport: str,
+        folder: Path,
+        port: int = 0,
+        name: str = "",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self._held = socket.socket()
         self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._held.bind(("127.0.0.1", port))
@@ -61,7 +70,12 @@ class ServedProcess:
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(HERE), "CONFORMANCE_NAME": name},
+                env=os.environ
+                | {
+                    "PYTHONPATH": str(HERE),
+                    "CONFORMANCE_NAME": name,
+                    "CONFORMANCE_SETTINGS": json.dumps(settings or {}),
+                },
             )
 
     def wait_listening(self) -> None:

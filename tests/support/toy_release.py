@@ -6,10 +6,12 @@ import functools
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
+import pyarrow as pa
 
 from model_builder.build import reports_of, stage_release
 from model_builder.datasets import Places, resolve
@@ -23,6 +25,7 @@ from triton_models.store import ReleaseStore, Sign
 LINE = "score-risk"
 DATA = Path(__file__).parents[1] / "data"
 ChangeOnnx = Callable[[onnx.ModelProto], None]
+ChangeAnswers = Callable[[pa.Table], pa.Table]
 
 
 @functools.cache
@@ -47,6 +50,7 @@ def publish(
     seed: int = 0,
     sign: Sign | None = None,
     change_onnx: Mapping[str, ChangeOnnx] | None = None,
+    change_answers: ChangeAnswers | None = None,
     **changes: Any,
 ) -> Manifest:
     """Put a release into the store.
@@ -58,9 +62,13 @@ def publish(
         sign: Signs its manifest.
         change_onnx: Spoils networks, by their step (or ``fused``), before they are hashed: as a
             build would that exports something else than it trained.
+        change_answers: Changes what a client asks and must be answered, before it is hashed;
+            what Triton is asked stays as it is.
         changes: Fields of the manifest.
     """
     built = candidate(seed)
+    if change_answers is not None:
+        built = replace(built, answers=change_answers(built.answers))
     config = sys.modules["toy_tasks.toy.task"].ToyConfig(seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)

@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 
+from gateway.client.identity import NOBODY, Identity
 from gateway.client.load.outcome import Outcome
 from gateway.client.load.pacing import Pacer, due_times
 
@@ -79,10 +80,12 @@ class Driver:
     Args:
         target: ``host:port``.
         load: What to send.
+        identity: Who calls.
     """
 
     target: str
     load: Load
+    identity: Identity = NOBODY
     outcome: Outcome = field(default_factory=Outcome)
     traced: list[TracedCall] = field(default_factory=list)
 
@@ -97,9 +100,9 @@ class Driver:
     async def _run(self) -> None:
         self._chance = random.Random(self.load.seed)
         channels = [
-            grpc.aio.insecure_channel(
+            self.identity.aio_channel(
                 self.target,
-                options=(("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
+                (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
                          ("grpc.max_receive_message_length", -1)),
             )
             for _ in range(self.load.connections)
@@ -170,7 +173,7 @@ class Driver:
         self.outcome.seconds = time.perf_counter() - measured_from
 
     async def _call(self, place: int, due: float, measured: bool) -> None:
-        load = self.load
+        load, shown = self.load, self.identity.metadata
         sampled = measured and self._chance.random() < load.sample_ratio
         trace_id, span_id = secrets.randbits(128) | 1, secrets.randbits(64) | 1
         header = f"00-{trace_id:032x}-{span_id:016x}-{int(sampled):02x}"
@@ -181,7 +184,7 @@ class Driver:
             await rpc(
                 load.requests[place % len(load.requests)],
                 timeout=load.deadline_s,
-                metadata=(("traceparent", header),),
+                metadata=(("traceparent", header), *shown),
             )
         except grpc.RpcError as failure:
             error = failure.code().name

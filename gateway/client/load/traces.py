@@ -12,8 +12,9 @@ import numpy as np
 from gateway.client.load.driver import TracedCall
 from gateway.telemetry.analysis.report import Report, Traces, build_report, read
 from gateway.telemetry.building import process_source
+from gateway.telemetry.line_file import previous_file
 from gateway.telemetry.span import Kind, Span, Status
-from gateway.telemetry.trace_file import TraceFile, previous_file
+from gateway.telemetry.trace_file import TraceFile
 
 _SPANS_A_LINE = 500
 _LOOK_S = 0.25

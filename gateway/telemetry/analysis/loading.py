@@ -26,7 +26,7 @@ from gateway.telemetry.analysis.decoding import (
     is_line,
 )
 from gateway.telemetry.analysis.span_columns import LINK_SCHEMA, SCHEMA
-from gateway.telemetry.trace_file import previous_file
+from gateway.telemetry.line_file import previous_file
 
 PIECE_BYTES = 8 * 1024 * 1024
 _PARALLEL_FROM_BYTES = 24 * 1024 * 1024

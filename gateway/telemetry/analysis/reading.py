@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.telemetry.analysis.tree import is_batch
+from gateway.telemetry.line_file import previous_file
 from gateway.telemetry.otlp_json import json_to_spans
 from gateway.telemetry.span import Span
 from gateway.telemetry.span_rules import METHOD
-from gateway.telemetry.trace_file import previous_file
 
 _SERVER = 2
 _MOST_LINKED = 16

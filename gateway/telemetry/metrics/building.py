@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.security.hiding import without_secrets
 from gateway.telemetry.building import process_resource
 from gateway.telemetry.metrics.collector import metrics_exporter
-from gateway.telemetry.metrics.endpoint import MetricsEndpoint
+from gateway.telemetry.metrics.endpoint import MetricsEndpoint, Probe
 from gateway.telemetry.metrics.hub import MetricsHub
 from gateway.telemetry.metrics.sending import MetricsSender, export_interval_s
 from gateway.telemetry.metrics.traced_steps import TracedSteps
@@ -25,6 +26,7 @@ class GatewayMetrics:
         listen: Where to show them, ``host:port``; ``None``: nowhere.
         instance_id: ``service.instance.id``; by default one that nobody else has.
         environment: Of the process; says whether there is a collector.
+        probes: By path, what is shown beside them: why something is not well.
 
     Attributes:
         hub: Gathers.
@@ -41,6 +43,7 @@ class GatewayMetrics:
         listen: str | None,
         instance_id: str | None = None,
         environment: Mapping[str, str] = os.environ,
+        probes: Mapping[str, Probe] | None = None,
     ) -> None:
         resource = process_resource("trident-gateway", instance_id)
         exporter = metrics_exporter(environment)
@@ -56,7 +59,7 @@ class GatewayMetrics:
         if listen is not None:
             texts = {key: str(value) for key, value in resource.attributes.items()}
             try:
-                self._endpoint = MetricsEndpoint(listen, self.hub.gather, texts)
+                self._endpoint = MetricsEndpoint(listen, self.hub.gather, texts, probes or {})
             except OSError:
                 self.stop()
                 raise
@@ -66,7 +69,7 @@ class GatewayMetrics:
     def where(self) -> str:
         """Where people find them."""
         places = (self._endpoint.url if self._endpoint else None, self._collector)
-        return ", ".join(place for place in places if place)
+        return ", ".join(without_secrets(place) for place in places if place)
 
     def start(self) -> None:
         """Gather from now on."""

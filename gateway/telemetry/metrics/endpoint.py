@@ -1,4 +1,4 @@
-"""Where Prometheus finds the metrics: ``GET /metrics``."""
+"""Where Prometheus finds the metrics, ``GET /metrics``, and Kubernetes whether all is well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
@@ -16,7 +16,10 @@ from gateway.telemetry.metrics.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
+Probe = Callable[[], str]
+
 _PATH = "/metrics"
+_NO_PROBES: Mapping[str, Probe] = {}
 _CLIENT_S = 10.0
 """For a client that says nothing, or takes nothing."""
 
@@ -28,18 +31,25 @@ class MetricsEndpoint:
         listen: ``host:port``; port 0 for a free one.
         gather: Gives all there is; called on a thread for each request.
         resource: What the metrics are of.
+        probes: By path: what says why something is not well, and ``""`` if it is.
 
     Raises:
         OSError: If the address is in use or not of this machine.
     """
 
-    def __init__(self, listen: str, gather: Callable[[], Snapshot], resource: Resource) -> None:
+    def __init__(
+        self,
+        listen: str,
+        gather: Callable[[], Snapshot],
+        resource: Resource,
+        probes: Mapping[str, Probe] = _NO_PROBES,
+    ) -> None:
         host, _, port = listen.rpartition(":")
         info = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, *_, address = info[0]
-        self._server = _Server(family, address, gather, resource)
+        self._server = _Server(family, address, gather, resource, probes)
         self._host = host
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="metrics-http", daemon=True
@@ -74,7 +84,9 @@ class _Server(ThreadingMixIn, TCPServer):
         address: Any,
         gather: Callable[[], Snapshot],
         resource: Resource,
+        probes: Mapping[str, Probe],
     ) -> None:
+        self.probes = probes
         self.address_family = family
         self.gather = gather
         self.resource = resource
@@ -93,7 +105,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # named by http.server
         """Answer."""
-        if self.path.partition("?")[0] != _PATH:
+        path = self.path.partition("?")[0]
+        if (probe := self.server.probes.get(path)) is not None:
+            self._tell(probe())
+            return
+        if path != _PATH:
             self.send_error(404, explain=f"The metrics are at {_PATH}.")
             return
         chosen = choose_format(self.headers.get("Accept", ""))
@@ -110,6 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", chosen.content_type)
         if packed:
             self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def _tell(self, why_not: str) -> None:
+        """Answer a probe."""
+        body = f"{why_not or 'ok'}\n".encode()
+        self.send_response(503 if why_not else 200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":

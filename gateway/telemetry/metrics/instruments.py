@@ -199,6 +199,27 @@ DROPPED_RECORDS = Instrument(
     (),
     "Calls that are missing in these metrics, because they came faster than they were counted.",
 )
+DROPPED_ACCESS_LINES = Instrument(
+    "trident.access_log.dropped",
+    "counter",
+    "{line}",
+    (),
+    "Lines of the access log that were not written: too many at once, or the disk took none.",
+)
+DROPPED_PAYLOADS = Instrument(
+    "trident.payload_log.dropped",
+    "counter",
+    "{row}",
+    (),
+    "Payloads that were not written: too many at once, or the disk took none.",
+)
+REFUSED_CREDENTIALS = Instrument(
+    "trident.refused_credentials",
+    "counter",
+    "{call}",
+    (),
+    "Calls that did not say, or not convincingly, who they are from.",
+)
 DROPPED_SPANS = Instrument(
     "trident.spans.dropped",
     "counter",

@@ -18,6 +18,8 @@ CONNECT_TIMEOUT_S = 5.0
 """Until the server has shown that it speaks HTTP/2."""
 
 _CLOSE_TIMEOUT_S = 1.0
+_TLS_GOODBYE_S = 0.5
+"""For the other side to say goodbye too, which some servers never do."""
 
 
 class Channel:
@@ -41,11 +43,11 @@ class Channel:
         host, _, port = target.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"a target is HOST:PORT, got {target!r}")
-        if ssl is not None:
-            ssl.set_alpn_protocols(["h2"])
         self._target = target
         self._address = host.strip("[]"), int(port)
-        self._ssl = ssl
+        self._ssl: tls.SSLContext | None = None
+        if ssl is not None:
+            self.speak(ssl)
         self._limits = limits or Limits()
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection | str] | None = None
@@ -54,6 +56,11 @@ class Channel:
         self._failure = ""
         self._closed = False
         self.connections = 0
+
+    def speak(self, ssl: tls.SSLContext) -> None:
+        """Make the next connection with this; one that there is goes on as it is."""
+        ssl.set_alpn_protocols(["h2"])
+        self._ssl = ssl
 
     def unary(
         self,
@@ -138,7 +145,12 @@ class Channel:
         connection = Connection(self._target, scheme, self._limits)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.create_connection(lambda: connection, *self._address, ssl=self._ssl)
+                await loop.create_connection(
+                    lambda: connection,
+                    *self._address,
+                    ssl=self._ssl,
+                    ssl_shutdown_timeout=_TLS_GOODBYE_S if self._ssl is not None else None,
+                )
                 await connection.ready
             failure = "" if connection.open else connection.failure
         except TimeoutError:

@@ -7,18 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import toy_release
 from signing_keys import make_keys
+from spoiled import (
+    declares_another_type,
+    one_percent_more,
+    one_percent_more_of_batches,
+    reads_what_nobody_gives,
+    two_scores,
+    weights_one_percent_more,
+)
 
 from model_builder.errors import ProofFailed
 from model_builder.progress import SilentProgress
 from model_builder.proof.recorded import FILE, from_parquet, to_parquet
 from model_builder.proof.verifying import verify
-from triton_models.release import Manifest, Routes
+from triton_models.release import Manifest, Routes, Tensor
 from triton_models.server import EmbeddedTriton
+from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.signing import Signer, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import FilesAltered, Untrusted
@@ -47,7 +57,7 @@ def proven(store: ReleaseStore, release: str = "r1", **options: Any) -> dict[str
 OUTPUTS = {"default_probability", "score", "contributions"}
 
 
-def test_a_release_as_built_is_proven_alone_and_on_another_triton(
+def test_a_release_as_built_is_proven_and_nothing_is_routed(
     store: ReleaseStore, keys: tuple[Path, Path]
 ) -> None:
     toy_release.publish(store, "r1", sign=Signer(keys[0]))
@@ -58,48 +68,83 @@ def test_a_release_as_built_is_proven_alone_and_on_another_triton(
         "gateway": {"default_probability", "score"},
     }
     assert proven(store, trust=trust) == expected
-    with EmbeddedTriton(Path(store.models_path)) as triton:
-        triton.wait_ready()
-        assert proven(store, triton=triton.target) == expected
     assert store.routes() == (0, Routes()), "a proof routes nothing"
 
 
 def test_served_answers_that_are_off_by_one_percent_are_refused(store: ReleaseStore) -> None:
-    def scaled(model: onnx.ModelProto) -> None:
-        """Have the score come out 1 % higher, whatever goes in."""
-        (node,) = (node for node in model.graph.node if "score" in node.output)
-        node.output[list(node.output).index("score")] = "score_before"
-        factor = onnx.numpy_helper.from_array(np.array([1.01], np.float32), "factor")
-        model.graph.initializer.append(factor)
-        model.graph.node.append(onnx.helper.make_node("Mul", ["score_before", "factor"], ["score"]))
-
-    toy_release.publish(store, "r1", change_onnx={"decode": scaled})
+    toy_release.publish(store, "r1", change_onnx={"decode": one_percent_more})
     with pytest.raises(ProofFailed, match=r"score-risk__r1: output 'score' differs from torch by"):
         proven(store)
 
 
-def test_the_fused_variant_alone_may_be_wrong_and_is_named(store: ReleaseStore) -> None:
-    def nudged(model: onnx.ModelProto) -> None:
-        for weights in model.graph.initializer:
-            array = onnx.numpy_helper.to_array(weights)
-            if array.dtype == np.float32 and array.size == 3:
-                weights.CopyFrom(onnx.numpy_helper.from_array(array * 1.01, weights.name))
-                return
-        raise AssertionError("there is no weight of the network")
+@pytest.mark.parametrize("rows", [1, MAX_BATCH_ROWS])
+def test_answers_that_are_off_in_batches_of_one_size_alone_are_refused(
+    store: ReleaseStore, rows: int
+) -> None:
+    toy_release.publish(store, "r1", change_onnx={"decode": one_percent_more_of_batches(rows)})
+    with pytest.raises(ProofFailed, match=r"score-risk__r1: output 'score' differs from torch by"):
+        proven(store)
 
-    toy_release.publish(store, "r1", change_onnx={"fused": nudged})
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (reads_what_nobody_gives, "topologically sorted.*'nowhere' of node"),
+        (declares_another_type, "ype.*score|score.*ype"),
+    ],
+    ids=["graph", "types"],
+)
+def test_a_network_that_is_no_valid_onnx_is_refused_though_it_is_the_one_released(
+    store: ReleaseStore, spoil: toy_release.ChangeOnnx, fault: str
+) -> None:
+    toy_release.publish(store, "r1", change_onnx={"decode": spoil})
+    with pytest.raises(ProofFailed, match=rf"score-risk__r1__decode/1/model\.onnx: .*{fault}"):
+        proven(store)
+
+
+def higher_scores(answers: pa.Table) -> pa.Table:
+    place = answers.column_names.index("score")
+    return answers.set_column(place, "score", pc.multiply(answers["score"], 1.01))
+
+
+def an_unknown_feature(answers: pa.Table) -> pa.Table:
+    features = pa.array(['{"shoe_size": 43}'] * len(answers))
+    return answers.set_column(answers.column_names.index("features"), "features", features)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"change_answers": higher_scores},
+            "the gateway: output 'score' differs from torch by",
+        ),
+        (
+            {"change_answers": an_unknown_feature},
+            "the gateway answers ScoreRisk with INVALID_ARGUMENT: .*shoe_size",
+        ),
+        (
+            {"outputs": (Tensor(name="score", data_type="FP32", dims=(2,)),)},
+            r"the gateway does not serve it: .*output 'score'",
+        ),
+    ],
+    ids=["value", "refusal", "not-served"],
+)
+def test_what_the_gateway_answers_is_compared_though_triton_is_as_recorded(
+    store: ReleaseStore, changes: dict[str, Any], fault: str
+) -> None:
+    toy_release.publish(store, "r1", **changes)
+    with pytest.raises(ProofFailed, match=fault):
+        proven(store)
+
+
+def test_the_fused_variant_alone_may_be_wrong_and_is_named(store: ReleaseStore) -> None:
+    toy_release.publish(store, "r1", change_onnx={"fused": weights_one_percent_more})
     with pytest.raises(ProofFailed, match="score-risk__r1__fused: output"):
         proven(store)
 
 
 def test_an_output_of_another_shape_is_refused(store: ReleaseStore) -> None:
-    def two_scores(model: onnx.ModelProto) -> None:
-        (node,) = (node for node in model.graph.node if "score" in node.output)
-        node.output[list(node.output).index("score")] = "one"
-        model.graph.node.append(onnx.helper.make_node("Concat", ["one", "one"], ["score"], axis=1))
-        (value,) = (value for value in model.graph.output if value.name == "score")
-        value.type.tensor_type.shape.dim[1].dim_value = 2
-
     toy_release.publish(store, "r1", change_onnx={"decode": two_scores})
     with pytest.raises(ProofFailed, match=r"score-risk__r1"):
         proven(store)

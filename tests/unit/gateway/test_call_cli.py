@@ -5,16 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_runner import FakeRunner, RecordingTracing, route
 from manifests import manifest
 from server_thread import served
+from small_tokenizer import tokenizer_json
 from span_makers import spans_in
 
 from gateway.call_cli import call
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.tracing import Tracing
+from triton_models.images import encode_png, sniffed
+from triton_models.note_tokenizers import TOKENIZERS
 
 Call = Callable[..., Result]
 
@@ -117,6 +121,73 @@ def test_a_diagnosis_shows_findings_and_what_speaks_for_the_first(called: Call) 
     assert "What speaks for 'malignant'" in result.stdout
     assert "21.5" in result.stdout
     assert "By diagnose-measurements/r1" in result.stdout
+
+
+def test_an_image_is_sent_and_explained_by_a_picture(
+    called: Call, runner: FakeRunner, tmp_path: Path
+) -> None:
+    runner.states = [route(manifest("diagnose-image"))]
+    image, where = tmp_path / "xray.png", tmp_path / "where.png"
+    image.write_bytes(encode_png(np.full((16, 16), 204, np.uint8)))
+    result = called("diagnose", "--image", str(image), "--saliency", str(where))
+    assert result.exit_code == 0, result.output
+    assert "80.0 %" in result.stdout
+    assert "shows where 'malignant' is seen" in result.stdout
+    assert asked(runner, "pixels").shape == (8, 8, 1)
+    assert sniffed(where.read_bytes()) == ("image/png",)
+
+
+def test_a_file_that_is_no_image_is_not_sent(called: Call, tmp_path: Path) -> None:
+    text = tmp_path / "xray.png"
+    text.write_text("no picture")
+    result = called("diagnose", "--image", str(text))
+    assert result.exit_code == 1
+    assert "is none of image/png, image/jpeg, application/dicom" in result.stderr
+
+
+@pytest.fixture
+def notes(runner: FakeRunner) -> Iterator[FakeRunner]:
+    """Serves a release for notes, whose tokenizer is known."""
+    release = manifest("diagnose-note")
+    TOKENIZERS.add(release, tokenizer_json())
+    runner.states = [route(release)]
+    yield runner
+    TOKENIZERS.forget(release)
+
+
+def test_a_note_is_sent_and_explained_word_by_word(called: Call, notes: FakeRunner) -> None:
+    result = called("diagnose", "--note", "Fever, my headache", "--explain")
+    assert result.exit_code == 0, result.output
+    assert "in the order of the note" in result.stdout
+    words = [line.split()[0] for line in result.stdout.splitlines() if "+" in line]
+    assert words == ["Fever", ",", "my", "headache"]
+    assert asked(notes, "token_ids").shape == (7,)
+
+
+def test_a_note_that_was_cut_is_said_to_be(called: Call, notes: FakeRunner) -> None:
+    result = called("diagnose", "--note", "fever cough " * 9)
+    assert "Note: note was longer than the release reads: its end was cut off" in result.stdout
+
+
+def test_a_note_is_read_from_standard_input(target: str, traces: Path, notes: FakeRunner) -> None:
+    options = ["--target", target, "--traces", str(traces)]
+    runner = CliRunner(env={"COLUMNS": "100"})
+    result = runner.invoke(call, ["diagnose", "--note", "-", *options], input="fever\n")
+    assert result.exit_code == 0, result.output
+    assert asked(notes, "token_ids").shape == (3,)
+
+
+def test_a_note_and_other_evidence_are_not_sent_together(called: Call) -> None:
+    result = called("diagnose", "--note", "fever", "mean radius=3")
+    assert result.exit_code == 2
+    assert "give one of --image, --note and measurements" in result.stderr
+
+
+def test_an_image_and_measurements_are_not_sent_together(called: Call, tmp_path: Path) -> None:
+    image = tmp_path / "xray.png"
+    image.write_bytes(encode_png(np.zeros((8, 8), np.uint8)))
+    assert called("diagnose", "--image", str(image), "mean radius=3").exit_code == 2
+    assert called("diagnose", "--saliency", "where.png", "mean radius=3").exit_code == 2
 
 
 def test_measurements_come_from_files_options_and_arguments(

@@ -13,19 +13,19 @@ from gateway.errors import (
     ModelNotFound,
     ModelUnavailable,
     Overloaded,
+    PermissionDenied,
     QuotaExceeded,
     ShuttingDown,
+    Unauthenticated,
 )
 from trident.common.v1.error_reason_pb2 import ErrorReason
 
-NOT_RAISED_YET = {
-    "ERROR_REASON_UNSPECIFIED",
-    "ERROR_REASON_UNAUTHENTICATED",
-    "ERROR_REASON_PERMISSION_DENIED",
-}
+NOT_RAISED_YET = {"ERROR_REASON_UNSPECIFIED"}
 
 ERRORS = (
     InvalidRequest({"item_count": "must be in [0, 100], got 101"}),
+    Unauthenticated(),
+    PermissionDenied("trident.risk.v1.RiskService/ScoreRisk"),
     ModelNotFound("score-risk", "a1"),
     ModelUnavailable("score-risk", "not loaded"),
     ShuttingDown(),

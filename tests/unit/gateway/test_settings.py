@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def load(config: Path | None = None, /, **options: Any) -> Settings:
-    return load_settings(config, {"embedded": True} | options)
+    return load_settings(config, {"embedded": True, "insecure": True} | options)
 
 
 def violations(config: Path | None = None, /, **options: Any) -> dict[str, str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,12 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
+from manifests import manifest
+from signing_keys import make_keys
 
 from model_builder import build
+from model_builder.cli import cli
 from model_builder.errors import (
     DataFault,
     ExportBroken,
@@ -22,11 +27,14 @@ from model_builder.errors import (
 from model_builder.evaluation.gate import Gate
 from model_builder.outgoing import upload
 from model_builder.releasing import Releasing
+from model_builder.routing import route_first
 from model_builder.task import Candidate, ResolvedData
 from triton_models.hashing import file_hashes
 from triton_models.release import Metric, Routes, RouteTarget
 from triton_models.remote_storage import RemoteStorage
+from triton_models.signing import Signer, Verifier
 from triton_models.store import ReleaseStore
+from triton_models.trust import Trust
 
 
 @pytest.fixture
@@ -103,6 +111,8 @@ def test_the_first_release_of_a_line_answers_its_calls(make, store) -> None:
     number, routes = store.routes()
     assert number == 1
     assert routes.lines == {"score-risk": (RouteTarget(release="r1", weight=1.0),)}
+    assert routes.note == "build score-risk/r1"
+    assert routes.create_time is not None
 
 
 def test_a_later_release_waits(make, store) -> None:
@@ -139,14 +149,14 @@ class BusyStore(ReleaseStore):
 
 def test_another_build_may_add_routes_at_the_same_time(folder) -> None:
     store = BusyStore(folder)
-    assert build.route_first(store, "score-risk", "r1")
+    assert route_first(store, manifest("score-risk"))
     assert store.routes()[1].lines.keys() == {"recommend", "score-risk"}
 
 
 def test_another_build_may_be_the_first_of_the_line(folder) -> None:
     store = BusyStore(folder)
     store.line = "score-risk"
-    assert not build.route_first(store, "score-risk", "r1")
+    assert not route_first(store, manifest("score-risk"))
     assert store.routes()[1].lines["score-risk"] == (RouteTarget(release="theirs"),)
 
 
@@ -206,6 +216,9 @@ GATE = Gate.model_validate(
 )
 
 
+UNREACHABLE = Gate.model_validate({"lines": {"score-risk": {"floors": {"test": {"auc": 2}}}}})
+
+
 def of_auc(candidate: Candidate, value: float) -> Candidate:
     metric = Metric(value=value, low=value - 0.01, high=value + 0.01)
     return replace(candidate, metrics={"test": {"auc": metric}})
@@ -238,23 +251,73 @@ class NoNetwork(RemoteStorage):
         raise ConnectionError("the network is gone")
 
 
-def test_what_a_bucket_does_not_take_is_kept_and_uploaded_later(
-    canned, loans, progress, tmp_path
-) -> None:
+Cut = Callable[..., UploadFailed]
+
+
+@pytest.fixture
+def cut(canned, loans, progress, tmp_path) -> Cut:
+    """Builds for a bucket whose network is gone; gives the error that says how to go on."""
+
+    def build_and_fail(url: str, release: str, **how: object) -> UploadFailed:
+        filesystem, root = fsspec.url_to_fs(url)
+        store = ReleaseStore(url, NoNetwork(filesystem, root))
+        releasing = Releasing(outgoing=tmp_path / "outgoing", **how)
+        with pytest.raises(UploadFailed, match="is built, but not uploaded") as caught:
+            build.build_release(
+                canned, loans, canned.config_type(), store, progress, release, releasing
+            )
+        assert ReleaseStore(url).releases() == []
+        return caught.value
+
+    return build_and_fail
+
+
+def go_on(failed: UploadFailed) -> str:
+    """Type what the error says; return what people see."""
+    command = str(failed).rpartition("to go on: ")[2]
+    program, *words = shlex.split(command)
+    assert program == "model-builder"
+    done = CliRunner().invoke(cli, words, env={"TRIDENT_STORE": "", "TRIDENT_SIGN_KEY": ""})
+    assert done.exit_code == 0, done.output
+    return done.stderr
+
+
+def test_what_a_bucket_does_not_take_is_kept_and_uploaded_later(cut: Cut, tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}"
-    filesystem, root = fsspec.url_to_fs(url)
-    cut = ReleaseStore(url, NoNetwork(filesystem, root))
-    how = Releasing(outgoing=tmp_path / "outgoing")
-    config = canned.config_type()
-    with pytest.raises(UploadFailed, match="score-risk/r1 is built, but not uploaded") as caught:
-        build.build_release(canned, loans, config, cut, progress, "r1", how)
-    assert f"model-builder releases upload {caught.value.place}" in str(caught.value)
+    failed = cut(url, "r1")
+    assert f"model-builder releases upload {failed.place} --store {url}" in str(failed)
     store = ReleaseStore(url)
-    assert store.releases() == []
-    manifest, _ = upload(caught.value.place, store)
+    manifest = upload(failed.place, store)[0]
     assert store.manifest("score-risk", "r1") == manifest
     store.check_files(manifest)
     assert list((tmp_path / "outgoing").iterdir()) == []
+
+
+def test_the_command_that_goes_on_with_an_upload_signs_and_routes_as_the_build_would(
+    cut: Cut, tmp_path: Path
+) -> None:
+    url = f"memory://{tmp_path.name}"
+    folder = tmp_path / "our keys"
+    folder.mkdir()
+    private, public = make_keys(folder)
+    said = go_on(cut(url, "r1", sign=Signer(private)))
+    store = ReleaseStore(url)
+    Trust(Verifier(public), required=True).manifest(store, "score-risk", "r1")
+    assert store.routes()[1].lines == {"score-risk": (RouteTarget(release="r1"),)}
+    assert f"Published {store.manifest_path('score-risk', 'r1')}" in said
+    assert f"gateway serve --embedded --store {url}" in said
+
+
+def test_an_upload_of_a_later_or_a_refused_release_routes_nothing(cut: Cut, tmp_path: Path) -> None:
+    first, second = f"memory://{tmp_path.name}", f"memory://{tmp_path.name}-2"
+    good, bad = cut(first, "r1"), cut(second, "bad", gate=UNREACHABLE, publish_refused=True)
+    routes = Routes(lines={"score-risk": (RouteTarget(release="theirs"),)})
+    ReleaseStore(first).add_routes(routes, after=0)
+    assert f"model-builder promote score-risk/r1 --store {first}" in go_on(good)
+    assert "The gate refused it" in go_on(bad)
+    assert ReleaseStore(first).routes() == (1, routes)
+    assert ReleaseStore(second).routes() == (0, Routes())
+    assert ReleaseStore(second).manifest("score-risk", "bad").signature is None
 
 
 def test_a_task_that_records_nothing_cannot_be_proven(
@@ -269,8 +332,8 @@ def test_a_task_that_records_nothing_cannot_be_proven(
 
 
 def test_a_line_without_declared_tensors_is_refused(make, canned, candidate, toy) -> None:
-    task = type(canned)(toy, replace(candidate, line="diagnose-image"))
-    with pytest.raises(ExportBroken, match="'diagnose-image' has no declared tensors"):
+    task = type(canned)(toy, replace(candidate, line="diagnose-sound"))
+    with pytest.raises(ExportBroken, match="'diagnose-sound' has no declared tensors"):
         make(task=task)
 
 

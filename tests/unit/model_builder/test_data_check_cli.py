@@ -107,3 +107,17 @@ def test_a_schema_is_written_beside_the_data_and_read_by_the_next_look(invoke, t
     assert again.exit_code == 2
     assert "may have been edited" in again.stderr
     assert "unit: EUR" in schema.read_text()
+
+
+def test_a_folder_has_its_schema_beside_it(invoke, tmp_path):
+    folder = tmp_path / "loans.2026"
+    folder.mkdir()
+    (folder / "part.csv").write_text(
+        "debt,bad\n" + "".join(f"{i},{i // 7 % 2}\n" for i in range(80))
+    )
+    result = invoke("schema", str(folder), "--task", "risk", "--write")
+    assert result.exit_code == 0, result.output
+    schema = tmp_path / "loans.2026.schema.yaml"
+    schema.write_text(schema.read_text().replace("maximum: 79", "maximum: 60"))
+    found = json.loads(invoke("schema", str(folder), "--json").stdout)
+    assert found["features"][0]["maximum"] == 60

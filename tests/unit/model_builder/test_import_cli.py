@@ -69,7 +69,8 @@ def test_prepared_data_has_the_rows_and_columns_that_an_import_will_have(prepare
 def test_an_onnx_file_becomes_a_release_beside_baselines(invoke, regression, tmp_path):
     result = invoke("import", "--onnx", str(regression), "--line", "score-risk",
                     "--data", "generated-credit", "--release", "r1", "--json",
-                    "--set", "resamples=20", "--set", "base_score=500")  # fmt: skip
+                    "--set", "resamples=20", "--set", "base_score=500", "--set", "bad_rate=0.1",
+                    "--set", "band_approval_rates=[0.3, 0.6]")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["metrics"]["test"]["auc"]["value"] > 0.7
     manifest = ReleaseStore(tmp_path / "store").manifest("score-risk", "r1")
@@ -77,6 +78,9 @@ def test_an_onnx_file_becomes_a_release_beside_baselines(invoke, regression, tmp
     assert manifest.metrics["test"]["auc"].value == pytest.approx(baseline, abs=1e-6)
     assert manifest.parity["default_probability"].compared == "original-onnx"
     assert manifest.hyperparameters["measured"]["base_score"] == 500
+    assert manifest.hyperparameters["measured"]["band_approval_rates"] == [0.3, 0.6]
+    assert manifest.cutoff.chosen_for == "bad rate 0.1"
+    assert len(manifest.bands) == 3
     assert manifest.hyperparameters["imported"]["framework"] == "onnx"
     assert "parity with original" in result.stderr
 
@@ -85,7 +89,11 @@ def test_an_onnx_file_becomes_a_release_beside_baselines(invoke, regression, tmp
     ("arguments", "message"),
     [
         ([], "give one of --onnx, --keras and --savedmodel"),
-        (["--set", "width=8"], "width: the network is trained already; keys are base_odds"),
+        (
+            ["--set", "width=8"],
+            "width: the network is trained already; keys are approval_rate, bad_rate, "
+            "band_approval_rates",
+        ),
         (["--map", "inputs"], "must be PLACE=NAME"),
         (["--release", "R 1"], "Invalid value for --release"),
     ],

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 import toy_release
 from manifests import FEATURES, manifest
+from spoiled import best_is_no_number, one_percent_more
 
 from model_builder.release_diff import Row, compare_files, compare_releases
 from triton_models.release import Latency, Manifest, Metric
 from triton_models.store import ReleaseStore
 
 LINE = toy_release.LINE
+STEPS = ("encode", "score", "decode")
 
 
 def of_auc(release: str, value: float, **changes: object) -> Manifest:
@@ -65,18 +65,31 @@ def store(tmp_path: Path, quick_torch: None) -> ReleaseStore:
 
 
 def test_answers_that_changed_on_the_golden_inputs_are_counted(store: ReleaseStore) -> None:
-    def nudged(model: onnx.ModelProto) -> None:
-        (node,) = (node for node in model.graph.node if "score" in node.output)
-        node.output[list(node.output).index("score")] = "score_before"
-        factor = onnx.numpy_helper.from_array(np.array([1.01], np.float32), "factor")
-        model.graph.initializer.append(factor)
-        model.graph.node.append(onnx.helper.make_node("Mul", ["score_before", "factor"], ["score"]))
-
     one = toy_release.publish(store, "one")
     same = toy_release.publish(store, "same")
-    other = toy_release.publish(store, "other", change_onnx={"fused": nudged})
+    other = toy_release.publish(store, "other", change_onnx={"fused": one_percent_more})
     assert compare_files(store, one, same) == []
+    alike = compare_files(store, one, same, everything=True)
+    assert {row.name for row in alike if row.part == "size"} == {"fused", *STEPS}
+    assert all(row.one == row.other != "" for row in alike if row.part == "size")
+    assert {row.name: row.other for row in alike if row.part == "answers"} == dict.fromkeys(
+        ("default_probability", "score", "contributions", "input_rules"), "0 of 32 differ"
+    )
     rows = {row.name: row for row in compare_files(store, one, other)}
     assert rows.keys() == {"fused", "score"}
     assert rows["score"].other == "32 of 32 differ"
     assert rows["fused"].part == "size"
+
+
+def test_an_answer_that_is_no_number_differs_from_one_that_is(store: ReleaseStore) -> None:
+    one = toy_release.publish(store, "one")
+    spoiled, too = (
+        toy_release.publish(store, name, change_onnx={"fused": best_is_no_number})
+        for name in ("spoiled", "too")
+    )
+    for pair in ((one, spoiled), (spoiled, one)):
+        rows = {row.name: row for row in compare_files(store, *pair)}
+        count = int(rows["score"].other.removesuffix(" of 32 differ"))
+        assert 1 <= count < 32, "some rows are as good as the best"
+        assert rows["score"].remark == "by inf at most"
+    assert compare_files(store, spoiled, too) == []

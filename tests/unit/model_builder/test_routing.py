@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -209,3 +210,36 @@ def test_prune_keeps_the_newest_and_other_lines(store: ReleaseStore) -> None:
     assert routing.prune(store, keep=1, lines=["recommend"]) == []
     assert routing.prune(store, keep=6) == []
     assert routing.prune(store, keep=4) == [(LINE, "bad"), (LINE, "r1")]
+
+
+class RoutedMeanwhile(ReleaseStore):
+    """Somebody else routes a release when the first one is removed."""
+
+    def __init__(self, folder: Path, route: Callable[[ReleaseStore], object]) -> None:
+        super().__init__(folder)
+        self._route: Callable[[ReleaseStore], object] | None = route
+
+    def remove(self, line: str, release: str) -> None:
+        super().remove(line, release)
+        route, self._route = self._route, None
+        if route is not None:
+            route(self)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        lambda store: routing.promote(store, LINE, "r3"),
+        lambda store: routing.shadow(store, LINE, "r3"),
+        lambda store: (routing.promote(store, LINE, "r3"), routing.promote(store, LINE, "r1")),
+    ],
+    ids=["promoted", "shadowed", "a rollback's"],
+)
+def test_prune_keeps_what_is_routed_while_it_runs_and_does_not_say_it_went(
+    store: ReleaseStore, route: Callable[[ReleaseStore], object]
+) -> None:
+    routing.promote(store, LINE, "r1")
+    busy = RoutedMeanwhile(Path(store.models_path).parent, route)
+    assert (LINE, "r3") in routing.prunable(busy, keep=1)
+    assert routing.prune(busy, keep=1) == [(LINE, "bad"), (LINE, "r2"), (LINE, "r4")]
+    assert store.releases() == [(LINE, name) for name in ("r1", "r3", "r5")]

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
+import functools
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import staged_release
+from staged_release import LINE
 
 from triton_models.hashing import file_hashes
-from triton_models.release import (
-    DataSource,
-    Manifest,
-    Metric,
-    Parity,
-    Routes,
-    RouteTarget,
-    Step,
-    Tensor,
-)
+from triton_models.release import Manifest, Metric, Routes, RouteTarget
 from triton_models.storage import LocalStorage
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import (
@@ -31,29 +24,13 @@ from triton_models.store_errors import (
     Unreadable,
 )
 
-LINE = "score-risk"
-Stage = Callable[..., Path]
+Stage = Callable[..., tuple[Manifest, Path]]
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    """Write the models of a release to a staging folder."""
-
-    def stage(release: str = "r1", content: bytes = b"weights") -> Path:
-        folder = tmp_path / f"staged-{uuid.uuid4().hex}"
-        name = f"{LINE}__{release}"
-        files = {
-            f"{name}/config.pbtxt": b"platform",
-            f"{name}__encode/config.pbtxt": b"backend",
-            f"{name}__encode/1/model.onnx": content,
-        }
-        for path, data in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
-        (folder / name / "1").mkdir()
-        return folder
-
-    return stage
+    """Write the models of a release to a staging folder; gives its manifest and where they are."""
+    return functools.partial(staged_release.stage, tmp_path)
 
 
 @pytest.fixture
@@ -71,28 +48,9 @@ def any_store(request: pytest.FixtureRequest, root: Path) -> ReleaseStore:
     return ReleaseStore(root if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
 
 
-def manifest_of(models: Path, release: str = "r1", **changes: object) -> Manifest:
-    content: dict[str, object] = {
-        "line": LINE,
-        "release": release,
-        "create_time": datetime(2026, 11, 23, tzinfo=UTC),
-        "seed": 1,
-        "data": DataSource(name="german-credit", sha256="0" * 64, rows=1000),
-        "metrics": {"test": {"auc": Metric(value=0.8, low=0.7, high=float("inf"))}},
-        "parity": {
-            "score": Parity(compared="torch-onnx", rows=9, tolerance=1e-4, max_difference=0)
-        },
-        "steps": (Step(name="encode", role="pre", model=f"{LINE}__{release}__encode"),),
-        "inputs": (Tensor(name="numbers", data_type="FP32", dims=(7,)),),
-        "outputs": (Tensor(name="score", data_type="FP32", dims=(1,)),),
-        "files": file_hashes(models),
-    }
-    return Manifest.model_validate(content | changes)
-
-
 def test_a_published_release_is_read_back_whole(any_store: ReleaseStore, stage: Stage) -> None:
-    models = stage()
-    manifest = manifest_of(models)
+    unbounded = Metric(value=0.8, low=0.7, high=float("inf"))
+    manifest, models = stage(metrics={"test": {"auc": unbounded}})
 
     path = any_store.publish(manifest, models, {"report.html": b"<p>", "plots/roc.svg": b"<svg>"})
 
@@ -104,13 +62,14 @@ def test_a_published_release_is_read_back_whole(any_store: ReleaseStore, stage: 
 def test_a_store_in_a_folder_lies_as_documented(
     store: ReleaseStore, root: Path, stage: Stage
 ) -> None:
-    models = stage()
+    manifest, models = stage()
+    (models / f"{LINE}__r1" / "2").mkdir()  # empty, as Triton may ask for it
 
-    store.publish(manifest_of(models), models, {"plots/roc.svg": b"<svg>"})
+    store.publish(manifest, models, {"plots/roc.svg": b"<svg>"})
 
     assert store.models_path == str(root / "models")
     assert file_hashes(root / "models") == file_hashes(models)
-    assert (root / "models" / f"{LINE}__r1" / "1").is_dir()  # empty, but Triton asks for it
+    assert (root / "models" / f"{LINE}__r1" / "2").is_dir()
     assert (root / "releases" / LINE / "r1.json").is_file()
     assert Path(store.report_path(LINE, "r1"), "plots", "roc.svg").read_bytes() == b"<svg>"
     assert list((root / ".staging").iterdir()) == []
@@ -126,20 +85,19 @@ def test_an_empty_store_has_no_releases_and_no_routes(any_store: ReleaseStore) -
 def test_a_published_name_is_refused_and_nothing_changes(
     any_store: ReleaseStore, stage: Stage
 ) -> None:
-    models, others = stage(), stage(content=b"other")
-    any_store.publish(manifest_of(models), models, {})
+    manifest, models = stage()
+    any_store.publish(manifest, models, {})
 
     with pytest.raises(ReleaseExists, match="score-risk/r1 is already published"):
-        any_store.publish(manifest_of(others), others, {})
+        any_store.publish(*stage(content=b"other"), {})
 
-    assert any_store.manifest(LINE, "r1") == manifest_of(models)
+    assert any_store.manifest(LINE, "r1") == manifest
 
 
 def test_a_flipped_byte_is_refused_and_nothing_is_written(
     store: ReleaseStore, root: Path, stage: Stage
 ) -> None:
-    models = stage()
-    manifest = manifest_of(models)
+    manifest, models = stage()
     path = f"{LINE}__r1__encode/1/model.onnx"
     (models / path).write_bytes(b"Weights")
 
@@ -151,8 +109,7 @@ def test_a_flipped_byte_is_refused_and_nothing_is_written(
 
 
 def test_missing_and_unexpected_files_are_all_named(store: ReleaseStore, stage: Stage) -> None:
-    models = stage()
-    manifest = manifest_of(models)
+    manifest, models = stage()
     (models / f"{LINE}__r1" / "config.pbtxt").unlink()
     (models / f"{LINE}__r1__encode" / "notes.txt").touch()
 
@@ -164,8 +121,10 @@ def test_missing_and_unexpected_files_are_all_named(store: ReleaseStore, stage: 
 
 
 def test_a_model_of_another_release_is_refused(store: ReleaseStore, stage: Stage) -> None:
-    models = stage("r1")
-    manifest = manifest_of(models, "r")  # 'score-risk__r1' begins with 'score-risk__r'
+    manifest, models = stage("r1")
+    manifest = manifest.model_copy(
+        update={"release": "r"}
+    )  # 'score-risk__r1' begins with 'score-risk__r'
 
     with pytest.raises(FilesDiffer, match="not in the manifest"):
         store.publish(manifest, models, {})
@@ -203,23 +162,22 @@ class CrashingStorage(LocalStorage):
 def test_after_a_crash_nothing_is_published_and_the_name_is_free(
     root: Path, stage: Stage, survived: int
 ) -> None:
-    models, again = stage(content=b"half"), stage(content=b"whole")
+    whole, again = stage(content=b"whole")
     crashing = ReleaseStore(root, CrashingStorage(root, survived))
 
     with pytest.raises(PowerCut):
-        crashing.publish(manifest_of(models), models, {"report.html": b""})
+        crashing.publish(*stage(content=b"half"), {"report.html": b""})
 
     store = ReleaseStore(root)
     assert store.releases() == []
-    store.publish(manifest_of(again), again, {"report.html": b""})
+    store.publish(whole, again, {"report.html": b""})
     assert file_hashes(root / "models") == file_hashes(again)
 
 
 def test_a_copy_that_stops_half_way_shows_no_model(
     store: ReleaseStore, root: Path, stage: Stage
 ) -> None:
-    models = stage()
-    manifest = manifest_of(models)
+    manifest, models = stage()
     encode = models / f"{LINE}__r1__encode"
     (encode / "2").symlink_to("nowhere")  # no file to hash, and copying it fails
 
@@ -234,9 +192,8 @@ def test_leftovers_of_a_crash_do_not_stay_in_the_models(root: Path, stage: Stage
     leftover = root / "models" / f"{LINE}__r1__encode" / "1" / "model.onnx.data"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
-    models = stage()
 
-    ReleaseStore(root).publish(manifest_of(models), models, {})
+    ReleaseStore(root).publish(*stage(), {})
 
     assert not leftover.exists()
 
@@ -246,14 +203,14 @@ def test_of_writers_of_one_name_one_wins_with_its_own_models(root: Path, stage: 
     start = threading.Barrier(len(staged))
     refused: list[ReleaseExists] = []
 
-    def publish(models: Path) -> None:
+    def publish(manifest: Manifest, models: Path) -> None:
         start.wait()
         try:
-            ReleaseStore(root).publish(manifest_of(models), models, {})
+            ReleaseStore(root).publish(manifest, models, {})
         except ReleaseExists as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=publish, args=(models,)) for models in staged]
+    threads = [threading.Thread(target=publish, args=one) for one in staged]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,8 +241,7 @@ def test_a_torn_manifest_is_one_sentence_that_names_the_file(
 def test_a_manifest_under_another_name_is_refused(
     store: ReleaseStore, root: Path, stage: Stage
 ) -> None:
-    models = stage()
-    path = store.publish(manifest_of(models), models, {})
+    path = store.publish(*stage(), {})
     Path(path).rename(root / "releases" / LINE / "r2.json")
 
     with pytest.raises(Unreadable, match="it is the manifest of score-risk/r1"):

@@ -252,3 +252,45 @@ priorityClassName: {{ . }}
 {{- define "trident.text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ . | toString }}{{- end -}}
 {{- end -}}
+
+{{/* What a probe of a gateway asks: gateway values, path beside the metrics, service over gRPC. */}}
+{{- define "trident.probe" -}}
+{{- $me := index . 0 -}}
+{{- if $me.tls.secretName -}}
+httpGet:
+  path: {{ index . 1 }}
+  port: metrics
+{{- else -}}
+grpc:
+  port: {{ $me.port }}
+  {{- with index . 2 }}
+  service: {{ . }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets that gateways read as files, by the folder below /trident that they are in. */}}
+{{- define "trident.gatewaySecrets" -}}
+{{- with .tls.secretName }}
+tls: {{ . }}
+{{- end }}
+{{- with .tls.clientCaSecret }}
+client-ca: {{ . }}
+{{- end }}
+{{- with .keysSecret }}
+keys: {{ . }}
+{{- end }}
+{{- with .permissionsSecret }}
+permissions: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Secrets that `helm test` reads as files, by the folder below /trident that they are in. */}}
+{{- define "trident.testSecrets" -}}
+{{- with .Values.gateway.tls.secretName }}
+tls: {{ . }}
+{{- end }}
+{{- with .Values.tests.clientTlsSecret }}
+client-tls: {{ . }}
+{{- end }}
+{{- end -}}

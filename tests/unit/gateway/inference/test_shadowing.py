@@ -71,6 +71,23 @@ async def test_first_places_and_texts_are_counted(shadowing: Shadowing) -> None:
     assert "item_ids 100.0% of 2 rows differ, first place in 50.0%" in str(shadowing.tallies[0])
 
 
+async def test_no_number_agrees_with_no_number_alone(shadowing: Shadowing) -> None:
+    nan = float("nan")
+
+    async def ask() -> dict[str, Any]:
+        return floats(nan, 600, nan) | {
+            "probabilities": np.array([[nan, 0.4], [nan, nan]], np.float32)
+        }
+
+    mine = {"probabilities": np.array([[0.6, 0.4], [nan, nan]], np.float32)}
+    shadowing.offer(MAIN, SHADOW, floats(600, nan, nan) | mine, ask)
+    await settle()
+    outputs = shadowing.tallies[0].outputs
+    assert (outputs["score"].rows, outputs["score"].differ) == (3, 2)
+    assert outputs["score"].largest == float("inf")
+    assert (outputs["probabilities"].differ, outputs["probabilities"].first_differs) == (1, 1)
+
+
 async def test_what_was_found_is_told_as_metrics(shadowing: Shadowing) -> None:
     async def ask() -> dict[str, Any]:
         return {"probabilities": np.array([[0.4, 0.6]], np.float32)}

@@ -249,7 +249,7 @@ def test_what_is_remembered_of_others_is_bounded_and_forgetting_it_changes_nothi
     for port in range(1, 5_000):
         tracing.start_call(FakeCall(METHOD, address=f"ipv4:10.0.0.7:{port}")).finish(0)
         ((server,), kept.items) = calls.encode(kept.items[0]), []  # type: ignore[arg-type]
-        assert f'{{"intValue":"{port}"}}' in server
+        assert f'{{"intValue":"{port}"}}'.encode() in server
     assert len(calls._constants) <= 4096
 
 

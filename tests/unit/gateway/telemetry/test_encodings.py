@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -19,10 +20,10 @@ from opentelemetry.trace import Link as SdkLink
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace import Status as SdkStatus
 
-from gateway.telemetry.otlp_json import json_to_spans, spans_to_json
+from gateway.telemetry.otlp_json import JsonSpans, json_to_spans, spans_to_json
 from gateway.telemetry.otlp_protobuf import ProtobufSpans, protobuf_to_json
 from gateway.telemetry.span import Attributes, Event, Kind, Link, Source, Span, Status
-from gateway.telemetry.span_encoding import by_source
+from gateway.telemetry.span_encoding import SpanEncoder, by_source, encode_span
 
 ENCODER = ProtobufSpans()
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -154,6 +155,43 @@ def test_protobuf_says_what_opentelemetrys_own_encoder_says(one: Span) -> None:
     assert without_flags(ours).SerializeToString(deterministic=True) == without_flags(
         theirs
     ).SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("encoder", [JsonSpans(), ProtobufSpans()], ids=["json", "protobuf"])
+def test_what_is_encoded_apart_is_what_is_encoded_together(encoder: SpanEncoder) -> None:
+    others = [(7, 8), (2**128 - 1, 2**64 - 1)]
+    whole = Span(SOURCES[0], 1, 2, 3, "a", Kind.CLIENT, 4, 5, links=[Link(*one) for one in others],
+                 events=[Event("e", 6)], trace_state="a=1")  # fmt: skip
+    rest = [encoder.rest(trace_state="a=1"), encoder.rest(events=[Event("e", 6)])]
+    parts = encoder.constant("a", Kind.CLIENT, {}), encoder.trace(1), 2, encoder.parent(3), 4, 5
+    apart = encoder.span(*parts, b"".join([*rest, encoder.links(others)]))
+    read = read_back(encoder, encoder.request([(SOURCES[0], [apart])]))
+    assert read == read_back(
+        encoder, encoder.request([(SOURCES[0], [encode_span(encoder, whole)])])
+    )
+    assert (read[0]["links"], read[0]["trace_state"]) == ([(*one, {}) for one in others], "a=1")
+
+
+@pytest.mark.parametrize("encoder", [JsonSpans(), ProtobufSpans()], ids=["json", "protobuf"])
+def test_a_text_that_looks_like_a_place_to_fill_is_a_text(encoder: SpanEncoder) -> None:
+    text = '100% %d %(a)s %% {} "'
+    odd = Span(SOURCES[0], 1, 2, 0, text, Kind.SERVER, 1, 2, {text: text}, [Event(text, 1)],
+               status=Status.ERROR, message=text)  # fmt: skip
+    (read,) = read_back(encoder, encoder.request([(SOURCES[0], [encode_span(encoder, odd)])]))
+    assert read == plain(odd)
+
+
+def test_a_request_of_nothing_is_one() -> None:
+    for encoder in (JsonSpans(), ProtobufSpans()):
+        assert read_back(encoder, encoder.request([])) == []
+        assert read_back(encoder, encoder.request([(SOURCES[0], [])])) == []
+
+
+def read_back(encoder: SpanEncoder, request: bytes) -> list[dict[str, Any]]:
+    """What a request says of each span."""
+    json_again = isinstance(encoder, JsonSpans)
+    content = json.loads(request) if json_again else protobuf_to_json(request)
+    return [plain(one) for one in json_to_spans(content)]
 
 
 def test_text_that_is_no_unicode_costs_no_span() -> None:

@@ -60,8 +60,8 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def build(collector: Collector) -> Callable[..., SpanQueue[str]]:
-    def build(limits: Limits = AT_ONCE) -> SpanQueue[str]:
+def build(collector: Collector) -> Callable[..., SpanQueue]:
+    def build(limits: Limits = AT_ONCE) -> SpanQueue:
         return SpanQueue(collector, SOURCE, limits)
 
     return build
@@ -72,7 +72,7 @@ def one(name: str = "one") -> list[Any]:
 
 
 def test_what_is_left_is_sent_when_it_is_closed(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build(Limits(delay_s=3600))
     queue.put(one("first"))
@@ -83,7 +83,7 @@ def test_what_is_left_is_sent_when_it_is_closed(
 
 
 def test_spans_are_sent_while_it_is_open(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build()
     for _ in range(3):
@@ -94,9 +94,7 @@ def test_spans_are_sent_while_it_is_open(
     assert (queue.sent, queue.dropped) == (3, 0)
 
 
-def test_a_call_becomes_its_spans(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
-) -> None:
+def test_a_call_becomes_its_spans(collector: Collector, build: Callable[..., SpanQueue]) -> None:
     queue = build()
     tracing = Tracing([queue])
     call = tracing.start_call(FakeCall("a.B/C"))
@@ -111,7 +109,7 @@ def test_a_call_becomes_its_spans(
 
 
 def test_spans_of_several_sources_are_told_apart(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build(Limits(delay_s=3600))
     queue.put([span("ours", 1), span("theirs", 2, service="triton"), span("ours", 3)])
@@ -121,7 +119,7 @@ def test_spans_of_several_sources_are_told_apart(
 
 
 def test_no_request_is_much_larger_than_a_batch(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build(Limits(batch_spans=10, delay_s=3600))
     for _ in range(12):
@@ -130,8 +128,26 @@ def test_no_request_is_much_larger_than_a_batch(
     assert [len(names) for names in collector.names] == [12, 12, 12]
 
 
+def test_a_full_batch_is_sent_at_once_and_what_is_left_waits_for_company(
+    collector: Collector, build: Callable[..., SpanQueue]
+) -> None:
+    collector.let.clear()
+    queue = build(Limits(batch_spans=4, delay_s=3600))
+    for _ in range(6):
+        queue.put(one())
+    assert collector.asked.wait(20)
+    collector.asked.clear()
+    collector.let.set()
+    assert not collector.asked.wait(0.1)  # two are left
+    for _ in range(2):
+        queue.put(one())
+    assert collector.asked.wait(20)
+    queue.close(20)
+    assert [len(names) for names in collector.names] == [4, 4]
+
+
 def test_what_does_not_fit_is_dropped_and_counted_and_said_once(
-    collector: Collector, build: Callable[..., SpanQueue[str]], caplog: pytest.LogCaptureFixture
+    collector: Collector, build: Callable[..., SpanQueue], caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.let.clear()
     queue = build(Limits(queue_spans=10, delay_s=0.001))
@@ -149,7 +165,7 @@ def test_what_does_not_fit_is_dropped_and_counted_and_said_once(
 
 
 def test_a_call_that_does_not_fit_counts_about_as_many_spans_as_it_would_have_had(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build(Limits(queue_spans=1))
     tracing = Tracing([queue])
@@ -170,7 +186,7 @@ def test_a_call_that_does_not_fit_counts_about_as_many_spans_as_it_would_have_ha
     ids=["all", "some", "too many", "a bug"],
 )
 def test_what_cannot_be_sent_is_counted_and_the_next_is_tried(
-    error: Exception, dropped: int, collector: Collector, build: Callable[..., SpanQueue[str]]
+    error: Exception, dropped: int, collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     collector.error = error
     queue = build(Limits(batch_spans=5, delay_s=3600))
@@ -181,7 +197,7 @@ def test_what_cannot_be_sent_is_counted_and_the_next_is_tried(
 
 
 def test_what_cannot_be_encoded_costs_only_itself(
-    collector: Collector, build: Callable[..., SpanQueue[str]], caplog: pytest.LogCaptureFixture
+    collector: Collector, build: Callable[..., SpanQueue], caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = build(Limits(delay_s=3600))
     bad = span("bad", 1)
@@ -196,7 +212,7 @@ def test_what_cannot_be_encoded_costs_only_itself(
 
 
 def test_a_collector_that_hangs_is_not_waited_for(
-    collector: Collector, build: Callable[..., SpanQueue[str]], caplog: pytest.LogCaptureFixture
+    collector: Collector, build: Callable[..., SpanQueue], caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.let.clear()
     queue = build(Limits(batch_spans=1, delay_s=0.001))
@@ -225,7 +241,7 @@ def test_one_that_hangs_does_not_keep_another_from_sending(collector: Collector)
 
 
 def test_after_its_end_nothing_is_taken(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     queue = build()
     assert queue.close(1)
@@ -235,7 +251,7 @@ def test_after_its_end_nothing_is_taken(
 
 
 def test_where_no_thread_can_be_started_calls_go_on(
-    build: Callable[..., SpanQueue[str]], monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., SpanQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -259,7 +275,7 @@ def test_a_disk_that_takes_nothing_is_counted(tmp_path: Path) -> None:
 
 
 def test_many_calls_from_one_thread_all_arrive(
-    collector: Collector, build: Callable[..., SpanQueue[str]]
+    collector: Collector, build: Callable[..., SpanQueue]
 ) -> None:
     """While the other thread takes them away: nothing is lost between the two."""
     queue = build(Limits(batch_spans=7, delay_s=0.001))

@@ -12,8 +12,9 @@ import pytest
 from span_makers import span as make_span
 
 from gateway.telemetry.exporter import SendFailed
+from gateway.telemetry.line_file import previous_file
 from gateway.telemetry.span import Span
-from gateway.telemetry.trace_file import TraceFile, previous_file
+from gateway.telemetry.trace_file import TraceFile
 
 WRITER = dedent(
     """

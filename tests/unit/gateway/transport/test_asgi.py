@@ -15,7 +15,7 @@ from gateway.transport.asgi import GrpcOverAsgi
 from gateway.transport.asgi_stream import READ_AHEAD, WRITE_BYTES
 from gateway.transport.call import Call
 from gateway.transport.grpc_wire import frame
-from gateway.transport.rpcs import Rpc, RpcFailed
+from gateway.transport.rpc import Rpc, RpcFailed
 
 MAX = 1000
 OK = {b"grpc-status": b"0"}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.security.tls import ServerTls
 from gateway.transport.envoy_config import envoy_config, resolve
+from gateway.transport.protection import Protection
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -16,7 +19,8 @@ def config(**changes: Any) -> dict[str, Any]:
         "module": "/m.so",
         "addresses": [("127.0.0.1", 1), ("::1", 1)],
         "admin_socket": "/x/admin",
-        "max_message_bytes": 1000,
+        "protection": Protection(max_message_bytes=1000),
+        "folder": Path("/x"),
     }
     return envoy_config(**given | changes)
 
@@ -61,8 +65,42 @@ def test_it_speaks_http_2_alone_and_finds_clients_that_vanished() -> None:
 
 
 def test_a_message_at_the_limit_fits() -> None:
-    (listener,) = config(max_message_bytes=7)["static_resources"]["listeners"]
+    (listener,) = config(protection=Protection(max_message_bytes=7))["static_resources"][
+        "listeners"
+    ]
     assert listener["per_connection_buffer_limit_bytes"] > 7
+
+
+def test_metadata_is_bounded_in_size_and_count() -> None:
+    protection = Protection(max_metadata_bytes=2048, max_metadata_count=10)
+    told = manager(config(protection=protection))
+    assert told["max_request_headers_kb"] == 3
+    assert told["common_http_protocol_options"]["max_headers_count"] == 26
+
+
+def test_without_tls_nothing_is_told_of_certificates() -> None:
+    (listener,) = config()["static_resources"]["listeners"]
+    assert "transport_socket" not in listener["filter_chains"][0]
+    assert listener["access_log"] == []
+    assert "forward_client_cert_details" not in manager(config())
+
+
+@pytest.mark.parametrize("client_ca", [None, Path("/c/ca.pem")])
+def test_tls_names_the_files_of_keys_and_never_holds_one(
+    tmp_path: Path, client_ca: Path | None
+) -> None:
+    tls = ServerTls(Path("/c/tls.pem"), Path("/c/tls.key"), client_ca)
+    told = config(protection=Protection(tls=tls), folder=tmp_path)
+    (listener,) = told["static_resources"]["listeners"]
+    context = listener["filter_chains"][0]["transport_socket"]["typed_config"]
+    assert context["require_client_certificate"] is (client_ca is not None)
+    assert context["common_tls_context"]["alpn_protocols"] == ["h2"]
+    (secret,) = json.loads((tmp_path / "certificate.json").read_text())["resources"]
+    assert secret["tls_certificate"]["private_key"] == {"filename": "/c/tls.key"}
+    assert (tmp_path / "client-ca.json").exists() is (client_ca is not None)
+    forwarded = manager(told).get("forward_client_cert_details")
+    assert forwarded == ("SANITIZE_SET" if client_ca else None)
+    assert len(listener["access_log"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from gateway.starting import StartFailed
 from gateway.supervising.commands import worker_command
 from gateway.transport import envoy_process
 from gateway.transport.envoy_process import EnvoyMissing, become_envoy, check_envoy
+from gateway.transport.protection import Protection
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_process_becomes_an_envoy_with_its_signals_blocked(
     with pytest.raises(Became):
         become_envoy(
             app="some.module:application", listen="127.0.0.1:7", folder=tmp_path,
-            max_message_bytes=1, environment={"A": "1"},
+            protection=Protection(max_message_bytes=1), environment={"A": "1"},
         )  # fmt: skip
     path, arguments, variables = seen
     assert Path(path).name == "envoy"

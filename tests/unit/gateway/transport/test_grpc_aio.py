@@ -210,7 +210,7 @@ async def test_what_is_known_of_a_call_is_known_when_grpc_has_freed_it(
     rpcs = Rpcs(tracing)  # type: ignore[arg-type]
     rpcs.add_service(RISK, _Holding())
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((RpcHandlers(rpcs.table),))
+    server.add_generic_rpc_handlers((RpcHandlers(rpcs.table, 100),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as own:
@@ -228,10 +228,10 @@ async def test_what_is_known_of_a_call_is_known_when_grpc_has_freed_it(
 class _Holding:
     """Answers nobody."""
 
-    async def ScoreRisk(self, request: Any, call: Any) -> Any:
+    async def answer(self, request: Any, call: Any) -> Any:
         await asyncio.Event().wait()
 
-    BatchScoreRisk = StreamScoreRisk = ScoreRisk
+    ScoreRisk = BatchScoreRisk = StreamScoreRisk = answer
 
 
 async def test_a_client_that_cancels_cancels_the_inference(

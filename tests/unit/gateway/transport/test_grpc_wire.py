@@ -22,7 +22,7 @@ from gateway.transport.grpc_wire import (
     frame,
     parse_timeout,
 )
-from gateway.transport.rpcs import RpcFailed
+from gateway.transport.rpc import RpcFailed
 
 MAX = 1000
 

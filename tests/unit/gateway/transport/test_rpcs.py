@@ -16,7 +16,8 @@ from wire import refusal
 
 from gateway.errors import InvalidRequest, Overloaded
 from gateway.transport.call import Call, Pair
-from gateway.transport.rpcs import RpcFailed, Rpcs, in_bytes
+from gateway.transport.rpc import RpcFailed
+from gateway.transport.rpcs import Rpcs, in_bytes
 
 GARBAGE = b"\xff\xff"
 

@@ -152,8 +152,15 @@ def test_a_feature_needs_its_input() -> None:
 
 
 def test_an_unknown_line_is_told() -> None:
-    release = manifest("score-risk").model_copy(update={"line": "diagnose-image"})
+    release = manifest("score-risk").model_copy(update={"line": "diagnose-sound"})
 
     assert differences(release, *served(release)) == [
-        "line 'diagnose-image' has no declared tensors in this gateway"
+        "line 'diagnose-sound' has no declared tensors in this gateway"
+    ]
+
+
+def test_a_release_for_notes_must_say_how_much_of_one_it_reads() -> None:
+    release = manifest("diagnose-note", note=None)
+    assert differences(release, *served(release)) == [
+        "the release does not say how much of a note it reads"
     ]

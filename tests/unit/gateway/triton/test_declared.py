@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from manifests import manifest
 
-from gateway.triton.declared import DTYPES, DeclaredOutputs
+from gateway.triton.declared import DeclaredOutputs
 from gateway.triton.tensors import MalformedTensor
-from triton_models.signatures import ANY
+from triton_models.signatures import ANY, NUMPY_TYPES
 
 RELEASE = manifest("recommend")
 
@@ -17,7 +17,7 @@ def answer(rows: int = 2) -> dict[str, Any]:
     """Just what the release says, each axis that varies 3 long."""
     return {
         one.name: np.zeros(
-            (rows, *(3 if size == ANY else size for size in one.dims)), DTYPES[one.data_type]
+            (rows, *(3 if size == ANY else size for size in one.dims)), NUMPY_TYPES[one.data_type]
         )
         for one in RELEASE.outputs
     }

@@ -135,12 +135,12 @@ async def test_a_release_without_a_manifest_says_so_and_the_others_serve(world: 
 
 
 async def test_a_line_that_nobody_declared_is_not_even_loaded(world: World) -> None:
-    world.publish(manifest("score-risk").model_copy(update={"line": "diagnose-image"}))
-    world.route(score_risk={"r1": 1}, diagnose_image={"r1": 1})
+    world.publish(manifest("score-risk").model_copy(update={"line": "diagnose-sound"}))
+    world.route(score_risk={"r1": 1}, diagnose_sound={"r1": 1})
     await world.lifecycle.start()
     await world.until_serving("score-risk/r1")
-    assert world.details()["diagnose-image/r1"] == (
-        "line 'diagnose-image' has no declared tensors in this gateway"
+    assert world.details()["diagnose-sound/r1"] == (
+        "line 'diagnose-sound' has no declared tensors in this gateway"
     )
     assert world.tritons[0].loads == ["score-risk__r1"]
 

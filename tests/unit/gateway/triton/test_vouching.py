@@ -5,9 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from manifests import manifest
+from small_tokenizer import tokenizer_json
 from staged_release import stage
 
 from gateway.triton.vouching import Voucher
+from triton_models.hashing import file_hashes
+from triton_models.note_tokenizers import TOKENIZERS
 from triton_models.release import Manifest
 from triton_models.store import ReleaseStore
 
@@ -59,3 +63,25 @@ async def test_all_who_ask_at_once_wait_for_one_look(
     go_on.set()
     assert await asyncio.gather(*asked[1:]) == ["", ""]
     assert len(looks) == 1
+
+
+def published_notes(folder: Path, content: bytes) -> tuple[ReleaseStore, Manifest]:
+    store, models = ReleaseStore(folder / "notes"), folder / "staged"
+    path = models / "diagnose-note__r1" / "1" / "tokenizer.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    release = manifest("diagnose-note", files=file_hashes(models))
+    store.publish(release, models, {})
+    return store, release
+
+
+async def test_the_tokenizer_of_a_release_for_notes_is_known_from_then_on(tmp_path: Path) -> None:
+    store, release = published_notes(tmp_path, tokenizer_json())
+    assert await Voucher(store).fault(release) == ""
+    assert TOKENIZERS.of(release).ids("fever")
+    TOKENIZERS.forget(release)
+
+
+async def test_a_release_whose_tokenizer_is_none_is_not_loaded(tmp_path: Path) -> None:
+    store, release = published_notes(tmp_path, b"{}")
+    assert "no tokenizer" in await Voucher(store).fault(release)

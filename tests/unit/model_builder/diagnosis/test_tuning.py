@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from model_builder.datasets import Places, resolve
-from model_builder.diagnosis.task import DiagnosisConfig
+from model_builder.diagnosis.measurements.building import MeasurementsConfig
 from model_builder.diagnosis.tuning import TUNING
 from model_builder.progress import SilentProgress
 
@@ -12,6 +12,6 @@ pytestmark = pytest.mark.usefixtures("quick_torch")
 
 def test_a_trial_is_the_auc_of_held_out_answers(tmp_path):
     data = resolve("breast-cancer", places=Places(tmp_path))
-    config = DiagnosisConfig(epochs=2, width=4, folds=2, repeats=1)
+    config = MeasurementsConfig(epochs=2, width=4, folds=2, repeats=1)
     value = TUNING.prepare(data, config, SilentProgress())(config, lambda epoch, validation: None)
     assert 0.9 < value <= 1

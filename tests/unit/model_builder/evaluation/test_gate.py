@@ -64,6 +64,20 @@ def test_fairness_is_looked_at_where_it_is_measured() -> None:
     assert not passed
 
 
+def test_fairness_may_be_bounded_in_the_split_of_either_kind_of_table() -> None:
+    bound = {"equal_opportunity_difference": 0.1}
+    found = outcome({"fairness": {"validation": bound, "test": bound}},
+                    measured(equal_opportunity_difference=0.05))  # fmt: skip
+    assert found == {"fairness: test equal_opportunity_difference": (True, "at most 0.1", "0.0500")}
+
+
+def test_a_rule_of_fairness_that_looks_past_what_is_measured_is_refused() -> None:
+    rules = {"fairness": {"cv": {"equal_opportunity_difference": 0.1}}}
+    assert outcome(rules, measured(equal_opportunity_difference=0.05)) == {
+        "fairness: cv equal_opportunity_difference": (False, "at most 0.1", "not measured")
+    }
+
+
 @pytest.mark.parametrize(
     ("values", "passed"),
     [
@@ -82,6 +96,16 @@ def test_worse_is_beyond_the_interval_of_what_answers_now(
     found = outcome(rules, measured(**values), measured("old", auc=0.8, brier=0.2))
     assert tuple(one for one, _, _ in found.values()) == passed
     assert found["not worse than old: test auc"][1] == "at least 0.7500 (it has 0.8000)"
+
+
+def test_less_difference_between_groups_is_not_worse() -> None:
+    name = "equal_opportunity_difference"
+    rules = {"not_worse_than_promoted": {"metrics": [name]}}
+    for value, passed in ((0.05, True), (0.16, False)):
+        ((found, _, _),) = outcome(
+            rules, measured(**{name: value}), measured("old", **{name: 0.1})
+        ).values()
+        assert found is passed
 
 
 def test_the_first_release_of_a_line_is_compared_with_nothing() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 import spox.opset.ai.onnx.v18 as op
 
+from model_builder.errors import ConfigInvalid
 from model_builder.export.ensemble import run_steps
 from model_builder.importing.errors import ConversionFailed, ImportMismatch
 from model_builder.importing.foreign import opened
@@ -117,6 +120,18 @@ def test_answers_that_are_not_what_they_are_called_are_refused(
 def test_a_network_for_another_table_is_refused(imported, network):
     with pytest.raises(ImportMismatch, match=r"input 'inputs' must be FP32\[\*, \d+\], 'x' is"):
         imported(network({"x": (F, 3)}))
+
+
+def test_a_monotonic_feature_is_refused(loans_table):
+    columns = tuple(
+        dataclasses.replace(column, monotonic="decreasing") if column.name in ("income", "amount")
+        else column for column in loans_table.columns
+    )  # fmt: skip
+    with pytest.raises(ConfigInvalid) as caught:
+        read_for_import(dataclasses.replace(loans_table, columns=columns), CONFIG)
+    assert [fault.split(",")[0] for fault in caught.value.faults] == [
+        "schema: 'income' is monotonic", "schema: 'amount' is monotonic",
+    ]  # fmt: skip
 
 
 def test_what_is_no_onnx_or_too_new_is_refused(tmp_path, network, read):

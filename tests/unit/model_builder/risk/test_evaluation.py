@@ -7,10 +7,10 @@ import pytest
 
 from model_builder.risk.deciles import deciles
 from model_builder.risk.distributions import counted, distributions
-from model_builder.risk.fairness import fairness, share
+from model_builder.risk.fairness import equal_opportunity_difference, fairness, share
 from model_builder.tabular.columns import Column
 from model_builder.tabular.table import Table
-from triton_models.release import FeatureSpec
+from triton_models.release import FeatureSpec, GroupFairness
 
 NAN = float("nan")
 
@@ -71,6 +71,51 @@ def test_a_number_is_parted_into_quarters_and_small_groups_are_left_out():
     assert len(ages) == 4
     assert sum(g.rows for g in ages) == 100
     assert {g.attribute for g in found} == {"sex", "age"}
+
+
+def groups_of(*groups: tuple[str, str, int, int]) -> list[GroupFairness]:
+    """Attribute, group, how many paid back, and how many of these are approved; as many do not."""
+    return [
+        GroupFairness(
+            attribute=attribute,
+            group=name,
+            rows=2 * paid,
+            approval_rate=share(np.arange(2 * paid) < paid),
+            approval_ratio=None,
+            paid_approval_rate=share(np.arange(paid) < approved),
+            promised=0.5,
+            happened=share(np.arange(2 * paid) < paid),
+        )
+        for attribute, name, paid, approved in groups
+    ]
+
+
+def test_equal_opportunity_is_of_the_two_groups_of_an_attribute_that_are_furthest_apart():
+    found = equal_opportunity_difference(
+        groups_of(
+            ("sex", "f", 100, 70), ("sex", "m", 100, 80), ("sex", "not known", 50, 45),
+            ("age", "young", 100, 10), ("age", "old", 29, 29),
+        )
+    )  # fmt: skip
+    assert found is not None
+    assert found.value == pytest.approx(0.2), "29 are too few to be compared with"
+    assert 0 < found.low < 0.2 < found.high < 0.4
+
+
+def test_the_interval_of_equal_opportunity_is_newcombes():
+    # 56 of 70 and 48 of 80: his own example, method 10 (Newcombe 1998, table II, column a).
+    found = equal_opportunity_difference(groups_of(("sex", "f", 70, 56), ("sex", "m", 80, 48)))
+    assert found is not None
+    assert (found.low, found.value, found.high) == pytest.approx((0.0524, 0.2, 0.3339), abs=1e-4)
+
+
+def test_without_two_groups_of_enough_who_paid_there_is_no_equal_opportunity():
+    assert equal_opportunity_difference([]) is None
+    assert (
+        equal_opportunity_difference(groups_of(("sex", "f", 90, 9), ("age", "40", 90, 9))) is None
+    )
+    assert equal_opportunity_difference(groups_of(("sex", "f", 30, 9), ("sex", "m", 29, 9))) is None
+    assert equal_opportunity_difference(groups_of(("sex", "f", 30, 9), ("sex", "m", 30, 9)))
 
 
 FEATURES = (

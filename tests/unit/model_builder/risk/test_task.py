@@ -5,16 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from model_builder.errors import DataFault, ParityBroken
+from model_builder.build import build_release
+from model_builder.errors import ConfigInvalid, DataFault, GateRefused, ParityBroken
+from model_builder.evaluation.gate import read_gate
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
+from model_builder.releasing import Releasing
 from model_builder.risk import task
 from model_builder.risk.task import TASK, TOLERANCES, RiskConfig
 from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
 from model_builder.tabular.targets import outcome_target
 from model_builder.task import Candidate, ResolvedData
+from triton_models.release import Manifest
 from triton_models.signatures import SCORE_RISK
+from triton_models.store import ReleaseStore
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
@@ -37,6 +42,14 @@ def test_the_steps_are_an_ensemble_of_the_line(built, tmp_path):
     ]
 
 
+def test_residual_networks_refuse_a_monotonic_feature(loans, tmp_path):
+    schema = tmp_path / "loans.yaml"
+    schema.write_text("columns: {income: {monotonic: decreasing}}")
+    config = CONFIG.model_copy(update={"network": "residual", "schema_file": str(schema)})
+    with pytest.raises(ConfigInvalid, match="`build risk` with network=packed does"):
+        TASK.build(loans, config, SilentProgress())
+
+
 def test_quality_stands_beside_the_baselines(built):
     assert set(built.metrics) == {"cv", "test"}
     for split, metrics in built.metrics.items():
@@ -46,6 +59,31 @@ def test_quality_stands_beside_the_baselines(built):
         assert metrics["auc"].value > 0.65
         assert metrics["log_loss"].value < built.baselines["base_rate"][split]["log_loss"].value
     assert set(built.headline) <= set(built.metrics["test"])
+
+
+def test_groups_that_fare_otherwise_are_refused_by_a_rule_of_the_gate(
+    built, canned, loans, tmp_path
+):
+    rates: dict[str, list[float]] = {}
+    for group in built.details["fairness"]:
+        if group.rows * (1 - group.happened.value) >= 30:
+            rates.setdefault(group.attribute, []).append(group.paid_approval_rate.value)
+    apart = max(max(values) - min(values) for values in rates.values())
+    measured = built.metrics["cv"]["equal_opportunity_difference"]
+    assert measured.value == apart > 0
+    gate, store = tmp_path / "gate.yaml", ReleaseStore(tmp_path / "store")
+    task = type(canned)(TASK, built)
+
+    def build_within(bound: float) -> Manifest:
+        metric = f"{{equal_opportunity_difference: {bound}}}"
+        gate.write_text(f"lines: {{score-risk: {{fairness: {{cv: {metric}}}}}}}")
+        how = Releasing(gate=read_gate(gate))
+        return build_release(task, loans, CONFIG, store, SilentProgress(), "r1", how).manifest
+
+    with pytest.raises(GateRefused, match="fairness: cv equal_opportunity_difference: wanted"):
+        build_within(0.9 * apart)
+    assert store.releases() == []
+    assert [check.passed for check in build_within(1.1 * apart).checks] == [True]
 
 
 def test_parity_covers_every_output_on_the_whole_test_split(built):

@@ -148,3 +148,23 @@ def test_our_own_tasks_have_a_space_that_leads_to_configs(name):
     space = read_space(tasks.search_space(name))
     check_space(space, tasks.load(name).config_type(), tasks.tuning(name).measured)
     assert {"learning_rate", "training.label_smoothing", "training.ema_decay"} <= space.keys()
+
+
+ALIKE_FOR_ALL = "says how a trial is measured, so all must have it alike"
+OF_A_TABLE = {"schema_file", "split_column", "members", "folds", "resamples"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes_nothing"),
+    [
+        ("risk", {"calibration", "base_score", "approval_rate", "bad_rate", "band_approval_rates",
+                  "band_bad_rates", *OF_A_TABLE}),
+        ("diagnosis", {"review_accuracy", "least_answered", *OF_A_TABLE}),
+    ],
+)  # fmt: skip
+def test_what_changes_no_trial_is_not_tuned(name, changes_nothing):
+    tasks = Tasks()
+    space = {key: Choices(choices=(1, 2)) for key in sorted(changes_nothing)}
+    with pytest.raises(ConfigInvalid) as caught:
+        check_space(space, tasks.load(name).config_type(), tasks.tuning(name).measured)
+    assert caught.value.faults == tuple(f"{key}: {ALIKE_FOR_ALL}" for key in space)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trident/common/v1/input_note.proto\x12\x11trident.common.v1\"H\n\tInputNote\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12*\n\x04rule\x18\x02 \x01(\x0e\x32\x1c.trident.common.v1.InputRule*\xd0\x01\n\tInputRule\x12\x1a\n\x16INPUT_RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12INPUT_RULE_IMPUTED\x10\x01\x12!\n\x1dINPUT_RULE_CLIPPED_TO_MINIMUM\x10\x02\x12!\n\x1dINPUT_RULE_CLIPPED_TO_MAXIMUM\x10\x03\x12&\n\"INPUT_RULE_OUT_OF_RANGE_AS_MISSING\x10\x04\x12!\n\x1dINPUT_RULE_UNKNOWN_AS_MISSING\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trident/common/v1/input_note.proto\x12\x11trident.common.v1\"H\n\tInputNote\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12*\n\x04rule\x18\x02 \x01(\x0e\x32\x1c.trident.common.v1.InputRule*\xea\x01\n\tInputRule\x12\x1a\n\x16INPUT_RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12INPUT_RULE_IMPUTED\x10\x01\x12!\n\x1dINPUT_RULE_CLIPPED_TO_MINIMUM\x10\x02\x12!\n\x1dINPUT_RULE_CLIPPED_TO_MAXIMUM\x10\x03\x12&\n\"INPUT_RULE_OUT_OF_RANGE_AS_MISSING\x10\x04\x12!\n\x1dINPUT_RULE_UNKNOWN_AS_MISSING\x10\x05\x12\x18\n\x14INPUT_RULE_TRUNCATED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trident.common.v1.input_not
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INPUTRULE']._serialized_start=132
-  _globals['_INPUTRULE']._serialized_end=340
+  _globals['_INPUTRULE']._serialized_end=366
   _globals['_INPUTNOTE']._serialized_start=57
   _globals['_INPUTNOTE']._serialized_end=129
 # @@protoc_insertion_point(module_scope)

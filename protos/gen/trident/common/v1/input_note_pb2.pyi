@@ -13,12 +13,14 @@ class InputRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INPUT_RULE_CLIPPED_TO_MAXIMUM: _ClassVar[InputRule]
     INPUT_RULE_OUT_OF_RANGE_AS_MISSING: _ClassVar[InputRule]
     INPUT_RULE_UNKNOWN_AS_MISSING: _ClassVar[InputRule]
+    INPUT_RULE_TRUNCATED: _ClassVar[InputRule]
 INPUT_RULE_UNSPECIFIED: InputRule
 INPUT_RULE_IMPUTED: InputRule
 INPUT_RULE_CLIPPED_TO_MINIMUM: InputRule
 INPUT_RULE_CLIPPED_TO_MAXIMUM: InputRule
 INPUT_RULE_OUT_OF_RANGE_AS_MISSING: InputRule
 INPUT_RULE_UNKNOWN_AS_MISSING: InputRule
+INPUT_RULE_TRUNCATED: InputRule
 
 class InputNote(_message.Message):
     __slots__ = ("feature", "rule")

@@ -156,3 +156,20 @@ def test_a_gateway_that_never_started_can_be_stopped(tmp_path: Path) -> None:
 
     with pytest.raises(urllib.error.URLError):
         get(gateway.where)
+
+
+@pytest.mark.parametrize(("why_not", "status"), [("", 200), ("nothing is routed", 503)])
+def test_probes_are_answered_beside_the_metrics(why_not: str, status: int) -> None:
+    endpoint = MetricsEndpoint("127.0.0.1:0", some, RESOURCE, {"/readyz": lambda: why_not})
+    endpoint.start()
+    try:
+        url = endpoint.url.replace("/metrics", "/readyz")
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                found = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                found = error.code, error.read()
+        assert found == (status, f"{why_not or 'ok'}\n".encode())
+    finally:
+        endpoint.stop()

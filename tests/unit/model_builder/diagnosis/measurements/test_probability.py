@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from model_builder.diagnosis.calibrate_graph import calibrate_graph
+from model_builder.diagnosis.measurements.calibrate_graph import calibrate_graph
 from model_builder.diagnosis.probability import contributions, log_odds, probabilities
 
 LOGITS = hnp.arrays(np.float32, (3, 4), elements=st.floats(-40, 40, width=32))

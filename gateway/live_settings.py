@@ -1,0 +1,97 @@
+"""The settings that may change while the gateway runs, and how its workers learn of them.
+
+The supervisor reads its sources anew when it gets SIGHUP. What cannot be used changes nothing.
+Otherwise it writes the settings of workers into a file in its folder, where each finds them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gateway.security.watching import Watched
+from gateway.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+LIVE = frozenset(
+    {
+        "call_timeout_s",
+        "jwt_algorithms",
+        "jwt_audience",
+        "jwt_issuer",
+        "jwt_keys",
+        "jwt_leeway_s",
+        "jwt_permissions_claim",
+        "jwt_permissions_prefix",
+        "jwt_refresh_s",
+        "keys_file",
+        "payload_log_ratio",
+        "payload_log_redact",
+        "permissions_file",
+        "trace_keep_errors",
+        "trace_keep_slower_s",
+        "trace_sample_ratio",
+    }
+)
+"""The names of those that take effect without a restart."""
+
+_FILE = "settings.json"
+
+Apply = Callable[[Settings], object]
+"""Makes new settings take effect; called on a thread."""
+
+
+def changed(old: Settings, new: Settings) -> list[str]:
+    """Return the names of the settings that differ."""
+    return [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
+
+
+def with_live(old: Settings, new: Settings) -> Settings:
+    """Return settings as they are in force: new where they are live, old where not."""
+    names = [name for name in changed(old, new) if name in live_names(old, new)]
+    return old.model_copy(update={name: getattr(new, name) for name in names})
+
+
+def live_names(old: Settings, new: Settings) -> frozenset[str]:
+    """Return what takes effect without a restart, going from one to the other.
+
+    Whether calls need credentials at all is built into the table of RPCs.
+    """
+    if old.asks_for_credentials == new.asks_for_credentials:
+        return LIVE
+    return LIVE - {"keys_file", "jwt_keys"}
+
+
+def told_file(folder: Path) -> Path:
+    """Return where a supervisor writes settings for its workers."""
+    return folder / _FILE
+
+
+def tell_workers(folder: Path, settings: Settings) -> None:
+    """Write settings for the workers, whole or not at all."""
+    path = told_file(folder)
+    draft = path.with_suffix(".new")
+    draft.write_text(settings.model_dump_json())
+    draft.chmod(0o600)
+    os.replace(draft, path)
+
+
+def followed(folder: Path, appliers: Iterable[Apply]) -> Watched:
+    """Return what makes the settings take effect that a supervisor writes.
+
+    Args:
+        folder: Of the supervisor.
+        appliers: Each takes what it knows of.
+    """
+    path = told_file(folder)
+
+    def read() -> None:
+        settings = Settings.model_validate_json(path.read_text())
+        for apply in appliers:
+            apply(settings)
+
+    # What is there may have come after this worker was given its own.
+    return Watched("Settings", [path], read, unread=True)

@@ -1,0 +1,100 @@
+"""Looks at files that may change while the gateway runs, and reads those anew that have."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+
+_Stamp = tuple[int, int, int] | None
+
+
+@dataclass
+class Watched:
+    """Files that are read together.
+
+    Attributes:
+        name: What they are, for the log.
+        files: Which; links are followed, as Kubernetes changes Secrets by them.
+        read: Reads them and puts what was read in the place of the old; what it raises is logged,
+            and the old stays.
+        every_s: How often it is read anew even if no file has changed, in seconds.
+        unread: Whether what is there now is news.
+    """
+
+    name: str
+    files: Sequence[Path]
+    read: Callable[[], object]
+    every_s: float | None = None
+    unread: bool = False
+    _stamps: list[_Stamp] = field(init=False)
+    _read_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stamps = [None if self.unread else _stamp(path) for path in self.files]
+        self._read_at = time.monotonic()
+
+    def look(self) -> bool:
+        """Read anew what has changed; return whether that was so and went well."""
+        stamps = [_stamp(path) for path in self.files]
+        now = time.monotonic()
+        changed = stamps != self._stamps
+        if not changed and (self.every_s is None or now - self._read_at < self.every_s):
+            return False
+        self._stamps, self._read_at = stamps, now
+        try:
+            self.read()
+        except Exception as error:  # whatever it is, the gateway serves on
+            # Its class and text; a traceback would have what is in the file.
+            _log.error("%s: the old stays in force: %s", self.name, error)
+            return False
+        if changed:
+            _log.info("%s: read anew", self.name)
+        return True
+
+
+class Watch:
+    """A thread that looks.
+
+    Args:
+        watched: At what.
+        look_s: How often, in seconds.
+    """
+
+    def __init__(self, watched: Iterable[Watched], look_s: float = LOOK_S) -> None:
+        self._watched = tuple(watched)
+        self._look_s = look_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="file-watch", daemon=True)
+
+    def start(self) -> None:
+        """Look from now on."""
+        if self._watched:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(self._look_s):
+            for one in self._watched:
+                one.look()
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what differs once a file is another; ``None`` if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,43 @@
+"""Whether the gateway is alive and ready, for probes that do not speak gRPC, or not over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.supervising.news import WorkerNews
+from triton_models.signatures import DOMAIN_LINES
+
+Probe = Callable[[], str]
+"""Returns why not; ``""`` if all is well. Called on any thread."""
+
+
+def probes(news: WorkerNews, is_stopping: Callable[[], bool]) -> dict[str, Probe]:
+    """Return what answers, by the path where it is asked.
+
+    ``/livez`` is that calls are taken, whatever becomes of Triton. ``/readyz`` is what the health
+    of the whole is over gRPC: every routed domain has a release that can be asked.
+    """
+
+    def live() -> str:
+        return "" if news.takes_calls else "no worker takes calls"
+
+    def ready() -> str:
+        if is_stopping():
+            return "the gateway is stopping"
+        return live() or _unserved(news)
+
+    return {"/livez": live, "/readyz": ready}
+
+
+def _unserved(news: WorkerNews) -> str:
+    releases = news.releases()
+    routed = {one.line for one in releases}
+    serving = {one.line for one in releases if one.serving}
+    if not routed:
+        return "nothing is routed"
+    missing = [
+        domain
+        for domain, lines in DOMAIN_LINES.items()
+        if routed & set(lines) and not serving & set(lines)
+    ]
+    return f"no release of {', '.join(missing)} serves" if missing else ""

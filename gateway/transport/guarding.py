@@ -1,0 +1,96 @@
+"""Lets calls through to their handlers once it is known who makes them, and that they may."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import PermissionDenied
+from gateway.security.client import Client
+from gateway.telemetry.metrics.instruments import REFUSED_CREDENTIALS
+from gateway.telemetry.metrics.readings import Reading
+from gateway.transport.call import Call
+
+if TYPE_CHECKING:  # what checks tokens is for gateways only that are given any
+    from gateway.security.authentication import Authenticator
+
+CLIENT = "enduser.id"
+"""The attribute of the server span with the client's ID."""
+
+
+class Guard:
+    """Stands before handlers. Who is refused costs no parsing.
+
+    Args:
+        authenticator: Tells who calls.
+    """
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    def use(self, authenticator: Authenticator) -> None:
+        """Let another one tell who calls from now on."""
+        authenticator.take_over(self._authenticator)
+        self._authenticator = authenticator
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many calls were refused."""
+        yield Reading(REFUSED_CREDENTIALS, (), self._authenticator.refused_calls)
+
+    def unary(self, parse: Any, handler: Any, method: str | None) -> Any:
+        """Return a handler of bytes that only lets through who may call.
+
+        Args:
+            parse: Makes the message of the bytes.
+            handler: Takes the message.
+            method: What must be permitted; ``None``: whoever says who it is may call.
+        """
+
+        async def guarded(data: bytes, call: Call) -> Any:
+            if not self._admit(call, method):
+                await self._admit_later(call, method)
+            return await handler(parse(data), call)
+
+        return guarded
+
+    def stream(self, parsed: Any, handler: Any, method: str | None) -> Any:
+        """Return a handler of streams that only lets through who may call.
+
+        Args:
+            parsed: Makes messages of an iterator of bytes.
+            handler: Takes the messages, gives an iterator.
+            method: As for :meth:`unary`.
+        """
+
+        async def guarded(data: AsyncIterator[bytes], call: Call) -> AsyncGenerator[Any]:
+            if not self._admit(call, method):
+                await self._admit_later(call, method)
+            async with aclosing(handler(parsed(data), call)) as responses:
+                async for response in responses:
+                    yield response
+
+        return guarded
+
+    def _admit(self, call: Call, method: str | None) -> bool:
+        """Let a call in, or refuse it; ``False`` if that cannot be said at once."""
+        client = self._authenticator.client(call)
+        if client is None:
+            return False
+        _check(call, client, method)
+        return True
+
+    async def _admit_later(self, call: Call, method: str | None) -> None:
+        _check(call, await self._authenticator.client_with_new_keys(call), method)
+
+
+def _check(call: Call, client: Client, method: str | None) -> None:
+    """Note who calls.
+
+    Raises:
+        PermissionDenied: If that client may not call the method.
+    """
+    call.client = client
+    call.trace.set_attribute(CLIENT, client.id)
+    if method is not None and method not in client.methods:
+        raise PermissionDenied(method)

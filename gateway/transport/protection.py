@@ -1,0 +1,26 @@
+"""How a transport protects itself: TLS, and how much it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.security.tls import ServerTls
+
+DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What is asked of connections, and borne with.
+
+    Attributes:
+        tls: How it is spoken; ``None``: plain text.
+        max_message_bytes: The largest message either way.
+        max_metadata_bytes: The metadata of a call.
+        max_metadata_count: Entries of it.
+    """
+
+    tls: ServerTls | None = None
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    max_metadata_bytes: int = 16 * 1024
+    max_metadata_count: int = 100

@@ -1,0 +1,45 @@
+"""What a transport calls, and how that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.rpc import code_pb2, status_pb2
+
+from gateway.transport.call import Call
+
+Handler = Callable[..., Any]
+
+
+class RpcFailed(Exception):
+    """The one way in which an RPC fails towards a transport."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """What a transport calls.
+
+    Raises ``RpcFailed``, or ``CancelledError`` where the transport cancelled it because the
+    client left or its deadline passed. A transport closes the answers of a stream it leaves.
+
+    Attributes:
+        streaming: Whether messages are streamed in either direction.
+        answer: ``async (bytes, Call) -> bytes``, or if streaming
+            ``(AsyncIterator[bytes], Call) -> AsyncGenerator[bytes]``.
+    """
+
+    streaming: bool
+    answer: Handler
+
+
+def code_of_cancelled(call: Call) -> int:
+    """Return why a transport cancelled: the deadline passed, or the client left."""
+    left = call.time_remaining()
+    expired = left is not None and left <= 0
+    return int(code_pb2.DEADLINE_EXCEEDED if expired else code_pb2.CANCELLED)

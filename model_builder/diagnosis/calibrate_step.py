@@ -1,0 +1,28 @@
+"""The step ``calibrate`` of a release whose network tells what it sees."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from model_builder.diagnosis.unusual import Unusualness, Usual
+
+
+class Calibrate(nn.Module):
+    """Turns logits into probabilities, and features into how unusual they are."""
+
+    def __init__(self, temperature: float, usual: Usual) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.unusualness = Unusualness(usual)
+
+    def forward(
+        self, logits: torch.Tensor, features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``probabilities (B, K)`` and ``unusualness (B, 1)``.
+
+        Args:
+            logits: ``(B, K)``.
+            features: ``(B, D)``.
+        """
+        return (logits / self.temperature).softmax(1), self.unusualness(features)

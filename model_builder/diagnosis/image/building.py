@@ -1,0 +1,293 @@
+"""Builds releases of the line ``diagnose-image``: findings from pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import nn
+from torch.nn import functional
+
+from model_builder.diagnosis.calibrate_step import Calibrate
+from model_builder.diagnosis.calibrating import cross_tempered
+from model_builder.diagnosis.evaluation import Held, Judged, finite, judge
+from model_builder.diagnosis.image.base import Base, find_base
+from model_builder.diagnosis.image.config import ImageConfig
+from model_builder.diagnosis.image.dataset import ImageData
+from model_builder.diagnosis.image.explaining import Explain
+from model_builder.diagnosis.image.network import CompactNetwork
+from model_builder.diagnosis.image.preparing import Prepare, unit
+from model_builder.diagnosis.image.reading import read_images
+from model_builder.diagnosis.image.training import Fitted, train_members
+from model_builder.diagnosis.report import Shown, page
+from model_builder.diagnosis.review import review_rule
+from model_builder.diagnosis.unusual import Usual, fit_usual
+from model_builder.evaluation.calibration import fit_temperature
+from model_builder.evaluation.parity import compare
+from model_builder.export.ensemble import StepChain
+from model_builder.export.fused import FusedModel
+from model_builder.export.onnx import export_core
+from model_builder.export.running import Runs
+from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
+from model_builder.tabular.evaluation import (
+    DIAGNOSIS_MEASURES,
+    base_rate,
+    logistic_regression,
+    measure,
+)
+from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from triton_models.images import encode_png
+from triton_models.release import DataSource
+from triton_models.signatures import DIAGNOSE_IMAGE
+
+TOLERANCES = {
+    "probabilities": 1e-4,
+    "unusualness": 1e-3,
+    "saliency": 2e-3,
+}
+"""How far the exported steps may be from torch, by output: convolutions sum in other orders."""
+
+_ROWS_AT_ONCE = 128
+_BASELINE_SIDE = 14
+_BASELINE_ROWS = 10_000
+
+Answers = dict[str, npt.NDArray[Any]]
+
+
+class Images:
+    """Builds releases of the line ``diagnose-image``."""
+
+    name: ClassVar[str] = "diagnosis"
+    summary: ClassVar[str] = "Names a finding from an image, with its probability."
+    default_data: ClassVar[str] = "pneumoniamnist"
+    config_type: ClassVar[type[TaskConfig]] = ImageConfig
+
+    def build(self, data: ResolvedData, config: ImageConfig, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        with progress.stage("read"):
+            base = find_base(config.base) if config.base else None
+            images = read_images(data, config, base.side if base else None)
+        for finding in images.findings:
+            progress.say(f"{data.path.name}: {finding}.")
+        prepare, network = networks(images, config, base)
+        fitted = train_members(images, prepare, network, config, progress)
+        return candidate(fitted, data, config, progress)
+
+
+def networks(
+    data: ImageData, config: ImageConfig, base: Base | None
+) -> tuple[Prepare, Callable[[], nn.Module]]:
+    """Return what makes an image ready, and what makes a network that is not trained."""
+    spec = data.spec
+    if base is not None:
+        prepare = Prepare(base.channels, base.mean, base.spread, equalise=False)
+        return prepare, lambda: base.network(len(data.labels), config.dropout)
+    train = unit(torch.from_numpy(data.train.pixels[:_BASELINE_ROWS]))
+    prepare = Prepare(
+        spec.channels,
+        tuple(train.mean((0, 2, 3)).tolist()),
+        tuple(train.std((0, 2, 3)).clamp(min=1e-3).tolist()),
+        config.equalise,
+    )
+    return prepare, lambda: CompactNetwork(
+        spec.channels, len(data.labels), spec.width, config.width, config.dropout
+    )
+
+
+def candidate(
+    fitted: Fitted, data: ResolvedData, config: ImageConfig, progress: Progress
+) -> Candidate:
+    """Measure networks, export them and compare.
+
+    Raises:
+        ParityBroken: If an exported step does not answer like the networks.
+    """
+    images = fitted.data
+    with progress.stage("evaluate"):
+        logits, _, features = fitted.validation_answers
+        temperature = fit_temperature(logits, images.validation.target)
+        usual = fit_usual(
+            fitted.train_answers[2], images.train.target, features, config.usual_share
+        )
+        answers = _test_answers(fitted, temperature, usual)
+        judged = _judge(fitted, answers, usual, config)
+        baselines = _baselines(images, config)
+        source = _source(images, data)
+    with progress.stage("export"):
+        steps = _steps(fitted, temperature, usual)
+    tensors = {"pixels": images.test.pixels}
+    with progress.stage("compare"):
+        parity, fused_parity = (
+            compare(answers, _run(model, tensors), TOLERANCES, rows=len(images.test))
+            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_IMAGE))
+        )
+    return Candidate(
+        line=DIAGNOSE_IMAGE.line,
+        steps=steps,
+        data=source,
+        metrics=judged.metrics,
+        baselines=baselines,
+        parity=parity,
+        fused_parity=fused_parity,
+        answers=_answer_table(images, answers),
+        recorded=Recorded(tensors, {name: answers[name] for name in TOLERANCES}),
+        labels=images.labels,
+        review_threshold=judged.threshold,
+        details={"image": images.spec, "operating_points": judged.points},
+        headline=("auc", "accuracy", "balanced_accuracy", "ece"),
+        extra_files={
+            "report.html": page(
+                Shown(source, judged, baselines, temperature, _notes(fitted, config))
+            )
+        },
+    )
+
+
+def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: ImageConfig) -> Judged:
+    validation, test = fitted.data.validation, fitted.data.test
+    logits, _, features = fitted.validation_answers
+    probabilities = cross_tempered(logits, validation.target)
+    held = {
+        "validation": Held(
+            validation.target, probabilities, usual.unusualness(features), validation.groups
+        ),
+        "test": Held(
+            test.target, answers["probabilities"], answers["unusualness"][:, 0], test.groups
+        ),
+    }
+    threshold = review_rule(probabilities, validation.target, config)
+    return judge(held, fitted.data.labels, threshold, config)
+
+
+def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
+    """Return what the release must answer for the test rows, by torch."""
+    logits, maps, features = (torch.from_numpy(one) for one in fitted.test_answers)
+    with torch.no_grad():
+        probabilities, unusualness = Calibrate(temperature, usual)(logits, features)
+        saliency = Explain()(logits, maps)
+    return {
+        "probabilities": probabilities.numpy(),
+        "unusualness": unusualness.numpy(),
+        "saliency": saliency.numpy(),
+    }
+
+
+def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel, ...]:
+    pixels = torch.from_numpy(fitted.data.train.pixels[:2])
+    with torch.no_grad():
+        images = fitted.prepare(pixels)
+        logits, maps, features = fitted.members(images)
+    seen = ["logits", "maps", "features"]
+    return (
+        StepModel("prepare", "pre", export_core(fitted.prepare, {"pixels": pixels}, ["images"])),
+        StepModel("classify", "core", export_core(fitted.members, {"images": images}, seen)),
+        StepModel(
+            "explain",
+            "post",
+            export_core(Explain(), {"logits": logits, "maps": maps}, ["saliency"]),
+        ),
+        StepModel(
+            "calibrate",
+            "post",
+            export_core(
+                Calibrate(temperature, usual),
+                {"logits": logits, "features": features},
+                ["probabilities", "unusualness"],
+            ),
+        ),
+    )
+
+
+def _run(model: Runs, tensors: dict[str, npt.NDArray[np.uint8]]) -> Answers:
+    """Run a model over any number of rows, a few at once: pictures fill the memory."""
+    pixels = tensors["pixels"]
+    parts = [
+        model.run({"pixels": pixels[i : i + _ROWS_AT_ONCE]})
+        for i in range(0, len(pixels), _ROWS_AT_ONCE)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
+
+
+def _baselines(data: ImageData, config: ImageConfig) -> dict[str, dict[str, Metrics]]:
+    """Measure a regression on coarse pixels, and the shares of the classes."""
+    train = data.train
+    some = np.random.default_rng(config.seed).permutation(len(train))[:_BASELINE_ROWS]
+    learnt, target = _coarse(train.pixels[some]), train.target[some]
+    classes = len(data.labels)
+    found: dict[str, dict[str, Metrics]] = {"logistic_regression": {}, "base_rate": {}}
+    for split in ("validation", "test"):
+        part = data.parts[split]
+        for name, answers in (
+            ("logistic_regression", logistic_regression(learnt, target, _coarse(part.pixels))),
+            ("base_rate", base_rate(train.target, len(part), classes)),
+        ):
+            found[name][split] = finite(
+                measure(
+                    DIAGNOSIS_MEASURES,
+                    part.target,
+                    answers,
+                    seed=config.seed,
+                    resamples=config.resamples,
+                )
+            )
+    return found
+
+
+def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    images = unit(torch.from_numpy(pixels)).mean(1, keepdim=True)
+    side = min(_BASELINE_SIDE, images.shape[2])
+    return np.asarray(functional.adaptive_avg_pool2d(images, side).flatten(1).numpy())
+
+
+def _source(images: ImageData, data: ResolvedData) -> DataSource:
+    counts = images.counts()
+    return DataSource(
+        name=data.name,
+        sha256=data.sha256,
+        rows=sum(counts.values()),
+        generated=data.generated,
+        licence=data.licence,
+        source=data.source,
+        findings=images.findings,
+        split=counts,
+        split_sha256=images.split_sha256(),
+        protocol=images.protocol,
+    )
+
+
+def _notes(fitted: Fitted, config: ImageConfig) -> list[str]:
+    spec = fitted.data.spec
+    weights = sum(weight.numel() for weight in fitted.members.parameters())
+    return [
+        f"{len(fitted.members.networks)} networks, {weights:,} weights in all, on images of "
+        f"{spec.width} x {spec.height} with {spec.channels} channels (fit: {spec.fit}).",
+        *(
+            f"Network {number}: best validation loss {-result.best:.4f} at "
+            f"{result.best_epoch + 1} of {result.epochs} validations."
+            for number, result in enumerate(fitted.results, start=1)
+        ),
+    ]
+
+
+def _answer_table(images: ImageData, answers: Answers) -> pa.Table:
+    return pa.table(
+        {
+            "image": pa.array([encode_png(row) for row in images.test.pixels], pa.binary()),
+            "probabilities": pa.array(answers["probabilities"].tolist(), pa.list_(pa.float64())),
+            "unusual": answers["unusualness"][:, 0] > 1,
+            "target": images.test.target,
+        }
+    )
+
+
+KIND = Images()

@@ -1,0 +1,1 @@
+"""Findings from free text: symptoms as somebody tells them, or a report."""

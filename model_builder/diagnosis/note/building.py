@@ -1,0 +1,293 @@
+"""Builds releases of the line ``diagnose-note``: findings from free text."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from model_builder.diagnosis.calibrate_step import Calibrate
+from model_builder.diagnosis.calibrating import cross_tempered
+from model_builder.diagnosis.evaluation import Held, Judged, judge
+from model_builder.diagnosis.note.base import Base, find_base
+from model_builder.diagnosis.note.baselines import measured_baselines
+from model_builder.diagnosis.note.config import NoteConfig
+from model_builder.diagnosis.note.dataset import NoteData, without_leaks
+from model_builder.diagnosis.note.explaining import Explain
+from model_builder.diagnosis.note.network import NoteNetwork, SmallEncoder
+from model_builder.diagnosis.note.reading import read_notes
+from model_builder.diagnosis.note.tokenizing import learn_tokenizer
+from model_builder.diagnosis.note.training import Fitted, padded, train
+from model_builder.diagnosis.report import Shown, page
+from model_builder.diagnosis.review import review_rule
+from model_builder.diagnosis.unusual import Usual, fit_usual
+from model_builder.errors import BaseUnusable
+from model_builder.evaluation.calibration import fit_temperature
+from model_builder.evaluation.parity import compare
+from model_builder.export.ensemble import StepChain
+from model_builder.export.fused import FusedModel
+from model_builder.export.onnx import export_core
+from model_builder.export.running import Runs
+from model_builder.progress import Progress
+from model_builder.proof.recorded import Recorded
+from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
+from model_builder.training.seeding import seed_everything
+from triton_models.note_limits import most_notes
+from triton_models.note_tokenizers import TOKENIZER_FILE, TokenizerUnusable
+from triton_models.notes import NoteTokenizer
+from triton_models.release import DataSource, NoteSpec
+from triton_models.signatures import DIAGNOSE_NOTE
+
+TOLERANCES = {
+    "probabilities": 1e-4,
+    "unusualness": 1e-3,
+    "token_weights": 1e-3,
+}
+"""How far the exported steps may be from torch, by output."""
+
+_AXES = {"token_ids": {1: "T"}, "attention_mask": {1: "T"}}
+
+Answers = dict[str, npt.NDArray[Any]]
+
+
+class Notes:
+    """Builds releases of the line ``diagnose-note``."""
+
+    name: ClassVar[str] = "diagnosis"
+    summary: ClassVar[str] = "Names a finding from a note, with its probability."
+    default_data: ClassVar[str] = "breast-cancer"
+    config_type: ClassVar[type[TaskConfig]] = NoteConfig
+
+    def build(self, data: ResolvedData, config: NoteConfig, progress: Progress) -> Candidate:
+        """Train, evaluate and export.
+
+        Raises:
+            DataFault: If the data cannot be used.
+            BaseUnusable: If the base cannot be.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        with progress.stage("read"):
+            base = find_base(config.base) if config.base else None
+            notes = without_leaks(read_notes(data, config), config.drop_duplicates)
+        for finding in notes.findings:
+            progress.say(f"{data.path.name}: {finding}.")
+        if base is not None and base.pooling not in ("", "mean tokens"):
+            progress.say(f"{base.name} was trained for '{base.pooling}'; its mean is taken.")
+        fitted = fit_notes(notes, base, config, progress)
+        return candidate(fitted, data, config, progress)
+
+
+def fit_notes(data: NoteData, base: Base | None, config: NoteConfig, progress: Progress) -> Fitted:
+    """Train a network.
+
+    Raises:
+        BaseUnusable: If the base is no model for tokens.
+    """
+    content = (
+        learn_tokenizer(data.train.notes, config.vocabulary) if base is None else base.tokenizer
+    )
+    most = config.max_tokens
+    if base is not None and base.most_tokens is not None:
+        most = min(most, base.most_tokens)
+    config = config.model_copy(update={"max_tokens": most})
+    try:
+        tokenizer = NoteTokenizer(content, most)
+    except TokenizerUnusable as error:
+        raise BaseUnusable(config.base or "", str(error)) from error
+    seed_everything(config.seed)
+    network = _network(base, tokenizer, len(data.labels), config)
+    rows = {name: [tokenizer.ids(note) for note in part.notes] for name, part in data.parts.items()}
+    result = train(network, rows, data, config, progress)
+    return Fitted(data, tokenizer, content, network, result, config)
+
+
+def _network(
+    base: Base | None, tokenizer: NoteTokenizer, classes: int, config: NoteConfig
+) -> NoteNetwork:
+    if base is not None:
+        return base.network(classes, config.dropout)
+    encoder = SmallEncoder(
+        tokenizer.size, config.width, config.layers, config.dropout, config.word_dropout
+    )
+    return NoteNetwork(encoder, config.width, classes, config.dropout)
+
+
+def candidate(
+    fitted: Fitted, data: ResolvedData, config: NoteConfig, progress: Progress
+) -> Candidate:
+    """Measure a network, export it and compare.
+
+    Raises:
+        ParityBroken: If an exported step does not answer like the network.
+    """
+    notes = fitted.data
+    with progress.stage("evaluate"):
+        known = fitted.answers["validation"]
+        temperature = fit_temperature(known.logits, notes.validation.target)
+        usual = fit_usual(
+            fitted.answers["train"].features, notes.train.target, known.features, config.usual_share
+        )
+        answers = _test_answers(fitted, temperature, usual)
+        judged = _judge(fitted, answers, usual, config)
+        baselines = measured_baselines(notes, config)
+        source = _source(notes, data)
+    with progress.stage("export"):
+        steps = _steps(fitted, temperature, usual)
+    tensors = test_tensors(fitted)
+    with progress.stage("compare"):
+        parity, fused_parity = (
+            compare(answers, _run(model, tensors), TOLERANCES, rows=len(notes.test))
+            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_NOTE))
+        )
+    return Candidate(
+        line=DIAGNOSE_NOTE.line,
+        steps=steps,
+        data=source,
+        metrics=judged.metrics,
+        baselines=baselines,
+        parity=parity,
+        fused_parity=fused_parity,
+        answers=_answer_table(notes, answers),
+        recorded=Recorded(tensors, answers),
+        labels=notes.labels,
+        review_threshold=judged.threshold,
+        details={
+            "note": NoteSpec(max_tokens=fitted.config.max_tokens),
+            "operating_points": judged.points,
+        },
+        headline=("auc", "accuracy", "balanced_accuracy", "ece"),
+        model_files={TOKENIZER_FILE: fitted.content},
+        extra_files={
+            "report.html": page(Shown(source, judged, baselines, temperature, _said(fitted)))
+        },
+    )
+
+
+def test_tensors(fitted: Fitted) -> dict[str, npt.NDArray[np.int32]]:
+    """Return what goes into the release for the test rows, all as long as the longest."""
+    ids, mask = padded(fitted.rows["test"])
+    return {"token_ids": ids.int().numpy(), "attention_mask": mask.int().numpy()}
+
+
+def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: NoteConfig) -> Judged:
+    validation, test = fitted.data.validation, fitted.data.test
+    known = fitted.answers["validation"]
+    probabilities = cross_tempered(known.logits, validation.target)
+    held = {
+        "validation": Held(
+            validation.target, probabilities, usual.unusualness(known.features), validation.groups
+        ),
+        "test": Held(
+            test.target, answers["probabilities"], answers["unusualness"][:, 0], test.groups
+        ),
+    }
+    threshold = review_rule(probabilities, validation.target, config)
+    return judge(held, fitted.data.labels, threshold, config)
+
+
+def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
+    """Return what the release must answer for the test rows, by torch, each row by itself."""
+    rows = fitted.rows["test"]
+    weights = np.zeros((len(rows), max(map(len, rows))), np.float32)
+    calibrate, explain = Calibrate(temperature, usual), Explain(temperature)
+    probabilities, unusualness = [], []
+    with torch.no_grad():
+        for place, row in enumerate(rows):
+            seen = fitted.network(*padded([row]))
+            probability, distance = calibrate(seen.logits, seen.features)
+            probabilities.append(probability.numpy())
+            unusualness.append(distance.numpy())
+            weights[place, : len(row)] = explain(seen.logits, seen.shares)[0].numpy()
+    return {
+        "probabilities": np.concatenate(probabilities),
+        "unusualness": np.concatenate(unusualness),
+        "token_weights": weights,
+    }
+
+
+def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel, ...]:
+    ids, mask = padded(fitted.rows["train"][:2])
+    tensors = {"token_ids": ids.int(), "attention_mask": mask.int()}
+    with torch.no_grad():
+        logits, shares, features = fitted.network(ids, mask)
+    seen = ["logits", "shares", "features"]
+    return (
+        StepModel("encode", "core", export_core(fitted.network, tensors, seen, _AXES)),
+        StepModel(
+            "explain",
+            "post",
+            export_core(
+                Explain(temperature),
+                {"logits": logits, "shares": shares},
+                ["token_weights"],
+                {"shares": {1: "T"}},
+            ),
+        ),
+        StepModel(
+            "calibrate",
+            "post",
+            export_core(
+                Calibrate(temperature, usual),
+                {"logits": logits, "features": features},
+                ["probabilities", "unusualness"],
+            ),
+        ),
+    )
+
+
+def _run(model: Runs, tensors: dict[str, npt.NDArray[np.int32]]) -> Answers:
+    """Run a model over any number of rows, as many at once as may be asked."""
+    rows, longest = tensors["token_ids"].shape
+    size = min(most_notes(longest), 128)
+    parts = [
+        model.run({name: tensor[i : i + size] for name, tensor in tensors.items()})
+        for i in range(0, rows, size)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
+
+
+def _source(notes: NoteData, data: ResolvedData) -> DataSource:
+    counts = notes.counts()
+    return DataSource(
+        name=data.name,
+        sha256=data.sha256,
+        rows=sum(counts.values()),
+        generated=data.generated,
+        licence=data.licence,
+        source=data.source,
+        findings=notes.findings,
+        split=counts,
+        split_sha256=notes.split_sha256(),
+        protocol=notes.protocol,
+    )
+
+
+def _said(fitted: Fitted) -> list[str]:
+    config, result = fitted.config, fitted.result
+    weights = sum(weight.numel() for weight in fitted.network.parameters())
+    tokens = [len(row) for row in fitted.rows["train"]]
+    cut = sum(fitted.tokenizer.cuts(note) for note in fitted.data.train.notes)
+    return [
+        f"{weights:,} weights; a token is one of {fitted.tokenizer.size:,} pieces of words.",
+        f"Training notes have {np.median(tokens):.0f} tokens in the median; {cut} of "
+        f"{len(tokens)} have more than the {config.max_tokens} that are read.",
+        f"Best validation loss {-result.best:.4f} after epoch {result.best_epoch + 1} of "
+        f"{result.epochs}.",
+    ]
+
+
+def _answer_table(notes: NoteData, answers: Answers) -> pa.Table:
+    return pa.table(
+        {
+            "note": pa.array(notes.test.notes, pa.string()),
+            "probabilities": pa.array(answers["probabilities"].tolist(), pa.list_(pa.float64())),
+            "unusual": answers["unusualness"][:, 0] > 1,
+            "target": notes.test.target,
+        }
+    )
+
+
+KIND = Notes()

@@ -1,0 +1,36 @@
+"""The step ``explain`` of a note release.
+
+The network is linear in the mean of what it sees at each token, so each token's share of a logit
+is known without a gradient and without asking again: the explanation costs one product of
+matrices. What a token shows has heard of its neighbours, as far as the layers below reach.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Explain(nn.Module):
+    """Says which tokens speak for the likeliest class.
+
+    Args:
+        temperature: Of the calibration: of two classes, the weights are log-odds as answered.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, logits: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, T)``: by how much a token lifts the class above the mean of the others.
+
+        Args:
+            logits: ``(B, K)``.
+            shares: ``(B, T, K)``, what each token adds to each logit.
+        """
+        classes = shares.shape[2]
+        chosen = nn.functional.one_hot(logits.argmax(1), classes).to(shares.dtype)[:, None]
+        for_it = (shares * chosen).sum(2)
+        for_others = (shares * (1 - chosen)).sum(2) / (classes - 1)
+        return (for_it - for_others) / self.temperature

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.announcing import Announcer
+from gateway.supervising.news import WorkerNews
+from gateway.supervising.notices import Notice, ReleaseNotice
+from gateway.supervising.readiness import probes
+
+
+def release(line: str, serving: bool = True) -> ReleaseNotice:
+    return ReleaseNotice(line, "a1", 1.0, serving)
+
+
+@pytest.fixture
+async def news() -> WorkerNews:
+    return WorkerNews(Announcer(lambda text: None), "store")
+
+
+@pytest.fixture
+async def ask(news: WorkerNews) -> Callable[[str], str]:
+    found = probes(news, lambda: False)
+    return lambda path: found[path]()
+
+
+async def test_nothing_is_well_before_a_worker_takes_calls(ask: Callable[[str], str]) -> None:
+    assert ask("/livez") == ask("/readyz") == "no worker takes calls"
+
+
+async def test_it_lives_without_releases_and_is_not_ready(
+    news: WorkerNews, ask: Callable[[str], str]
+) -> None:
+    news.hear(Notice(0, ready=True))
+    assert (ask("/livez"), ask("/readyz")) == ("", "nothing is routed")
+
+
+async def test_it_is_ready_once_each_routed_domain_is_served(
+    news: WorkerNews, ask: Callable[[str], str]
+) -> None:
+    lines = (release("score-risk"), release("diagnose-note", False), release("recommend", False))
+    news.hear(Notice(0, lines, ready=True))
+    assert ask("/readyz") == "no release of recommend, diagnose serves"
+    more = (release("score-risk"), release("diagnose-note", False), release("diagnose-image"))
+    news.hear(Notice(0, more, ready=True))
+    assert ask("/readyz") == ""
+
+
+async def test_it_is_not_ready_when_it_stops_and_dead_when_its_worker_is(
+    news: WorkerNews,
+) -> None:
+    news.hear(Notice(0, (release("score-risk"),), ready=True))
+    stopping = probes(news, lambda: True)
+    assert (stopping["/livez"](), stopping["/readyz"]()) == ("", "the gateway is stopping")
+    news.end(0, "died")
+    assert stopping["/livez"]() == "no worker takes calls"

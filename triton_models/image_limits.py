@@ -1,0 +1,23 @@
+"""How large an image may be."""
+
+from __future__ import annotations
+
+from triton_models.image_errors import ImageRefused
+
+MAX_IMAGE_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 25_000_000
+"""A mammogram has 13 million. One decoded takes up to 100 MB for each 25 million."""
+MAX_SIDE = 16_384
+
+
+def check_size(width: int, height: int) -> None:
+    """Check what a header says, before anything is decoded.
+
+    Raises:
+        ImageRefused: If a side is 0 or too long, or there are too many pixels.
+    """
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageRefused(
+            f"must have sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS} pixels, "
+            f"is {width} x {height}"
+        )

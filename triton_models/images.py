@@ -1,0 +1,260 @@
+"""From the bytes of an image to the pixels that a release takes: the same to train and to serve.
+
+The bytes may come from anybody. What an image claims is checked before anything is decoded: its
+type by its first bytes, its size by its header, that it is one picture and ends where it says.
+Nothing but pixels is taken from it.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from triton_models import dicom
+from triton_models.image_errors import ImageRefused
+from triton_models.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS, check_size
+from triton_models.release import ImageSpec
+
+PNG, JPEG, DICOM = "image/png", "image/jpeg", "application/dicom"
+MEDIA_TYPES = (PNG, JPEG, DICOM)
+
+Pixels = npt.NDArray[np.uint8]
+
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_PADDING = b"\x00\xff\r\n "
+_FORMATS = {PNG: "PNG", JPEG: "JPEG"}
+_DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+_WINDOW = (0.5, 99.5)
+"""Percentiles of a deep image that become black and white."""
+
+# A picture inside a DICOM file has a size of its own, which only Pillow sees.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as a release takes it."""
+
+    pixels: Pixels
+    """``(height, width, channels)`` uint8 of the release."""
+    size: tuple[int, int]
+    """Width and height as it was sent, turned as a viewer shows it."""
+
+
+def sniffed(content: bytes) -> tuple[str, ...]:
+    """Return every media type that the first bytes could be."""
+    found = []
+    if content.startswith(_PNG_START):
+        found.append(PNG)
+    if content.startswith(_JPEG_START):
+        found.append(JPEG)
+    if dicom.looks_like(content):
+        found.append(DICOM)
+    return tuple(found)
+
+
+def check_content(content: bytes, media_type: str) -> None:
+    """Check what can be told without decoding.
+
+    Raises:
+        ImageRefused: If there are too few or too many bytes, they are of another type or of
+            several, or the image does not end where its bytes do.
+    """
+    if not 1 <= len(content) <= MAX_IMAGE_BYTES:
+        raise ImageRefused(f"must have 1 to {MAX_IMAGE_BYTES} bytes, got {len(content)}")
+    found = sniffed(content)
+    if found != (media_type,):
+        is_what = " and ".join(found) or "something else"
+        raise ImageRefused(f"must be {media_type} and nothing else, its bytes are {is_what}")
+    if media_type == PNG and not content.endswith(_PNG_END):
+        raise ImageRefused("is a PNG that is cut off, or goes on after its end")
+    if media_type == JPEG and not content.rstrip(_JPEG_PADDING).endswith(_JPEG_END):
+        raise ImageRefused("is a JPEG that is cut off, or goes on after its end")
+
+
+def decode(content: bytes, media_type: str, spec: ImageSpec) -> Decoded:
+    """Return the pixels that a release takes.
+
+    Args:
+        content: The bytes of a file.
+        media_type: What it is said to be; one of :data:`MEDIA_TYPES`.
+        spec: Of the release.
+
+    Raises:
+        ImageRefused: If it is not one whole image of that type, or too large.
+    """
+    check_content(content, media_type)
+    if media_type == DICOM:
+        values = dicom.read(content)
+        return Decoded(fitted_array(values, spec), (values.shape[1], values.shape[0]))
+    with _opened(content, media_type) as image:
+        shown = ImageOps.exif_transpose(image)
+        return Decoded(_fitted(shown, spec), shown.size)
+
+
+def size_of(content: bytes, media_type: str) -> tuple[int, int]:
+    """Return width and height of an image as a viewer shows it, from its header.
+
+    Raises:
+        ImageRefused: If it has no header that says so, or is too large.
+    """
+    if media_type == DICOM:
+        return dicom.size_of(content)
+    with _opened(content, media_type, load=False) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) >= 5
+        return (height, width) if turned else (width, height)
+
+
+def fitted_array(values: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
+    """Return ``(height, width, channels)`` uint8 of an image in memory.
+
+    Args:
+        values: ``(h, w)``, ``(h, w, 1)`` or ``(h, w, 3)``: uint8 as it is; of any other type,
+            from black to white between two percentiles of its own values.
+        spec: Of the release.
+    """
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.dtype != np.uint8 and values.ndim == 3:
+        values = _windowed(values.astype(np.float32)).astype(np.uint8)
+    if values.dtype != np.uint8:
+        values = values.astype(np.float32)
+    return _fitted(Image.fromarray(values), spec)
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return a PNG of ``(h, w)``, ``(h, w, 1)`` or ``(h, w, 3)`` uint8, losing nothing."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def saliency_png(
+    saliency: npt.NDArray[np.float32], size: tuple[int, int], spec: ImageSpec
+) -> bytes:
+    """Return a map of a release as a grey PNG over the image that was sent.
+
+    Args:
+        saliency: ``(y, x)`` float32 in [0, 1], of what the release saw of the image.
+        size: Width and height of the image as it was sent.
+        spec: Of the release. What it did not see is black.
+    """
+    width, height = size
+    left, top, right, bottom = box_of(size, spec)
+    grey = Image.fromarray(np.round(saliency * 255).clip(0, 255).astype(np.uint8))
+    seen = (round(right - left), round(bottom - top))
+    grown = grey.resize(seen, Image.Resampling.BICUBIC)
+    whole = Image.new("L", (width, height))
+    whole.paste(grown, (round(left), round(top)))
+    file = io.BytesIO()
+    whole.save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def box_of(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of what a release sees of an image, in its pixels.
+
+    With ``fit: pad`` the box is larger than the image.
+    """
+    width, height = size
+    if spec.fit == "stretch":
+        return 0, 0, width, height
+    scale = min if spec.fit == "crop" else max
+    unit = scale(width / spec.width, height / spec.height)
+    wide, high = unit * spec.width, unit * spec.height
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
+
+
+def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
+        check_size(*image.size)
+        frames = getattr(image, "n_frames", 1)
+        # Some cameras put a second, smaller picture behind the first: that is no film.
+        if frames > 1 and media_type == PNG:
+            raise ImageRefused(f"must be one picture, has {frames}")
+        if load:
+            image.load()
+    except ImageRefused:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageRefused(f"must have at most {MAX_PIXELS} pixels, has more") from error
+    except UnidentifiedImageError as error:
+        raise ImageRefused(f"cannot be read as {media_type}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise ImageRefused(f"is a damaged {media_type}: {_plain(error)}") from error
+    return image
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _fitted(image: Image.Image, spec: ImageSpec) -> Pixels:
+    """Return the pixels of an image that is turned upright, ``(height, width, channels)``."""
+    deep = image.mode in _DEEP
+    image = _windowed_image(image) if deep else _plain_colours(image, spec.channels)
+    target = (spec.width, spec.height)
+    if image.size != target:
+        box = box_of(image.size, spec)
+        if spec.fit == "pad":
+            image, box = _padded(image, box)
+        image = image.resize(target, Image.Resampling.BILINEAR, box=box)
+    pixels = np.asarray(image)
+    if deep:
+        pixels = np.round(pixels)
+    pixels = pixels.astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], spec.channels)))
+
+
+def _padded(
+    image: Image.Image, box: tuple[float, float, float, float]
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Return the image with black beside it, first made smaller if it is large."""
+    left, top, right, bottom = box
+    wide, high = round(right - left), round(bottom - top)
+    whole = Image.new(image.mode, (wide, high))
+    whole.paste(image, (round(-left), round(-top)))
+    return whole, (0, 0, wide, high)
+
+
+def _plain_colours(image: Image.Image, channels: int) -> Image.Image:
+    """Return 8 bits of grey or of red, green and blue; what is transparent lies on black."""
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode == mode:
+        return image
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), coloured)
+    elif image.mode == "CMYK":
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _windowed_image(image: Image.Image) -> Image.Image:
+    """Return a deep grey image as floats in [0, 255]."""
+    return Image.fromarray(_windowed(np.asarray(image).astype(np.float32)))
+
+
+def _windowed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = np.percentile(values, _WINDOW)
+    if high <= low:
+        low, high = values.min(), values.max()
+    span = max(float(high - low), np.finfo(np.float32).tiny)
+    return np.asarray(np.clip((values - low) / span, 0, 1) * np.float32(255), np.float32)
