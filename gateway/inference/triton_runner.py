@@ -229,10 +229,12 @@ class TritonRunner:
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask a Triton, and another one where that gives no answer or a senseless one."""
         headers: dict[str, str] | None = None
+        model = release.model_name
+        rows = len(next(iter(tensors.values())))
 
         async def send(client: TritonClient) -> dict[str, npt.NDArray[np.generic]]:
             nonlocal headers
-            request = arrays_to_request(release.model_name, tensors, outputs)
+            request = arrays_to_request(model, tensors, outputs)
             # What is left of the deadline goes on as gRPC's own: Triton may drop what is late
             # between two steps. Its request parameter `timeout` would be heeded by a dynamic
             # batcher only.
@@ -240,9 +242,12 @@ class TritonRunner:
             if timeout_s <= 0:
                 raise DeadlineExceeded(release.line)
             if headers is None:  # one span for all attempts
-                headers = trace.ask(release.model_name)
+                headers = trace.ask(model)
             request.id = headers.get(TRACEPARENT, "")
-            return await self._infer(client, release, request, timeout_s, headers)
+            is_loaded = partial(client.is_loaded, model)
+            async with translating_triton_errors(release.line, release.release, is_loaded):
+                response = await client.infer(request, timeout_s=timeout_s, headers=headers)
+                return self._checked(response, release, model, outputs, rows)
 
         key = (release.line, release.release)
         try:
@@ -255,33 +260,32 @@ class TritonRunner:
         trace.end()
         return answer
 
-    async def _infer(
+    def _checked(
         self,
-        client: TritonClient,
+        response: Any,
         release: ServedRelease,
-        request: Any,
-        timeout_s: float,
-        headers: Mapping[str, str],
+        model: str,
+        outputs: Sequence[str] | None,
+        rows: int,
     ) -> dict[str, npt.NDArray[np.generic]]:
-        model = release.model_name
-        rows = request.inputs[0].shape[0]
-        wanted = [one.name for one in request.outputs]
-        is_loaded = partial(client.is_loaded, model)
-        async with translating_triton_errors(release.line, release.release, is_loaded):
-            response = await client.infer(request, timeout_s=timeout_s, headers=headers)
-            answer = response_to_arrays(response, rows)
-            if response.model_name != model:
-                raise MalformedTensor("*", f"they are of the model '{response.model_name}'")
-            self._outputs_of(release).check(answer)
-            if missing := [name for name in wanted if name not in answer]:
-                raise MalformedTensor(missing[0], "it is not there")
+        """Return what Triton answered.
+
+        Raises:
+            MalformedTensor: If it is not what the release says, or not all of what was asked for.
+        """
+        answer = response_to_arrays(response, rows)
+        if response.model_name != model:
+            raise MalformedTensor("*", f"they are of the model '{response.model_name}'")
+        self._outputs_of(release, model).check(answer)
+        for name in outputs or ():
+            if name not in answer:
+                raise MalformedTensor(name, "it is not there")
         return answer
 
-    def _outputs_of(self, release: ServedRelease) -> DeclaredOutputs:
-        declared = self._declared.get(release.model_name)
+    def _outputs_of(self, release: ServedRelease, model: str) -> DeclaredOutputs:
+        declared = self._declared.get(model)
         if declared is None:
-            declared = DeclaredOutputs(release.manifest)
-            self._declared[release.model_name] = declared
+            declared = self._declared[model] = DeclaredOutputs(release.manifest)
         return declared
 
     def _admission(self, line: str) -> Admission:
