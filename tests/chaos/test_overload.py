@@ -82,6 +82,9 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
         after_mb = resident_mb(gateway)
         time.sleep(1)  # within two seconds after it
         after = loaded(gateway.target, MEASURED_S / 2, 0.7 * capacity)
+        # Before and after, since other work on the machine comes and goes.
+        again = goodput(loaded(gateway.target, MEASURED_S, None, callers=10), MEASURED_S)
+        capacity = (capacity + again) / 2
     share = goodput(overload, SECONDS) / capacity
     times = p99_ms(overload) / p99_ms(usual)
     refused = [one.ms for one in overload if one.code == "RESOURCE_EXHAUSTED"]
@@ -94,7 +97,7 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
             f"{before_mb:.0f} -> {after_mb:.0f} MB; at 70 % after it {codes(after)}, p99 "
             f"{p99_ms(after):.0f} ms"
         )
-        print("".join(line for line in gateway.log if "serving" not in line)[:6000])
+        print("".join(line for line in gateway.log if "WARNING" in line or "Fatal" in line))
     assert all(one.right for one in (*usual, *overload, *after))
     assert set(codes(overload)) <= {"OK", "RESOURCE_EXHAUSTED"}
     assert share >= 0.9

@@ -20,8 +20,7 @@ class Called(FakeCall):
     def __init__(self, peer: str = "ipv4:10.0.0.1:4711", shown: str = "", **metadata: str) -> None:
         super().__init__(metadata={key.replace("_", "-"): value for key, value in metadata.items()})
         self._peer = peer
-        if shown:
-            self.client: Any = SimpleNamespace(id=shown)
+        self.client: Any = SimpleNamespace(id=shown) if shown else None
 
     def peer(self) -> str:
         return self._peer
