@@ -196,7 +196,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         if self._displace(rank):
             return
         room.refusals[FULL if full else OVERLOAD] += 1
-        forecast.refused(now)
+        forecast.refused()
         limit = room.limit if full or standing is None else standing
         raise Overloaded(room.line, limit, retry_after_s=max(0.1, 2 * forecast.wait_s(waiting)))
 

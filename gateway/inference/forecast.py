@@ -13,6 +13,8 @@ _WEIGHT = 0.1
 
 _INTERVAL_S = 0.1
 _CALM_S = 1.0
+_FEW = 0.25
+"""A queue stands no more if fewer of those who came in a second had to be refused."""
 _LEAST_TARGET_S = 0.005
 _TARGET = 0.5
 """Of the time of a batch: what a call may wait before its own leaves, while the queue stands."""
@@ -40,7 +42,9 @@ class Forecast:
         self._short_at = self._back_at = now
         self._busy_since: float | None = None
         self._stands = False
-        self._refused_at = now
+        self._window_at = now
+        self._came = self._refused = 0
+        """Calls that came to a queue that stands, and those of them that were refused."""
 
     def left(self, now: float, waited_s: float) -> None:
         """Note that a batch leaves.
@@ -89,22 +93,31 @@ class Forecast:
     def limit(self, now: float) -> int | None:
         """Return how many may wait if the queue stands; ``None`` if it does not.
 
-        Once it has stood it does so until nobody had to be refused for a while: else as many as
-        come in an interval would be let in each time that it was short for a moment.
+        Once it has stood it does so for a while, until few had to be refused: else as many as come
+        in an interval would be let in each time that it was short for a moment.
         """
         interval_s = max(_INTERVAL_S, 2 * self.batch_s)
         if not self._stands:
             if not self.rate or now - self._short_at <= interval_s:
                 return None
-            self._stands, self._refused_at = True, now
-        elif now - self._refused_at > max(_CALM_S, interval_s):
-            self._stands, self._short_at = False, now
-            return None
+            self._stands = True
+            self._look_on(now)
+        elif now - self._window_at > max(_CALM_S, interval_s):
+            idle = now - self._window_at > 3 * max(_CALM_S, interval_s)
+            if idle or self._refused < _FEW * self._came:
+                self._stands, self._short_at = False, now
+                return None
+            self._look_on(now)
+        self._came += 1
         return max(self._max_rows, round(self.rate * self.target_s))
 
-    def refused(self, now: float) -> None:
+    def refused(self) -> None:
         """Note that a call was refused because the queue stands."""
-        self._refused_at = now
+        self._refused += 1
+
+    def _look_on(self, now: float) -> None:
+        self._window_at = now
+        self._came = self._refused = 0
 
     def empty(self, now: float) -> None:
         """Note that nobody waits."""

@@ -61,16 +61,29 @@ def test_a_queue_that_was_empty_does_not_stand() -> None:
     assert forecast.limit(now + 0.1) is None
 
 
-def test_it_stands_until_nobody_had_to_be_refused_for_a_while() -> None:
+@pytest.mark.parametrize(("refused", "limit"), [(9, 8), (2, None)], ids=["most", "few"])
+def test_it_stands_until_few_had_to_be_refused_for_a_second(
+    refused: int, limit: int | None
+) -> None:
     forecast = Forecast(0, 8)
     now = busy(forecast, 2, waited_s=0.4)
-    assert forecast.limit(now) == 8
-    now = busy(forecast, 5, waited_s=0.0, start=now)
-    forecast.refused(now)
+    for place in range(10):
+        assert forecast.limit(now) == 8
+        if place < refused:
+            forecast.refused()
     forecast.empty(now)
     assert forecast.limit(now + 0.9) == 8, "it was short for a moment only"
-    assert forecast.limit(now + 1.1) is None
-    assert forecast.limit(now + 1.2) is None, "and it begins anew"
+    assert forecast.limit(now + 1.1) == limit
+    assert forecast.limit(now + 1.2) == limit
+
+
+def test_a_queue_to_which_nobody_came_for_long_stands_no_more() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 2, waited_s=0.4)
+    for _ in range(10):
+        forecast.limit(now)
+        forecast.refused()
+    assert forecast.limit(now + 10) is None
 
 
 def test_a_call_with_less_time_than_any_batch_takes_is_hopeless_as_long_as_that_is_fresh() -> None:
