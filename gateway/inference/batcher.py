@@ -178,6 +178,8 @@ class Batcher(Generic[ItemT, AnswerT]):
         finally:
             if entry.timer is not None:
                 entry.timer.cancel()
+            # Its future holds an error that holds this frame: the garbage collector need not come.
+            del entry
 
     # Who may wait.
 
