@@ -1,18 +1,21 @@
-"""What tracing costs a call, apart from everything else: the notes, and the spans made of them.
+"""What tracing costs, apart from everything else: notes, the spans made of them, Triton's spans.
 
     .venv/bin/python benchmarks/tracing_cost.py
 
 Calls come in batches, as under load. The first table is CPU time of the event loop, which every
 call pays: by the share that is sampled, with errors and slow calls kept in any case. The second is
-CPU time of the thread that makes the spans, for each call that is kept, by encoding. Each number is
-the best of several rounds in turns, because machines are noisy: run it on an idle core, and compare
-numbers of one run. What it does to a gateway's throughput is measured by ``benchmarks/serving``.
+CPU time of the thread that makes the spans, for each call that is kept, by encoding. The third is
+what the supervisor takes to read, place, repair and encode what an embedded Triton sends of a
+request to a fused model; calls that travel together share it. Each number is the best of several
+rounds in turns, because machines are noisy: run it on an idle core, and compare numbers of one run.
+What it does to a gateway's throughput is measured by ``benchmarks/serving``.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +25,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.telemetry.call_spans import CallSpans
-from gateway.telemetry.otlp_json import JsonSpans
+from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.recording import RecordedCall
-from gateway.telemetry.span import Source
+from gateway.telemetry.span import Event, Kind, Source, Span, new_span_id, new_trace_id
+from gateway.telemetry.span_encoding import by_source
+from gateway.telemetry.span_rules import MODEL as MODEL_NAME
+from gateway.telemetry.span_rules import ROOT, SCOPE
+from gateway.telemetry.trace_context import write_traceparent
 from gateway.telemetry.tracing import Tracing, shared_inference
+from gateway.telemetry.triton_spans import TritonSpans
 
 METHOD = "trident.diagnose.v1.DiagnoseService/Diagnose"
 RELEASE = ("diagnose-measurements", "20261125t101629", "fused")
@@ -119,12 +127,46 @@ def encode(encoder: Any, calls: list[RecordedCall]) -> tuple[float, float, float
     return 1e6 * took / len(calls), spans / len(calls), size / len(calls)
 
 
+def tritons_spans(number: int) -> Iterator[Span]:
+    """Give what Triton sends of a request to a fused model."""
+    source = Source({"service.name": "triton"}, SCOPE)
+    trace_id, asked, root, model, compute = new_trace_id(), *(new_span_id() for _ in range(4))
+    attributes: dict[str, Any] = {
+        MODEL_NAME: MODEL,
+        "triton.model_version": 1,
+        "triton.trace_id": number,
+        "triton.trace_parent_id": 0,
+        "triton.request_id": write_traceparent(trace_id, asked),
+    }
+    computing = ("COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END")
+    waiting = ("GRPC_WAITREAD_START", "GRPC_WAITREAD_END", "INFER_RESPONSE_COMPLETE",
+               "GRPC_SEND_START", "GRPC_SEND_END")  # fmt: skip
+    at_ns = time.time_ns()
+    for name, own, parent, said, events in (
+        ("compute", compute, model, {}, computing),
+        (MODEL, model, root, attributes, ("REQUEST_START", "QUEUE_START", "REQUEST_END")),
+        (ROOT, root, asked, {}, waiting),
+    ):
+        happened = [Event(event, at_ns + 1_000 * place) for place, event in enumerate(events)]
+        yield Span(source, trace_id, own, parent, name, Kind.SERVER, at_ns, at_ns + 900_000,
+                   said, happened)  # fmt: skip
+
+
+def repair(encoder: Any, sent: bytes, requests: int) -> tuple[float, float]:
+    """Return µs and bytes of a request that Triton traced, on their way through the supervisor."""
+    started = time.thread_time()
+    passed: list[Span] = []
+    TritonSpans(passed.extend)(json.loads(sent))
+    size = len(encoder.request(by_source(encoder, passed).items()))
+    return 1e6 * (time.thread_time() - started) / requests, size / requests
+
+
 @click.command()
 @click.option("--size", default=14, show_default=True, help="Calls of a batch.")
 @click.option("--batches", default=500, show_default=True, help="Batches of a round.")
 @click.option("--rounds", default=7, show_default=True)
 def main(size: int, batches: int, rounds: int) -> None:
-    """Measure it and print two tables."""
+    """Measure it and print three tables."""
     kept = Kept()
     queues: Any = [kept]
     how = {
@@ -153,6 +195,13 @@ def main(size: int, batches: int, rounds: int) -> None:
     for name, encoder in ENCODERS.items():  # of the last round, which sampled all
         took, spans, length = min(encode(encoder(), kept.calls) for _ in range(rounds))
         table.add_row(name, f"{took:.1f}", f"{spans:.1f}", f"{length:.0f}")
+    console.print(table)
+    table = Table("supervisor", "CPU µs a request", "bytes", box=box.SIMPLE, title="Triton's spans")
+    requests = 170  # as many as Triton sends at a time
+    sent = spans_to_json(one for number in range(requests) for one in tritons_spans(number))
+    for name, encoder in ENCODERS.items():
+        took, length = min(repair(encoder(), sent, requests) for _ in range(2 * rounds))
+        table.add_row(name, f"{took:.1f}", f"{length:.0f}")
     console.print(table)
 
 

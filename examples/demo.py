@@ -65,7 +65,7 @@ XRAYS = Model(
     "diagnosis", "diagnose-image", "pneumoniamnist", "",
     ("--set", "steps=150", "--set", "members=1"),
 )  # fmt: skip
-"""A tenth of a training, to see it run; ``docs/diagnosis.md`` has what a whole one reaches."""
+"""A few steps of a training, to see it run; ``docs/diagnosis.md`` has what a whole one reaches."""
 
 
 def run(program: str, *arguments: str, shown: bool = True) -> subprocess.CompletedProcess[str]:
@@ -222,7 +222,7 @@ def call_everything(target: str, store: ReleaseStore) -> None:
     )
     call_and_trace(target, "diagnose", "--measurements", patient, "--explain")
     if any(line == XRAYS.line for line, _ in store.releases()):
-        console.rule("Diagnose: an X-ray of the test set (a tenth of a training)")
+        console.rule("Diagnose: an X-ray of the test set (after a few steps of training)")
         image = FOLDER / "xray.png"
         image.write_bytes(test_rows(store, XRAYS.line)[0]["image"])
         where = str(FOLDER / "where.png")

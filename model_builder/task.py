@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model_builder.training.config import TrainingConfig
 from triton_models.release import DataSource, FeatureSpec, Metric, Parity, ScoreBand
@@ -36,6 +36,16 @@ class TaskConfig(BaseModel):
     seed: int = 0
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """How its networks are trained, the same for every task."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_own_defaults(cls, values: Any) -> Any:
+        """Let a setting of the group ``training`` leave a task's own defaults of the others."""
+        given = values.get("training") if isinstance(values, dict) else None
+        if not isinstance(given, dict):
+            return values
+        own = cls.model_fields["training"].get_default(call_default_factory=True)
+        return {**values, "training": {**own.model_dump(exclude_unset=True), **given}}
 
 
 @dataclass(frozen=True)

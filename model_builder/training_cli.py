@@ -94,7 +94,10 @@ def configure(
     seed: int | None,
 ) -> TaskConfig:
     """Return the configuration; a run that goes on has its own, if nothing else is said."""
+    from pydantic import ValidationError
+
     from model_builder.config import read_config
+    from model_builder.errors import RunUnusable
     from model_builder.tracking.tracked import run_to_resume
 
     if strategy is not None:
@@ -102,7 +105,12 @@ def configure(
     if options.resume and file is None and not settings and seed is None:
         earlier = run_to_resume(options, task.name)
         if earlier is not None:
-            return task.config_type.model_validate(earlier.read().config)
+            try:
+                return task.config_type.model_validate(earlier.read().config)
+            except ValidationError as error:
+                raise RunUnusable(
+                    earlier.name, "its settings are not those of this task and kind of data"
+                ) from error
     return read_config(task.config_type, file, settings, seed)
 
 

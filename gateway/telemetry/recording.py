@@ -67,6 +67,7 @@ class RecordedCall(CallRecord):
         ratio: Chance that it is sampled if the client does not decide.
 
     Attributes:
+        caller: Until it has ended: it holds much.
         sampled: Whether it is; ``None``: not decided. Calls that travel to Triton together are
             decided together, so that Triton traces as few requests as calls.
         failures: Of stages, by their place.
@@ -76,7 +77,7 @@ class RecordedCall(CallRecord):
     """
 
     __slots__ = (
-        "_caller", "_ended", "_ratio", "attributes", "dropped_stages", "failure", "failures",
+        "_ended", "_ratio", "attributes", "caller", "dropped_stages", "failure", "failures",
         "inferences", "parent_id", "peer", "sampled", "sent_stages", "span_id", "trace_state",
     )  # fmt: skip
 
@@ -89,7 +90,7 @@ class RecordedCall(CallRecord):
         self.failure: Failure | None = None
         self.failures: dict[int, str] | None = None
         self.peer = self.trace_state = ""
-        self._caller: Caller | None = caller
+        self.caller: Caller | None = caller
         self._ended = ended
         self._ratio = ratio
         header = caller.header(TRACEPARENT)
@@ -107,17 +108,17 @@ class RecordedCall(CallRecord):
 
     def passed_on(self) -> dict[str, str]:
         """Return the client's headers that go on to Triton as they came."""
-        caller = self._caller
+        caller = self.caller
         if caller is None:
             return {}
         # A state without the trace that it is of says nothing.
         keys = (TRACESTATE, BAGGAGE) if self.parent_id else (BAGGAGE,)
         return {key: value for key in keys if (value := caller.header(key))}
 
-    def let_caller_go(self, *, kept: bool) -> None:
+    def let_caller_go(self) -> None:
         """Forget the caller and all that it holds, once what spans say of it is noted."""
-        caller, self._caller = self._caller, None
-        if caller is not None and kept:
+        caller, self.caller = self.caller, None
+        if caller is not None:
             self.peer = caller.peer()
             if self.parent_id:
                 self.trace_state = caller.header(TRACESTATE) or ""

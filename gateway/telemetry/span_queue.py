@@ -83,6 +83,8 @@ class SpanQueue:
         self._exporter = exporter
         self._source = source
         self._limits = limits or Limits()
+        # Worth a request: a batch, or enough of a queue that is too small for one.
+        self._enough = min(self._limits.batch_spans, max(1, self._limits.queue_spans // 4))
         self._calls = CallSpans(exporter.encoder)
         self._items: deque[Item] = deque()
         # Each is written by one thread only, so that none needs a lock.
@@ -113,7 +115,7 @@ class SpanQueue:
             return
         self._came += size
         self._items.append(item)
-        if held + size >= self._limits.batch_spans and not self._wake.is_set():
+        if held + size >= self._enough and not self._wake.is_set():
             self._wake.set()
 
     def stop_taking(self) -> None:
@@ -148,9 +150,9 @@ class SpanQueue:
             woken = self._wake.wait(self._limits.delay_s)
             self._wake.clear()
             closing = self._closing  # looked at first: what came before it is still sent
-            # Whoever wakes it has filled a batch. What came meanwhile waits for company: sent at
+            # Whoever wakes it has put enough in. What came meanwhile waits for company: sent at
             # once, each request would be smaller than the one before.
-            least = self._limits.batch_spans if woken and not closing else 1
+            least = self._enough if woken and not closing else 1
             while self._items and not self._given_up and self._came - self._taken >= least:
                 self._send_some()
             if closing:

@@ -153,13 +153,13 @@ class Tracing:
         if sampled is None:
             sampled = call.decide()
         kept = bool(queues) and (sampled or self._is_kept_anyway(call))
-        call.let_caller_go(kept=kept)
         if kept:
+            call.let_caller_go()
             call.ids()
             for queue in queues:
                 queue.put(call)
         else:
-            call.trace_id = 0
+            call.caller, call.trace_id = None, 0
         if self._sink is not None:
             try:
                 self._sink(call)

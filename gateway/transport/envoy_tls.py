@@ -23,7 +23,7 @@ _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _ACCESS = "type.googleapis.com/envoy.extensions.access_loggers"
 _FAILED = (
     "connection.transport_failure_reason != '' "
-    "&& !connection.transport_failure_reason.contains('system_library')"
+    "&& !connection.transport_failure_reason.contains('system library')"
 )
 """What the system library says is no failure of TLS: clients that went without a word."""
 

@@ -6,19 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
+from model_builder.diagnosis.probability import probabilities
 from model_builder.evaluation.calibration import fit_temperature
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
 
 _PARTS = 5
-
-
-def tempered(logits: Floats, temperature: float) -> Floats:
-    """Return ``(B, K)`` float64, each row sums to 1, of ``(B, K)`` logits."""
-    return np.asarray(softmax(logits.astype(np.float64) / temperature, axis=-1))
 
 
 def cross_tempered(logits: Floats, target: Classes) -> Floats:
@@ -36,5 +31,5 @@ def cross_tempered(logits: Floats, target: Classes) -> Floats:
     for part in np.unique(parts):
         asked = parts == part
         known = ~asked if not asked.all() else asked
-        answers[asked] = tempered(logits[asked], fit_temperature(logits[known], target[known]))
+        answers[asked] = probabilities(logits[asked], fit_temperature(logits[known], target[known]))
     return answers

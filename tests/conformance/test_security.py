@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -393,6 +396,26 @@ def test_the_handshake_fails_and_the_log_says_why(
     with connected(server, place.authority, make(place.authority)) as channel:
         assert refused(lambda: score(channel))[0] is grpc.StatusCode.UNAVAILABLE
     _until(lambda: _assert(len(re.findall(why, server.log.read_text())) > said))
+
+
+def test_a_client_that_goes_without_a_word_is_no_failed_handshake(
+    mutual: tuple[ServedProcess, Place], tmp_path: Path
+) -> None:
+    server, place = mutual
+    context = ssl.create_default_context(cafile=place.folder / "ca.pem")
+    context.load_cert_chain(*of_client(place.authority).write(tmp_path, "client"))
+    context.set_alpn_protocols(["h2"])
+    before = server.log.read_text()
+    for _ in range(3):
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        with context.wrap_socket(connection, server_hostname="localhost") as secured:
+            secured.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # Of one that comes after them the log does speak.
+    with socket.create_connection(("127.0.0.1", server.port)) as plain:
+        plain.send(b"no TLS at all")
+        said = log_after(server, "WRONG_VERSION_NUMBER").removeprefix(before)
+    assert [line for line in said.splitlines() if "WRONG_VERSION_NUMBER" not in line] == []
 
 
 def test_a_certificate_permits_what_the_file_says(mutual: tuple[ServedProcess, Place]) -> None:

@@ -19,6 +19,7 @@ from served import Built, Gateway, run
 from trident.diagnose.v1 import diagnose_service_pb2 as pb
 from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub
 from triton_models.images import DICOM, JPEG, PNG, encode_png
+from triton_models.store import ReleaseStore
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +39,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: 
     said = json.loads(done.stdout)
     assert said["line"] == LINE
     assert said["metrics"]["test"]["auc"]["value"] > 0.99
-    return Built(folder / "store")
+    return Built({LINE: said}, ReleaseStore(folder / "store"), folder / "store")
 
 
 @pytest.fixture(scope="module")
@@ -149,4 +150,5 @@ def test_a_person_calls_with_a_file(images: Built, server: Gateway, tmp_path: Pa
                "--target", server.target, "--no-trace")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "shows where" in done.stdout
-    assert Image.open(where).size == (28, 28)
+    with Image.open(where) as shown:
+        assert shown.size == (28, 28)

@@ -104,3 +104,18 @@ def two_in_one() -> bytes:
 def _chunk(kind: bytes, data: bytes) -> bytes:
     sum_ = zlib.crc32(kind + data)
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", sum_)
+
+
+def dicom_of_jpeg(pixels: Array) -> bytes:
+    """A DICOM file whose ``(h, w)`` uint8 pixels are a JPEG inside it."""
+    import pydicom
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGBaseline8Bit
+
+    data = pydicom.dcmread(io.BytesIO(dicom(pixels)))
+    data.PixelData = encapsulate([jpeg(pixels)])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    file = io.BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()

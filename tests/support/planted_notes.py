@@ -50,13 +50,13 @@ def write_csv(path: Path, rows: int, seed: int = 0) -> Path:
 
 
 CONFIG = NoteConfig(
-    epochs=30, width=24, layers=1, vocabulary=300, max_tokens=16, resamples=10,
+    epochs=30, width=24, vocabulary=300, max_tokens=16, resamples=10,
     learning_rate=1e-2, word_dropout=0.0, usual_share=0.95,
 )  # fmt: skip
 
 
 @functools.cache
-def candidate(rows: int = 150) -> Candidate:
+def candidate(rows: int = 300) -> Candidate:
     """A trained network with what it answers: the same in every test."""
     with tempfile.TemporaryDirectory() as folder:
         data = ResolvedData("planted", write_csv(Path(folder) / "notes.csv", rows), "0" * 64)

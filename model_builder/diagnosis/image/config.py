@@ -78,7 +78,7 @@ class ImageConfig(LookedAtSettings):
     """What becomes of an image that is no square: ``crop`` for archives, else ``pad``."""
     equalise: bool = True
     """Give every image the same mean and spread, so that exposure tells nothing."""
-    members: int = Field(3, ge=1)
+    members: int = Field(2, ge=1)
     """Networks that answer together; one where a base is fine-tuned."""
     width: int = Field(16, ge=8)
     """Channels of the first layer of a network without a base."""
@@ -104,7 +104,7 @@ class ImageConfig(LookedAtSettings):
     @property
     def steps_taken(self) -> int:
         """Steps of each member."""
-        return self.steps or (1500 if self.base is None else 600)
+        return self.steps or (3500 if self.base is None else 600)
 
     @property
     def highest_rate(self) -> float:

@@ -24,8 +24,8 @@ class NoteConfig(LookedAtSettings):
     """Pieces of words that are told apart, at most; without a base."""
     width: int = Field(128, ge=8)
     """Of each token; without a base."""
-    layers: int = Field(2, ge=0)
-    """Without a base; each lets a token see the two beside it."""
+    layers: int = Field(0, ge=0)
+    """Without a base; each lets a token see the two beside it, which then share its weight."""
     dropout: float = Field(0.2, ge=0, lt=1)
     word_dropout: float = Field(0.15, ge=0, lt=1)
     """Share of the tokens that are hidden in training; without a base."""
@@ -51,7 +51,7 @@ class NoteConfig(LookedAtSettings):
     @property
     def epochs_taken(self) -> int:
         """Epochs at most."""
-        return self.epochs or (40 if self.base is None else 6)
+        return self.epochs or (60 if self.base is None else 4)
 
     @property
     def patience_had(self) -> int:

@@ -59,7 +59,7 @@ class NoteNetwork(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """Embeddings, and convolutions that let each token see its neighbours."""
+    """Embeddings, and any number of convolutions that let each token see its neighbours."""
 
     def __init__(
         self, vocabulary: int, width: int, layers: int, dropout: float, word_dropout: float

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch.nn import functional
 
 from model_builder.diagnosis.note.config import NoteConfig
@@ -24,8 +25,12 @@ from triton_models.notes import NoteTokenizer
 _TOKENS_AT_ONCE = 8192
 """Of notes that are answered together, padding included."""
 
+_PROBE_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+
 Rows = Sequence[Sequence[int]]
 """The tokens of each row."""
+Known = tuple[Rows, npt.NDArray[np.int64]]
+"""Rows and their classes, ``(rows,)``."""
 
 
 class Batch(NamedTuple):
@@ -130,7 +135,11 @@ def train(
     """
     if config.base is not None and config.probe:
         with progress.stage("probe"):
-            begin_with_probe(network, rows["train"], data.train.target)
+            begin_with_probe(
+                network,
+                (rows["train"], data.train.target),
+                (rows["validation"], data.validation.target),
+            )
     seed_everything(config.seed)
     truth = torch.from_numpy(data.validation.target)
 
@@ -161,12 +170,27 @@ def train(
     )
 
 
-def begin_with_probe(network: NoteNetwork, rows: Rows, target: npt.NDArray[np.int64]) -> None:
-    """Give a network the head that a logistic regression finds for its features as they are."""
+def begin_with_probe(network: NoteNetwork, train: Known, validation: Known) -> None:
+    """Give a network the head that a logistic regression finds for its features as they are.
+
+    Validation rows choose how strongly it is held back: a head that is sure of all training rows
+    would leave the layers below nothing to learn.
+    """
     network.eval()
-    features = answers(network, rows).features.astype(np.float64)
+    features, judged = (
+        answers(network, rows).features.astype(np.float64) for rows, _ in (train, validation)
+    )
     spread = float(features.std())
-    probe = LogisticRegression(C=1.0, max_iter=1000).fit(features / spread, target)
+    probes = [
+        LogisticRegression(C=strength, max_iter=1000).fit(features / spread, train[1])
+        for strength in _PROBE_STRENGTHS
+    ]
+    probe = min(
+        probes,
+        key=lambda one: log_loss(
+            validation[1], one.predict_proba(judged / spread), labels=one.classes_
+        ),
+    )
     weights, constants = probe.coef_ / spread, probe.intercept_
     if len(weights) == 1:  # two classes: scikit-learn keeps the difference
         weights = np.concatenate([-weights, weights]) / 2

@@ -107,6 +107,14 @@ def test_another_configuration_cannot_go_on(run) -> None:
     assert "training.strategy: run 'bad' was begun with 'full', not 'head'" in said
 
 
+def test_a_run_of_other_settings_is_no_traceback(run, folder) -> None:
+    run("build", "toy", "--run-name", "bad", "--set", "shift=0.2", ends=1)
+    known = folder("bad").read()
+    folder("bad").write(known.model_copy(update={"config": {"mixup": 1}}))
+    said = run("build", "toy", "--run-name", "bad", "--resume", ends=2).output
+    assert "run 'bad': its settings are not those of this task and kind of data" in said
+
+
 def test_a_finished_run_cannot_go_on(run) -> None:
     run("build", "toy", "--run-name", "one")
     said = run("build", "toy", "--run-name", "one", "--resume", ends=2).output

@@ -125,6 +125,12 @@ def test_dicom_shows_what_a_viewer_shows(kind: type) -> None:
     assert pixels[14, 27] == 255
 
 
+def test_a_jpeg_inside_dicom_is_read() -> None:
+    content = pictures.dicom_of_jpeg(pictures.ramp(40, 60))
+    pixels = decode(content, DICOM, WHOLE).pixels[:, :, 0]
+    assert np.abs(pixels.astype(int) - pictures.ramp(40, 60)).max() < 10
+
+
 def test_dicom_where_white_is_low_is_turned_round() -> None:
     content = pictures.dicom(pictures.ramp(28, 28), PhotometricInterpretation="MONOCHROME1")
     pixels = decode(content, DICOM, GREY).pixels[:, :, 0]

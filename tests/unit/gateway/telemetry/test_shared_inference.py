@@ -247,7 +247,7 @@ def test_a_record_says_with_how_many_it_travelled_and_holds_no_caller(build: Bui
         call.finish(code_pb2.OK)
     assert [(one.batch_calls, one.batch_rows, one.trace_id) for one in records] == 3 * [(3, 3, 0)]
     assert [[name for name, _, _ in one.stages] for one in records] == 3 * [["admission", BATCH]]
-    assert all(one._caller is None for one in records)  # type: ignore[attr-defined]
+    assert all(one.caller is None for one in records)  # type: ignore[attr-defined]
 
 
 # Streams.

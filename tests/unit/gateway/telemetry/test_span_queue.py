@@ -146,6 +146,17 @@ def test_a_full_batch_is_sent_at_once_and_what_is_left_waits_for_company(
     assert [len(names) for names in collector.names] == [4, 4]
 
 
+def test_a_queue_that_is_too_small_for_a_batch_is_emptied_before_it_is_full(
+    collector: Collector, build: Callable[..., SpanQueue]
+) -> None:
+    queue = build(Limits(queue_spans=8, batch_spans=1024, delay_s=3600))
+    for _ in range(2):
+        queue.put(one())
+    assert collector.asked.wait(20)
+    assert queue.close(20)
+    assert (queue.sent, queue.dropped) == (2, 0)
+
+
 def test_what_does_not_fit_is_dropped_and_counted_and_said_once(
     collector: Collector, build: Callable[..., SpanQueue], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,7 +72,7 @@ def test_the_probe_begins_where_a_regression_on_the_features_ends(classes: int) 
     network = NoteNetwork(SmallEncoder(30, 32, 0, 0, 0), 32, classes, 0.1).train()
     target = np.arange(60) % classes
     rows = [[int(kind) + 2, 10 + place % 15] for place, kind in enumerate(target)]
-    begin_with_probe(network, rows, target)
+    begin_with_probe(network, (rows, target), (rows[:30], target[:30]))
     assert network.training
     assert (answers(network.eval(), rows).logits.argmax(1) == target).mean() > 0.95
 

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+
+from model_builder.diagnosis.calibrating import cross_tempered
+from model_builder.diagnosis.probability import probabilities
+from model_builder.evaluation.calibration import fit_temperature
+from model_builder.evaluation.metrics import ece
+
+DRAWS = np.random.default_rng(0)
+TARGET = DRAWS.integers(0, 3, 900)
+LOGITS = 4 * (DRAWS.normal(size=(900, 3)) + 1.5 * np.eye(3)[TARGET])
+
+
+def test_no_row_has_a_part_in_its_own_calibration() -> None:
+    """The part of a row is known: with the other rows of its class, every fifth from the first."""
+    answers = cross_tempered(LOGITS, TARGET)
+    parts = np.zeros(900, int)
+    for k in range(3):
+        rows = np.flatnonzero(k == TARGET)
+        parts[rows] = np.arange(len(rows)) % 5
+    mine = parts == parts[7]
+    temperature = fit_temperature(LOGITS[~mine], TARGET[~mine])
+    np.testing.assert_allclose(answers[7], probabilities(LOGITS[7:8], temperature)[0])
+    assert not np.allclose(
+        answers, probabilities(LOGITS, fit_temperature(LOGITS, TARGET)), atol=1e-9
+    )
+
+
+def test_what_was_too_sure_is_calibrated() -> None:
+    assert ece(TARGET, probabilities(LOGITS, 1.0)) > 0.1
+    assert ece(TARGET, cross_tempered(LOGITS, TARGET)) < 0.05
+
+
+def test_a_few_rows_are_enough() -> None:
+    answers = cross_tempered(LOGITS[:2], np.array([0, 1]))
+    np.testing.assert_allclose(answers.sum(axis=1), 1)
