@@ -6,7 +6,7 @@ READY := .venv/.ready
 # TensorFlow is only read from, by an interpreter of its own: beside torch it is in the way.
 TENSORFLOW := .venv/tensorflow/.ready
 
-.PHONY: help demo test check format generate lock
+.PHONY: help demo test chaos check format generate lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: $(READY) ## Build three models, serve them on a real Triton, call every RP
 test: $(READY) $(TENSORFLOW) ## Run the unit, conformance (both transports), contract (real Triton), chart (real Helm) and end-to-end tests
 	$(BIN)/pytest -n auto --dist loadfile tests/unit
 	$(BIN)/pytest tests/conformance tests/contract tests/chart tests/e2e
+
+chaos: $(READY) ## Overload, kill, hang, reset and fuzz what is served, on both transports, and print what came of it
+	$(BIN)/pytest tests/chaos
 
 check: $(READY) ## Check style, types, layers, protos and generated code
 	$(BIN)/ruff format --check .

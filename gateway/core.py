@@ -32,6 +32,7 @@ from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.guarding import Guard
 from gateway.triton.client import TritonClient
+from gateway.triton.discovery import Discovery
 from gateway.triton.lifecycle import Lifecycle, ReleaseState
 from gateway.triton.loading import ConfigOf
 from gateway.triton.variants import lacks
@@ -109,9 +110,13 @@ async def running_core(
             guarded = stack.enter_context(guarding(settings))
             audit = stack.enter_context(writing_down(settings, _worker_name(instance_id)))
             tls = triton_tls(settings)
+            tritons = Discovery(
+                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes, tls)
+            )
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),
-                [TritonClient(one, settings.shared_memory_bytes, tls) for one in settings.triton],
+                await tritons.look(),
+                discover=tritons.look if tritons.changes else None,
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 config_of=_config_of(settings),
@@ -128,6 +133,7 @@ async def running_core(
         if metrics is not None:
             metrics.gauges(lambda: (Reading(DROPPED_SPANS, (), tracing.dropped_spans),))
             metrics.gauges(runner.readings)
+            metrics.gauges(lifecycle.readings)
             if cache is not None:
                 metrics.gauges(cache.readings)
             if audit is not None:
@@ -135,6 +141,7 @@ async def running_core(
             if guarded is not None:
                 metrics.gauges(guarded.guard.readings)
         lifecycle.ask_before_unloading(runner.busy)
+        lifecycle.judge_with(runner.suspicions)
         stack.push_async_callback(runner.shadowing.close)
         live = [_tracing_settings(tracing), _runner_settings(runner)]
         live += [one.change for one in (guarded, audit) if one is not None]
@@ -175,9 +182,17 @@ def _cache(settings: Settings) -> AnswerCache[bytes] | None:
 
 def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
     build_admission = partial(
-        Admission, in_flight=settings.max_in_flight, waiting=settings.max_waiting
+        Admission,
+        in_flight=settings.max_in_flight,
+        waiting=settings.max_waiting,
+        adaptive=settings.adaptive_limit,
     )
-    return TritonRunner(lifecycle, build_admission, call_timeout_s=settings.call_timeout_s)
+    return TritonRunner(
+        lifecycle,
+        build_admission,
+        call_timeout_s=settings.call_timeout_s,
+        hedging=settings.hedging,
+    )
 
 
 def _trust(settings: Settings) -> Trust:

@@ -10,6 +10,7 @@
     ├── ModelUnavailable        the caller retries
     ├── ShuttingDown            the caller retries, elsewhere
     ├── Overloaded              the caller retries with backoff
+    ├── QuotaExceeded           the caller asks for less
     ├── DeadlineExceeded        the caller allows more time
     └── ModelContractBroken     the operator acts
 
@@ -128,11 +129,50 @@ class Overloaded(GatewayError):
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = error_reason_pb2.ERROR_REASON_OVERLOADED
 
-    def __init__(self, line: str, limit: int | None = None, *, retry_after_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        line: str,
+        limit: int | None = None,
+        *,
+        retry_after_s: float = 0.5,
+        why: str = "",
+    ) -> None:
+        """Take whose calls are too many, and why one more is.
+
+        Args:
+            line: Whose.
+            limit: How many wait already; ``None`` if something else is full.
+            retry_after_s: When to come again, in seconds.
+            why: ``deadline``, ``displaced`` or ``concurrency``; ``""``: a queue is full.
+        """
         metadata = {"line": line} if limit is None else {"line": line, "limit": str(limit)}
         where = "Triton's queue is full" if limit is None else f"{limit} calls already wait"
+        where = _OVERLOADS.get(why, where)
+        if why:
+            metadata["why"] = why
         super().__init__(
             f"Too many calls of '{line}': {where}.", metadata, retry_after_s=retry_after_s
+        )
+
+
+_OVERLOADS = {
+    "deadline": "the deadline would pass while this one waits",
+    "displaced": "this one was displaced by one with a higher priority",
+    "concurrency": "its limit of concurrency is reached",
+}
+
+
+class QuotaExceeded(GatewayError):
+    """The caller has used up what it may have."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = error_reason_pb2.ERROR_REASON_QUOTA_EXCEEDED
+
+    def __init__(self, client: str, limit: str, *, retry_after_s: float) -> None:
+        super().__init__(
+            f"Client '{client}' may have no more than {limit}.",
+            {"client": client, "limit": limit},
+            retry_after_s=retry_after_s,
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from gateway.core import Core
+from gateway.inference.client_limits import ClientLimits
 from gateway.settings import Settings
 from gateway.transport.companies import Batching
+from gateway.transport.entrance import Entrance
 from gateway.transport.services import Services, build_services
 
 
@@ -21,6 +23,7 @@ def services_of(core: Core, settings: Settings) -> Services:
         max_outstanding=settings.max_stream_outstanding,
         batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
         cache=core.cache,
+        entrance=_entrance(settings),
         reflection_enabled=settings.reflection,
         guard=core.guard,
         auditing=core.audit.auditing if core.audit is not None else None,
@@ -28,3 +31,11 @@ def services_of(core: Core, settings: Settings) -> Services:
     if core.metrics is not None:
         core.metrics.gauges(services.readings)
     return services
+
+
+def _entrance(settings: Settings) -> Entrance:
+    limits = (settings.client_limit, *settings.client_limits.values())
+    clients = None
+    if any(limit.bounds for limit in limits):
+        clients = ClientLimits(settings.client_limit, settings.client_limits)
+    return Entrance(clients, dict(settings.domain_limits.items()))

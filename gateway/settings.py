@@ -23,10 +23,14 @@ from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
 from gateway.settings_audit import AuditSettings
+from gateway.settings_limits import ClientLimit
 from gateway.settings_security import SecuritySettings, is_loopback
 from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+DNS = "dns:///"
+"""Before a name of several Tritons; as gRPC writes it."""
 
 MAX_WORKERS = 256
 
@@ -69,7 +73,8 @@ class Settings(SecuritySettings, AuditSettings):
     """Whether to start the Triton that comes along; else ``triton`` names others."""
 
     triton: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
-    """Tritons that read the same store, each ``host:port``; in the environment with commas."""
+    """Tritons that read the same store, each ``host:port``, or ``dns:///host:port`` for every
+    address that the host has, looked up again every 5 s; in the environment with commas."""
 
     workers: Literal["auto"] | int = 1
     """Processes that answer, on one port. One batches best and is the smallest, so it is the
@@ -117,11 +122,31 @@ class Settings(SecuritySettings, AuditSettings):
     max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
     """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
 
+    hedging: bool = False
+    """Whether a second Triton is asked where the first takes longer than nearly all answers do, and
+    the first answer taken; what it costs is bounded as retries are."""
+
     max_in_flight: int = Field(default=64, ge=1)
-    """Requests for one line that are at Triton at a time."""
+    """Requests for one line that are at Triton at a time, at most."""
+
+    adaptive_limit: bool = True
+    """Whether fewer are sent where more only wait there: learnt from how long they take."""
 
     max_waiting: int = Field(default=512, ge=0)
     """Calls of one line that wait for that; one more is refused."""
+
+    client_limit: ClientLimit = ClientLimit()
+    """What each client may have that is not in ``client_limits``: rate, burst, quota, calls at a
+    time, priority. Clients are who they have shown to be, or else their addresses. Each worker
+    counts for itself."""
+
+    client_limits: Mapping[str, ClientLimit] = Field(default_factory=dict)
+    """The same for single clients, by name."""
+
+    domain_limits: Mapping[
+        Literal["recommend", "diagnose", "risk"], Annotated[int, Field(ge=1)]
+    ] = Field(default_factory=dict)
+    """By domain: calls that each worker answers at a time, at most."""
 
     max_stream_outstanding: int = Field(default=64, ge=1)
     """Elements of one stream that are answered at a time."""
@@ -198,7 +223,7 @@ class Settings(SecuritySettings, AuditSettings):
     @classmethod
     def _check_triton(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for target in value:
-            _address(target, lowest_port=1)
+            _address(target.removeprefix(DNS), lowest_port=1)
         if len(set(value)) < len(value):
             raise ValueError(f"names a Triton twice: {', '.join(value)}")
         embedded = info.data.get("embedded")

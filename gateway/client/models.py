@@ -34,6 +34,11 @@ def print_models(console: Console, models: Iterable[model_pb.Model]) -> None:
         if not model.serving:
             text = f"{model.line}/{model.release} does not serve: {model.serving_detail}"
             console.print(Text(plain(text), style="red"))
+        elif model.serving_detail:
+            text = (
+                f"{model.line}/{model.release} serves, but not everywhere: {model.serving_detail}"
+            )
+            console.print(Text(plain(text), style="yellow"))
 
 
 def print_model(console: Console, model: model_pb.Model) -> None:

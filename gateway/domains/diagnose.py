@@ -80,6 +80,7 @@ _MOSTLY_IMPUTED = 0.5
 """With more of the measurements missing, the answer says little about the patient."""
 
 
+NAME = "diagnose"
 RESPONSE = DiagnoseResponse
 
 

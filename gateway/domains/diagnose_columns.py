@@ -24,6 +24,7 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
 from triton_models.release import Manifest
 from triton_models.signatures import DIAGNOSE_MEASUREMENTS, MAX_BATCH_ROWS
 
+NAME = "diagnose"
 BATCH_LINE = DIAGNOSE_MEASUREMENTS.line
 _MAX_PACKED_LABELS = 12
 """So many places of a number to the base of as many fit into 63 bits, and one bit is left."""

@@ -51,6 +51,8 @@ class SlowRow(ABC):
 class Domain(Protocol[RequestT, ResponseT]):
     """One domain; the modules ``recommend``, ``diagnose`` and ``risk`` are its instances."""
 
+    NAME: str
+    """What it is called in settings and metrics."""
     RESPONSE: Any
     """The message of an answer."""
 
@@ -111,6 +113,8 @@ class Domain(Protocol[RequestT, ResponseT]):
 class ColumnDomain(Protocol):
     """A domain that can read plain batches of one line, and write their answers, as columns."""
 
+    NAME: str
+    """What it is called in settings and metrics."""
     BATCH_LINE: str
     """The line whose requests may be read so."""
     PLAIN_OUTPUTS: tuple[str, ...]

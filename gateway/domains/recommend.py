@@ -43,6 +43,7 @@ CONTEXT = FeatureMap("context", 0, 100)
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
+NAME = "recommend"
 RESPONSE = RecommendResponse
 
 

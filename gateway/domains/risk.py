@@ -37,6 +37,7 @@ MAX_REASONS = 20
 DEFAULT_REASONS = 4
 
 
+NAME = "risk"
 RESPONSE = ScoreRiskResponse
 
 

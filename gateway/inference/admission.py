@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import time
+from collections import Counter, deque
 
 from gateway.errors import DeadlineExceeded, Overloaded
+from gateway.inference.adaptive import AdaptiveLimit
+from gateway.inference.refusals import DEADLINE, FULL, Reason
+
+_WEIGHT = 0.1
+"""Of a new time in the usual one."""
+
+
+class Visit:
+    """One inference that was let through."""
+
+    __slots__ = ("at_a_time", "entered", "since")
+
+    def __init__(self, since: float, at_a_time: int, entered: int) -> None:
+        self.since = since
+        self.at_a_time = at_a_time
+        self.entered = entered
 
 
 class Admission:
@@ -15,44 +32,56 @@ class Admission:
         line: Whose calls; each line has its own, so that a slow one holds up no other.
         in_flight: Calls at Triton at a time.
         waiting: Calls that wait; one more is refused.
+        adaptive: Whether ``in_flight`` is only the most, and what helps is learnt.
 
     Attributes:
-        refused: Calls that were.
-        in_flight: As given.
+        refusals: Calls that were refused, by reason.
         max_waiting: ``waiting``, as given.
     """
 
-    def __init__(self, line: str, in_flight: int, waiting: int) -> None:
-        self.refused = 0
-        self.in_flight = in_flight
+    def __init__(self, line: str, in_flight: int, waiting: int, *, adaptive: bool = False) -> None:
+        self.refusals: Counter[Reason] = Counter()
         self.max_waiting = waiting
+        self.active = 0
+        """Calls that are at Triton."""
+        self._in_flight = in_flight
+        self._adaptive = AdaptiveLimit(in_flight, time.monotonic()) if adaptive else None
         self._line = line
-        self._free = in_flight
+        self._entered = 0
+        self._usual_s = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
-    def active(self) -> int:
-        """Calls that are at Triton."""
-        return self.in_flight - self._free
+    def refused(self) -> int:
+        """Calls that were refused."""
+        return self.refusals.total()
+
+    @property
+    def in_flight(self) -> int:
+        """How many may be at Triton at a time, now."""
+        return self._in_flight if self._adaptive is None else self._adaptive.now
 
     @property
     def waiting(self) -> int:
         """Calls that wait."""
         return len(self._waiting)
 
-    async def enter(self, timeout_s: float | None) -> None:
+    async def enter(self, timeout_s: float | None) -> Visit:
         """Take a place, waiting for one if need be; give it back with :meth:`leave`.
 
         Raises:
-            Overloaded: If too many wait already.
+            Overloaded: If too many wait already, or those who do will take all the time there is.
             DeadlineExceeded: If no place came free in time.
         """
-        if self._free > 0:
-            self._free -= 1
-            return
+        if self.active < self.in_flight and not self._waiting:
+            return self._let_in()
         if len(self._waiting) >= self.max_waiting:
-            self.refused += 1
+            self.refusals[FULL] += 1
             raise Overloaded(self._line, self.max_waiting)
+        wait_s = self._usual_s * (1 + (len(self._waiting) + 1) / self.in_flight)
+        if timeout_s is not None and 0 < timeout_s < wait_s:
+            self.refusals[DEADLINE] += 1
+            raise Overloaded(self._line, retry_after_s=wait_s, why=DEADLINE)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -61,18 +90,46 @@ class Admission:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self.leave()  # the place came in the moment of giving up: the next one takes it
+                # The place came in the moment of giving up: the next one takes it.
+                self.active -= 1
+                self._let_others_in()
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(self._line) from None
             raise
+        return self._visit()
 
-    def leave(self) -> None:
-        """Give a place back: to the one that waits longest, if any does."""
-        while self._waiting:
+    def leave(self, visit: Visit | None = None, rows: int = 0) -> None:
+        """Give a place back: to the one that waits longest, if any does.
+
+        Args:
+            visit: From :meth:`enter`, if it was answered.
+            rows: What it asked for.
+        """
+        if visit is not None:
+            now = time.monotonic()
+            time_s = now - visit.since
+            self._usual_s += _WEIGHT * (time_s - self._usual_s) if self._usual_s else time_s
+            if self._adaptive is not None:
+                at_a_time = max(visit.at_a_time, self.active)
+                if at_a_time == 1 and visit.entered != self._entered:
+                    at_a_time = 2  # another one came, and has left already
+                self._adaptive.ended(rows, time_s, at_a_time, now)
+        self.active -= 1
+        self._let_others_in()
+
+    def _let_others_in(self) -> None:
+        while self._waiting and self.active < self.in_flight:
             turn = self._waiting.popleft()
             if not turn.done():  # else it was given up
+                self.active += 1
                 turn.set_result(None)
-                return
-        self._free += 1
+
+    def _let_in(self) -> Visit:
+        self.active += 1
+        return self._visit()
+
+    def _visit(self) -> Visit:
+        self._entered += 1
+        return Visit(time.monotonic(), self.active, self._entered)

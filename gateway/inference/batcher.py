@@ -11,13 +11,17 @@ who has left (cancelled, deadline passed) is not sent, and never holds up or har
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, ModelContractBroken, Overloaded
 from gateway.inference.alarm import Alarm
-from gateway.inference.pace import Pace
+from gateway.inference.forecast import Forecast
+from gateway.inference.pace import MOST_UNDER_WAY, Pace
+from gateway.inference.priority import NORMAL
+from gateway.inference.refusals import DEADLINE, DISPLACED, FULL, OVERLOAD, Reason
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
@@ -40,19 +44,25 @@ class WaitingRoom:
 
     Attributes:
         taken: How many wait.
-        refused: How many were.
+        refusals: How many were refused, by reason.
     """
 
     def __init__(self, line: str, limit: int) -> None:
         self.line = line
         self.limit = limit
-        self.taken = self.refused = 0
+        self.taken = 0
+        self.refusals: Counter[Reason] = Counter()
+
+    @property
+    def refused(self) -> int:
+        """How many were refused."""
+        return self.refusals.total()
 
 
 class Entry(Generic[ItemT, AnswerT]):
     """One call in a batch."""
 
-    __slots__ = ("came", "client", "deadline", "future", "item", "timer")
+    __slots__ = ("came", "client", "deadline", "future", "item", "rank", "timer")
 
     def __init__(
         self,
@@ -61,8 +71,10 @@ class Entry(Generic[ItemT, AnswerT]):
         deadline: float | None,
         client: Client | None,
         came: float,
+        rank: int,
     ) -> None:
         self.item = item
+        self.rank = rank
         self.future = future
         self.came = came
         self.deadline = deadline
@@ -82,6 +94,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         room: Bounds how many wait.
         max_rows: The largest batch; each item is one row.
         pace: Decides when a batch leaves.
+        places: Tells how many batches may be at Triton now.
     """
 
     def __init__(
@@ -90,12 +103,17 @@ class Batcher(Generic[ItemT, AnswerT]):
         room: WaitingRoom,
         max_rows: int,
         pace: Pace | None = None,
+        places: Callable[[], int] = lambda: MOST_UNDER_WAY,
     ) -> None:
         self._run = run
+        self._places = places
         self._room = room
         self._max_rows = max_rows
         self._pace = pace or Pace()
         self._loop = asyncio.get_running_loop()
+        self.forecast = Forecast(self._loop.time(), max_rows)
+        self._ranked = 0
+        """Calls that have come with another priority than the usual one, and wait."""
         self._waiting: deque[Entry[ItemT, AnswerT]] = deque()
         self._under_way: dict[asyncio.Task[None], list[Entry[ItemT, AnswerT]]] = {}
         self._rows_under_way = 0
@@ -114,7 +132,11 @@ class Batcher(Generic[ItemT, AnswerT]):
         return not self._waiting and not self._under_way
 
     async def ask(
-        self, item: ItemT, deadline: float | None, client: Client | None = None
+        self,
+        item: ItemT,
+        deadline: float | None,
+        client: Client | None = None,
+        rank: int = NORMAL,
     ) -> AnswerT:
         """Return the answer to one item.
 
@@ -122,20 +144,26 @@ class Batcher(Generic[ItemT, AnswerT]):
             item: What to ask.
             deadline: The event loop's time after which the answer is of no use, if there is one.
             client: Who asks: clients take turns where not all can be in the next batch.
+            rank: Of its priority; the lower, the sooner.
 
         Raises:
-            Overloaded: If too many wait already.
+            Overloaded: If too many wait already, or one with a higher priority takes its place, or
+                its deadline would pass while it waits.
             DeadlineExceeded: If the deadline passes.
             GatewayError: Whatever ``run`` raises.
         """
         room = self._room
-        if room.taken >= room.limit:
-            room.refused += 1
-            raise Overloaded(room.line, room.limit)
         now = self._loop.time()
+        if deadline is not None and self.forecast.hopeless(now, deadline - now):
+            room.refusals[DEADLINE] += 1
+            raise DeadlineExceeded(room.line)
+        if self._waiting or room.taken >= room.limit:
+            self._make_room(now, deadline, rank)
         entry: Entry[ItemT, AnswerT] = Entry(
-            item, self._loop.create_future(), deadline, client, now
+            item, self._loop.create_future(), deadline, client, now, rank
         )
+        if rank != NORMAL:
+            self._ranked += 1
         if deadline is not None:
             entry.timer = self._loop.call_at(deadline, self._expire, entry)
         self._waiting.append(entry)
@@ -150,6 +178,79 @@ class Batcher(Generic[ItemT, AnswerT]):
         finally:
             if entry.timer is not None:
                 entry.timer.cancel()
+            # Its future holds an error that holds this frame: the garbage collector need not come.
+            del entry
+
+    # Who may wait.
+
+    def _make_room(self, now: float, deadline: float | None, rank: int) -> None:
+        """See to it that one more may wait, at the cost of one with a lower priority if need be."""
+        room, forecast, waiting = self._room, self.forecast, len(self._waiting)
+        if deadline is not None and 0 < deadline - now < forecast.wait_s(self._before(rank)):
+            room.refusals[DEADLINE] += 1
+            raise Overloaded(room.line, retry_after_s=forecast.wait_s(waiting), why=DEADLINE)
+        standing = forecast.limit(now) if waiting else None
+        if standing is not None and waiting > standing:
+            self._shed(standing)
+        full = room.taken >= room.limit
+        if not full and (standing is None or waiting < standing):
+            return
+        if self._displace(rank):
+            return
+        room.refusals[FULL if full else OVERLOAD] += 1
+        forecast.refused()
+        limit = room.limit if full or standing is None else standing
+        raise Overloaded(room.line, limit, retry_after_s=max(0.1, 2 * forecast.wait_s(waiting)))
+
+    def _shed(self, left: int) -> None:
+        """Refuse all but so many of those who wait: the lowest priority first, then the newest.
+
+        They came before it was known that the queue stands, and would keep it long.
+        """
+        ordered = sorted(self._waiting, key=lambda one: (one.rank, one.came))
+        self._waiting = deque(ordered[:left])
+        self._waiting = deque(sorted(self._waiting, key=lambda one: one.came))
+        self._ranked = sum(one.rank != NORMAL for one in self._waiting)
+        room = self._room
+        room.taken -= len(ordered) - left
+        room.refusals[OVERLOAD] += len(ordered) - left
+        retry_s = max(0.1, self.forecast.wait_s(left))
+        for entry in ordered[left:]:
+            if not entry.future.done():
+                entry.future.set_exception(Overloaded(room.line, left, retry_after_s=retry_s))
+
+    def _drop_late(self, now: float) -> None:
+        """Refuse those who are next and would not get their answer in time any more."""
+        waiting = self._waiting
+        while waiting:
+            deadline = waiting[0].deadline
+            if deadline is None or not self.forecast.hopeless(now, deadline - now):
+                return
+            entry = waiting.popleft()
+            self._room.taken -= 1
+            self._ranked -= entry.rank != NORMAL
+            self._room.refusals[DEADLINE] += 1
+            if not entry.future.done():
+                entry.future.set_exception(DeadlineExceeded(self._room.line))
+
+    def _before(self, rank: int) -> int:
+        """Return how many of those who wait would be answered first."""
+        if not self._ranked and rank == NORMAL:
+            return len(self._waiting)
+        return sum(one.rank <= rank for one in self._waiting)
+
+    def _displace(self, rank: int) -> bool:
+        """Refuse the last of the lowest class below ``rank``, if there is one."""
+        if not self._waiting or (not self._ranked and rank >= NORMAL):
+            return False
+        lowest = max(self._waiting, key=lambda one: (one.rank, one.came))
+        if lowest.rank <= rank:
+            return False
+        self._room.refusals[DISPLACED] += 1
+        if not lowest.future.done():
+            lowest.future.set_exception(Overloaded(self._room.line, why=DISPLACED))
+        self._forsaken(lowest)
+        return True
 
     # When a batch leaves.
 
@@ -167,7 +268,11 @@ class Batcher(Generic[ItemT, AnswerT]):
     def _may_leave(self) -> bool:
         waiting, under_way = len(self._waiting), len(self._under_way)
         alone = waiting == 1 and not under_way and not self._had_company
-        return alone or self._max_rows == 1 or self._pace.may_leave(waiting, under_way)
+        if alone or self._max_rows == 1:
+            return True
+        if under_way and under_way >= self._places():
+            return False
+        return self._pace.may_leave(waiting, under_way)
 
     def _lose_patience(self) -> None:
         if self._waiting and not self._under_way:
@@ -176,6 +281,11 @@ class Batcher(Generic[ItemT, AnswerT]):
     def _leave(self) -> None:
         """Send those who are next to Triton."""
         present = len(self._waiting) + self._rows_under_way
+        now = self._loop.time()
+        self._drop_late(now)
+        if not self._waiting:
+            return
+        self.forecast.left(now, now - self._waiting[0].came)
         batch = self._next_batch()
         if not batch:
             return
@@ -194,10 +304,15 @@ class Batcher(Generic[ItemT, AnswerT]):
             taken = list(waiting)
             waiting.clear()
         else:
-            taken = _in_turns(waiting, self._max_rows)
+            ordered = sorted(waiting, key=lambda one: one.rank) if self._ranked else waiting
+            taken = _in_turns(ordered, self._max_rows)
             chosen = set(map(id, taken))
             self._waiting = deque(entry for entry in waiting if id(entry) not in chosen)
         self._room.taken -= len(taken)
+        if self._ranked:
+            self._ranked -= sum(entry.rank != NORMAL for entry in taken)
+        if not self._waiting:
+            self.forecast.empty(self._loop.time())
         return [entry for entry in taken if not entry.future.done()]
 
     def _back(self, task: asyncio.Task[None]) -> None:
@@ -224,8 +339,10 @@ class Batcher(Generic[ItemT, AnswerT]):
         except Exception as error:
             _fail(batch, error)
             return
+        now = self._loop.time()
+        self.forecast.back(len(batch), now - start, now, busy=bool(self._waiting))
         if self._alone:
-            self._pace.learn(len(batch), self._loop.time() - start)
+            self._pace.learn(len(batch), now - start)
         for entry, answer in zip(batch, answers, strict=True):
             if not entry.future.done():
                 entry.future.set_result(answer)
@@ -240,6 +357,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         if entry in self._waiting:
             self._waiting.remove(entry)
             self._room.taken -= 1
+            self._ranked -= entry.rank != NORMAL
             return
         for task, batch in self._under_way.items():
             if entry in batch:
@@ -251,18 +369,24 @@ class Batcher(Generic[ItemT, AnswerT]):
 def _in_turns(
     waiting: Sequence[Entry[ItemT, AnswerT]] | deque[Entry[ItemT, AnswerT]], size: int
 ) -> list[Entry[ItemT, AnswerT]]:
-    """Return ``size`` entries: one of each client in turn, each client's in their order."""
-    queues: dict[str, deque[Entry[ItemT, AnswerT]]] = {}
-    for entry in waiting:
-        queues.setdefault(entry.client.peer() if entry.client else "", deque()).append(entry)
+    """Return ``size`` entries: one of each client in turn, each client's in their order.
+
+    Args:
+        waiting: All who wait, the highest priority first: its class is served before the next.
+        size: How many; not more than there are.
+    """
     taken: list[Entry[ItemT, AnswerT]] = []
-    while len(taken) < size:
-        for client in list(queues):
-            taken.append(queues[client].popleft())
-            if not queues[client]:
-                del queues[client]
-            if len(taken) == size:
-                break
+    for _rank, entries in groupby(waiting, key=lambda one: one.rank):
+        queues: dict[str, deque[Entry[ItemT, AnswerT]]] = {}
+        for entry in entries:
+            queues.setdefault(entry.client.peer() if entry.client else "", deque()).append(entry)
+        while queues:
+            for client in list(queues):
+                taken.append(queues[client].popleft())
+                if not queues[client]:
+                    del queues[client]
+                if len(taken) == size:
+                    return taken
     return taken
 
 

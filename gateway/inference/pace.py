@@ -12,6 +12,8 @@ Both are measured on batches that have Triton to themselves.
 
 from __future__ import annotations
 
+from gateway.inference.cost import BatchCost
+
 MOST_UNDER_WAY = 4
 """Batches of one model at a time: enough to keep two instances busy and two on the way."""
 
@@ -31,9 +33,6 @@ _SLOWLY = 0.05
 
 _FADE = 0.9
 """How fast callers are forgotten who no longer come, for each batch."""
-
-_DECAY = 0.98
-"""What of a measurement is left after the next one: about the last fifty count."""
 
 _WORTH_SHARE = 2.0
 """A batch is worth its way when its rows take half as long as what every batch costs."""
@@ -55,7 +54,7 @@ class Pace:
         self._callers = 1.0
         self._distance_s = _LONGEST_DISTANCE_S / 4
         self._last_came = 0.0
-        self._weight = self._rows = self._time = self._rows_rows = self._rows_time = 0.0
+        self._cost = BatchCost()
 
     def came(self, now: float) -> None:
         """Note that a caller comes."""
@@ -97,18 +96,12 @@ class Pace:
             rows: Its size.
             time_s: From its leaving to its answer.
         """
-        self._weight = _DECAY * self._weight + 1
-        self._rows = _DECAY * self._rows + rows
-        self._time = _DECAY * self._time + time_s
-        self._rows_rows = _DECAY * self._rows_rows + rows * rows
-        self._rows_time = _DECAY * self._rows_time + rows * time_s
-        mean_rows, mean_s = self._rows / self._weight, self._time / self._weight
-        spread = self._rows_rows / self._weight - mean_rows**2
-        if spread < 0.25:  # all of one size: what a row costs cannot be told from what a batch does
+        self._cost.learn(rows, time_s)
+        parts = self._cost.parts()
+        if parts is None:
             return
-        each_s = (self._rows_time / self._weight - mean_rows * mean_s) / spread
+        fixed_s, each_s = parts
         if each_s <= 0:
             self.worth = LARGEST_WORTH
             return
-        fixed_s = max(0.0, mean_s - each_s * mean_rows)
         self.worth = min(max(1, round(_WORTH_SHARE * fixed_s / each_s)), LARGEST_WORTH)

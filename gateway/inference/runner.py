@@ -50,6 +50,8 @@ class RouteState:
     """Why it does not serve: the exact difference, or what is missing."""
     served: ServedRelease | None = None
     """Set whenever the manifest could be read."""
+    partly: str = ""
+    """Which Tritons do not serve it, and why, though others do."""
 
 
 class ModelRunner(Protocol):
@@ -96,6 +98,10 @@ class ModelRunner(Protocol):
             DeadlineExceeded: If ``timeout_s`` passes.
             ModelContractBroken: If Triton refuses the tensors or answers with others.
         """
+        ...
+
+    def places(self, line: str) -> int:
+        """Return how many inferences of a line may be at Triton now."""
         ...
 
     def routes(self) -> Sequence[RouteState]:

@@ -6,14 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 
-from gateway.errors import DeadlineExceeded, ModelContractBroken, ModelUnavailable
+from gateway.errors import DeadlineExceeded, ModelUnavailable
 from gateway.inference import router
-from gateway.inference.admission import Admission
+from gateway.inference.admission import Admission, Visit
+from gateway.inference.asking import Asker
+from gateway.inference.fleet import Fleet
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from gateway.inference.shadowing import Shadowing
 from gateway.telemetry.metrics.instruments import (
@@ -29,9 +32,11 @@ from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.trace_context import TRACEPARENT
 from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
+from gateway.triton.declared import DeclaredOutputs
 from gateway.triton.errors import translating_triton_errors
 from gateway.triton.lifecycle import ReleaseState
-from gateway.triton.tensors import arrays_to_request, response_to_arrays
+from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
+from gateway.triton.verdicts import Suspicion
 
 _SHADOW_TIMEOUT_S = 10.0
 
@@ -53,6 +58,10 @@ class KnowsStates(Protocol):
         """Return the Tritons where a release can be asked, also one that is routed no longer."""
         ...
 
+    def suspect(self, suspicion: Suspicion) -> None:
+        """Look closely at a Triton that does badly with a release, or leave it out at once."""
+        ...
+
 
 class TritonRunner:
     """A :class:`~gateway.inference.runner.ModelRunner` on one or more Tritons.
@@ -62,6 +71,8 @@ class TritonRunner:
         build_admission: Makes what bounds the calls of one line, given its name.
         call_timeout_s: Time that a call without a deadline has, so that none is held for ever;
             may be changed.
+        hedging: Whether a second Triton is asked where the first is late.
+        fleet: Chooses among the Tritons.
     """
 
     def __init__(
@@ -70,14 +81,18 @@ class TritonRunner:
         build_admission: Callable[[str], Admission],
         *,
         call_timeout_s: float = 60,
+        hedging: bool = False,
+        fleet: Fleet | None = None,
     ) -> None:
         self._lifecycle = lifecycle
+        self._fleet = fleet or Fleet()
+        self._asker = Asker(self._fleet, lifecycle.suspect, hedging=hedging)
+        self._declared: dict[str, DeclaredOutputs] = {}
         self._build_admission = build_admission
         self.call_timeout_s = call_timeout_s
         self.shadowing = Shadowing()
         self._in_flight: Counter[tuple[str, str]] = Counter()
         self._admissions: dict[str, Admission] = {}
-        self._outstanding: Counter[TritonClient] = Counter()
         self._seen: tuple[ReleaseState, ...] | None = None
         self._routes: list[RouteState] = []
         self._clients: Mapping[tuple[str, str], tuple[TritonClient, ...]] = {}
@@ -90,6 +105,8 @@ class TritonRunner:
             self._only = {}
             self._routes = [_route(state) for state in states]
             self._clients = {(state.line, state.release): state.clients for state in states}
+            self._declared = {}
+            self._fleet.keep(dict(self._clients))
             self._seen = states
         return self._routes
 
@@ -105,12 +122,23 @@ class TritonRunner:
             place = ("admission", line)
             yield Reading(WAITING_CALLS, place, admission.waiting)
             yield Reading(WAITING_LIMIT, place, admission.max_waiting)
-            yield Reading(REFUSED_CALLS, place, admission.refused)
+            for reason, count in list(admission.refusals.items()):
+                yield Reading(REFUSED_CALLS, (*place, reason), count)
+        yield from self._asker.readings()
         yield from self.shadowing.readings()
+
+    def suspicions(self) -> Iterator[Suspicion]:
+        """Yield which Tritons are silent, or slower than the others; ask now and then."""
+        self.routes()
+        yield from self._fleet.suspicions()
 
     def busy(self, key: tuple[str, str]) -> bool:
         """Return whether calls of a release (line and name) are in flight."""
         return self._in_flight[key] > 0
+
+    def places(self, line: str) -> int:
+        """Return how many inferences of a line may be at Triton now."""
+        return self._admission(line).in_flight
 
     def find(self, line: str, key: str) -> ServedRelease | None:
         """Return the release that answers for a key, if one does."""
@@ -149,17 +177,15 @@ class TritonRunner:
         end = time.monotonic() + (self.call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
         try:
-            await admission.enter(end - time.monotonic())
+            visit: Visit | None = await admission.enter(end - time.monotonic())
             trace.admitted()
             try:
-                client = self._least_busy(release)
-                self._outstanding[client] += 1
-                try:
-                    answer = await self._infer(client, release, tensors, outputs, end, trace)
-                finally:
-                    self._outstanding[client] -= 1
+                answer = await self._ask(release, tensors, outputs, end, trace)
+            except BaseException:
+                visit = None  # what failed says nothing of how long answers take
+                raise
             finally:
-                admission.leave()
+                admission.leave(visit, len(next(iter(tensors.values()))))
         except BaseException as error:
             trace.end(error)  # unless it has ended
             raise
@@ -182,7 +208,7 @@ class TritonRunner:
             return
         if not self.shadowing.takes(release, state.manifest):
             return
-        client = min(state.clients, key=self._outstanding.__getitem__)
+        client = self._fleet.choose((state.line, state.release), state.clients)
         model = state.manifest.model_of(state.variant)
         rows = next(iter(tensors.values())).shape[0]
 
@@ -193,52 +219,93 @@ class TritonRunner:
 
         self.shadowing.offer(release, state.manifest, answer, ask)
 
-    async def _infer(
+    async def _ask(
         self,
-        client: TritonClient,
         release: ServedRelease,
         tensors: Tensors,
         outputs: Sequence[str] | None,
         end: float,
         trace: InferenceTrace,
     ) -> dict[str, npt.NDArray[np.generic]]:
+        """Ask a Triton, and another one where that gives no answer or a senseless one."""
+        headers: dict[str, str] | None = None
         model = release.model_name
-        request = arrays_to_request(model, tensors, outputs)
-        # What is left of the deadline goes on as gRPC's own: Triton may drop what is late between
-        # two steps. Its request parameter `timeout` would be heeded by a dynamic batcher only.
-        timeout_s = end - time.monotonic()
-        if timeout_s <= 0:
-            raise DeadlineExceeded(release.line)
-        is_loaded = partial(client.is_loaded, model)
-        async with translating_triton_errors(release.line, release.release, is_loaded):
-            headers = trace.ask(model)
+        rows = len(next(iter(tensors.values())))
+
+        async def send(client: TritonClient) -> dict[str, npt.NDArray[np.generic]]:
+            nonlocal headers
+            request = arrays_to_request(model, tensors, outputs)
+            # What is left of the deadline goes on as gRPC's own: Triton may drop what is late
+            # between two steps. Its request parameter `timeout` would be heeded by a dynamic
+            # batcher only.
+            timeout_s = end - time.monotonic()
+            if timeout_s <= 0:
+                raise DeadlineExceeded(release.line)
+            if headers is None:  # one span for all attempts
+                headers = trace.ask(model)
             request.id = headers.get(TRACEPARENT, "")
-            try:
+            is_loaded = partial(client.is_loaded, model)
+            async with translating_triton_errors(release.line, release.release, is_loaded):
                 response = await client.infer(request, timeout_s=timeout_s, headers=headers)
-            except BaseException as error:  # as Triton says it, before it is translated
-                trace.end(error)
-                raise
-            trace.end()
-            rows = next(iter(tensors.values())).shape[0]
-            answer = response_to_arrays(response, rows)
-        if response.model_name != model or any(name not in answer for name in outputs or ()):
-            raise ModelContractBroken(release.line, release.release)
+                return self._checked(response, release, model, outputs, rows)
+
+        key = (release.line, release.release)
+        try:
+            answer = await self._asker.ask(key, partial(self._serving, release), send, end)
+        except BaseException as error:  # as Triton says it, before it is translated
+            if headers is not None:
+                said = isinstance(error.__cause__, grpc.RpcError | MalformedTensor)
+                trace.end(error.__cause__ if said else error)
+            raise
+        trace.end()
         return answer
+
+    def _checked(
+        self,
+        response: Any,
+        release: ServedRelease,
+        model: str,
+        outputs: Sequence[str] | None,
+        rows: int,
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what Triton answered.
+
+        Raises:
+            MalformedTensor: If it is not what the release says, or not all of what was asked for.
+        """
+        answer = response_to_arrays(response, rows)
+        if response.model_name != model:
+            raise MalformedTensor("*", f"they are of the model '{response.model_name}'")
+        self._outputs_of(release, model).check(answer)
+        for name in outputs or ():
+            if name not in answer:
+                raise MalformedTensor(name, "it is not there")
+        return answer
+
+    def _outputs_of(self, release: ServedRelease, model: str) -> DeclaredOutputs:
+        declared = self._declared.get(model)
+        if declared is None:
+            declared = self._declared[model] = DeclaredOutputs(release.manifest)
+        return declared
 
     def _admission(self, line: str) -> Admission:
         if line not in self._admissions:
             self._admissions[line] = self._build_admission(line)
         return self._admissions[line]
 
-    def _least_busy(self, release: ServedRelease) -> TritonClient:
-        """Return where the fewest calls are, of all lines: they share the machine."""
+    def _serving(self, release: ServedRelease) -> Sequence[TritonClient]:
+        """Return the Tritons that can be asked.
+
+        Raises:
+            ModelUnavailable: If there is none.
+        """
         self.routes()
         key = (release.line, release.release)
         # What is routed no longer answers the calls that had chosen it.
         clients = self._clients.get(key) or self._lifecycle.clients(*key)
         if not clients:  # it went away while the call waited
             raise ModelUnavailable(release.line, f"release '{release.release}' is not loaded")
-        return min(clients, key=self._outstanding.__getitem__)
+        return clients
 
 
 def _route(state: ReleaseState) -> RouteState:
@@ -249,4 +316,5 @@ def _route(state: ReleaseState) -> RouteState:
         serving=bool(state.clients),
         detail=state.detail,
         served=ServedRelease(state.manifest, state.variant) if state.manifest else None,
+        partly=state.partly,
     )

@@ -15,9 +15,12 @@ from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.tracing import CallTrace
+from gateway.transport.after_triton import AfterTriton
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
 from gateway.transport.companies import Batching, Companies
+from gateway.transport.entrance import Entrance
 from gateway.transport.slow_work import SlowWork, served
 from gateway.transport.status import error_to_status
 from gateway.transport.streaming import answers_as_they_come
@@ -46,20 +49,24 @@ class Answering:
         max_outstanding: int = MAX_OUTSTANDING,
         batching: Batching | None = None,
         cache: AnswerCache[bytes] | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
         self._runner = runner
+        self._entrance = entrance or Entrance()
+        self._after = AfterTriton()
         self._cache = cache
         self._max_outstanding = max_outstanding
         self._work = SlowWork()
         self._companies = Companies(runner, batching or Batching(), self._work)
 
     def readings(self) -> Iterable[Reading]:
-        """Return the metrics of the calls that wait."""
-        return self._companies.readings()
+        """Return the metrics of the calls that wait, and of those that were not let in."""
+        return (*self._companies.readings(), *self._entrance.readings())
 
     async def one(self, domain: Domain[Any, Any], request: Any, call: Call) -> Any:
         """Answer one request."""
-        return await self._single(domain, request, call, call.received_ns)
+        with self._entrance.letting_in(domain.NAME, call):
+            return await self._single(domain, request, call, call.received_ns)
 
     async def batch(self, domain: Domain[Any, Any], requests: Sequence[Any], call: Call) -> Any:
         """Answer up to 1,000 requests in their order: all, or none."""
@@ -68,7 +75,8 @@ class Answering:
         violations.raise_if_any()
         call.trace.set_attribute("trident.batch.size", len(requests))
         prefixes = [f"requests[{place}]." for place in range(len(requests))]
-        return await self._answer(domain, requests, prefixes, call)
+        with self._entrance.letting_in(domain.NAME, call, len(requests)):
+            return await self._answer(domain, requests, prefixes, call)
 
     async def columns(self, domain: ColumnDomain, data: bytes, call: Call) -> bytes | None:
         """Answer a serialised batch whose columns can be read as they stand, without parsing it.
@@ -86,17 +94,28 @@ class Answering:
         trace.set_release(release.line, release.release, release.variant)
         rows = len(next(iter(tensors.values())))
         trace.set_attribute("trident.batch.size", rows)
-        answer = await self._runner.run(
-            release,
-            tensors,
-            outputs=domain.PLAIN_OUTPUTS,
-            timeout_s=call.time_remaining(),
-            trace=trace.inference(rows),
-        )
-        back_ns = time.time_ns()
-        response = domain.write_batch(answer, tensors, release.manifest, served(release))
-        trace.add_stage("encode", back_ns, time.time_ns())
+        with self._entrance.letting_in(domain.NAME, call, rows):
+            answer = await self._runner.run(
+                release,
+                tensors,
+                outputs=domain.PLAIN_OUTPUTS,
+                timeout_s=self._time_for_triton(call),
+                trace=trace.inference(rows),
+            )
+            back_ns = time.time_ns()
+            response = domain.write_batch(answer, tensors, release.manifest, served(release))
+        self._encoded(trace, back_ns)
         return response
+
+    def _time_for_triton(self, call: Call) -> float | None:
+        left_s = call.time_remaining()
+        return None if left_s is None else self._after.less(left_s)
+
+    def _encoded(self, trace: CallTrace, back_ns: int) -> None:
+        """Note that the responses of an inference are made, which came back at a time."""
+        now_ns = time.time_ns()
+        trace.add_stage("encode", back_ns, now_ns)
+        self._after.took((now_ns - back_ns) / 1e9)
 
     async def stream(
         self,
@@ -134,7 +153,8 @@ class Answering:
             violations = Violations()
             if not request.request_id:
                 violations.add("request_id", "must not be empty in a stream")
-            response = await self._single(domain, request, call, None, violations)
+            with self._entrance.letting_in(domain.NAME, call):
+                response = await self._single(domain, request, call, None, violations)
         except Exception as error:
             return response_type(
                 request_id=request.request_id, error=error_to_status(error, call.method)
@@ -161,11 +181,12 @@ class Answering:
             raise
         trace.add_stage("decode", start_ns, time.time_ns())
         trace.set_release(release.line, release.release, release.variant)
+        rank = self._entrance.rank(call)
         if self._cache is None:
-            return await self._companies.ask(domain, release, request, row, call)
+            return await self._companies.ask(domain, release, request, row, call, rank)
 
         async def ask() -> bytes:
-            response = await self._companies.ask(domain, release, request, row, call)
+            response = await self._companies.ask(domain, release, request, row, call, rank)
             return response.SerializeToString()  # type: ignore[no-any-return]
 
         model = release.model_name
@@ -218,7 +239,7 @@ class Answering:
                 group.release,
                 inputs,
                 outputs=domain.wanted_outputs([requests[p] for p in group.places]),
-                timeout_s=call.time_remaining(),
+                timeout_s=self._time_for_triton(call),
                 trace=trace.inference(len(group.places)),
             )
             for group, inputs in zip(groups, tensors, strict=True)
@@ -232,7 +253,7 @@ class Answering:
             )
             for place, response in zip(group.places, made, strict=True):
                 responses[place] = response
-        trace.add_stage("encode", back_ns, time.time_ns())
+        self._encoded(trace, back_ns)
         return responses
 
     async def _tensors(

@@ -16,10 +16,12 @@ from typing import Any
 
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.priority import NORMAL
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import CallTrace, shared_inference
+from gateway.transport.after_triton import AfterTriton
 from gateway.transport.call import Call
 from gateway.transport.slow_work import SlowWork, served
 from trident.common.v1.served_by_pb2 import ServedBy
@@ -70,6 +72,7 @@ class Companies:
         self._batching = batching
         self._batchers: dict[tuple[str, tuple[str, ...], int], Batcher[_Asked, Any]] = {}
         self._rooms: dict[str, WaitingRoom] = {}
+        self._after = AfterTriton()
 
     def readings(self) -> Iterator[Reading]:
         """Yield how full the rooms are where calls wait for company."""
@@ -77,10 +80,17 @@ class Companies:
             labels = ("queue", line)
             yield Reading(WAITING_CALLS, labels, room.taken)
             yield Reading(WAITING_LIMIT, labels, room.limit)
-            yield Reading(REFUSED_CALLS, labels, room.refused)
+            for reason, count in list(room.refusals.items()):
+                yield Reading(REFUSED_CALLS, (*labels, reason), count)
 
     async def ask(
-        self, domain: Domain[Any, Any], release: ServedRelease, request: Any, row: Any, call: Call
+        self,
+        domain: Domain[Any, Any],
+        release: ServedRelease,
+        request: Any,
+        row: Any,
+        call: Call,
+        rank: int = NORMAL,
     ) -> Any:
         """Return the response to one request.
 
@@ -90,6 +100,7 @@ class Companies:
             request: The message.
             row: What the domain made of it.
             call: Who asks, until when, and its trace.
+            rank: Of its priority; the lower, the sooner.
 
         Raises:
             GatewayError: Whatever keeps the release from answering.
@@ -102,7 +113,7 @@ class Companies:
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
         try:
-            response = await batcher.ask(asked, deadline, call)
+            response = await batcher.ask(asked, deadline, call, rank)
         except BaseException as error:
             if not asked.left_ns:  # refused, or it waited in vain
                 trace.add_stage("queue", asked.asked_ns, time.time_ns(), error)
@@ -127,7 +138,9 @@ class Companies:
                 )
             run = partial(self._run, domain, release, outputs, served(release))
             rows = min(self._batching.max_rows, most_rows(release.manifest))
-            batcher = self._batchers[key] = Batcher(run, room, rows)
+            batcher = self._batchers[key] = Batcher(
+                run, room, rows, places=partial(self._runner.places, release.line)
+            )
         return batcher
 
     def _forget_idle(self) -> None:
@@ -157,11 +170,13 @@ class Companies:
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
             outputs=outputs,
-            timeout_s=None if deadline is None else deadline - now_s,
+            timeout_s=None if deadline is None else self._after.less(deadline - now_s),
             trace=shared_inference([one.trace for one in company]),
         )
         back_ns = time.time_ns()
         for one in company:
             one.back_ns = back_ns
         requests = [one.request for one in company]
-        return await self._work.responses(domain, answer, requests, release, served_by)
+        responses = await self._work.responses(domain, answer, requests, release, served_by)
+        self._after.took((time.time_ns() - back_ns) / 1e9)
+        return responses

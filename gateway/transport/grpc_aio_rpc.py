@@ -23,31 +23,53 @@ _CERTIFICATE = "x509_pem_cert"
 class GrpcAioCall(Call):
     """A call of grpc.aio."""
 
-    __slots__ = ("_context", "_pairs")
+    __slots__ = ("_context", "_deadline", "_pairs", "_peer")
 
     def __init__(self, method: str, context: Context) -> None:
         super().__init__(method, time.time_ns())
-        self._context = context
+        self._context: Context | None = context
+        self._peer = ""
+        # grpc asks the clock of the wall again each time, which may jump.
+        left_s = context.time_remaining()
+        self._deadline = None if left_s is None else time.monotonic() + left_s
         self._pairs: Sequence[Pair] | None = None
 
     def pairs(self) -> Sequence[Pair]:
         """Return all the metadata of the client."""
         if self._pairs is None:
-            self._pairs = cast(Sequence[Pair], self._context.invocation_metadata() or ())
+            context = self._context
+            known = context.invocation_metadata() if context is not None else None
+            self._pairs = cast(Sequence[Pair], known or ())
         return self._pairs
 
     def certificate(self) -> bytes | None:
         """Return the client's certificate, PEM."""
+        if self._context is None:
+            return None
         found: Any = self._context.auth_context().get(_CERTIFICATE)
         return found[0] if found else None
 
     def peer(self) -> str:
         """Return the address of the client."""
-        return self._context.peer()
+        if not self._peer and self._context is not None:
+            self._peer = self._context.peer()
+        return self._peer
+
+    def end(self, *, known: bool) -> None:
+        """Ask grpc no more: it frees the call, and to ask it then ends the process.
+
+        Args:
+            known: Whether what can be asked is to be known later too. One that ends before its
+                batch is asked when that is back.
+        """
+        if known:
+            self.peer()
+            self.pairs()
+        self._context = None
 
     def time_remaining(self) -> float | None:
         """Return the seconds left until the client's deadline."""
-        return self._context.time_remaining()
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
 class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
@@ -84,8 +106,12 @@ def _unary(method: str, rpc: Callable[..., Any]) -> Callable[[bytes, Context], A
         call = GrpcAioCall(method, context)
         try:
             response: bytes = await rpc(data, call)
-        except RpcFailed as failed:
+        except BaseException as failed:
+            call.end(known=True)
+            if not isinstance(failed, RpcFailed):
+                raise
             await _fail(failed.status, call, context)
+        call.end(known=False)
         if call.reply is not None:
             await _send_initial(call.reply, context)
             context.set_trailing_metadata(call.reply.trailing)
@@ -107,8 +133,12 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
                         if call.reply is not None:
                             await _send_initial(call.reply, context)
                     await context.write(response)
-        except RpcFailed as failed:
+        except BaseException as failed:
+            call.end(known=True)
+            if not isinstance(failed, RpcFailed):
+                raise
             await _fail(failed.status, call, context)
+        call.end(known=False)
         if call.reply is not None:
             if not begun:
                 await _send_initial(call.reply, context)

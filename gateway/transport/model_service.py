@@ -75,7 +75,7 @@ def _model(state: RouteState, *, features: bool) -> pb.Model:
         release=state.release,
         weight=state.weight,
         serving=state.serving,
-        serving_detail=state.detail,
+        serving_detail=state.detail or state.partly,
     )
     if state.served is not None:
         model.variant = state.served.variant

@@ -150,7 +150,10 @@ class Rpcs:
             except Exception as error:
                 failed = _failed(error, name)
                 trace.finish(failed.status.code, error, fault=_is_surprise(error))
-                raise failed from error
+                try:
+                    raise failed from error
+                finally:
+                    del failed  # it holds this frame: only the garbage collector would free the two
             finally:
                 self._end()
             trace.finish(code_pb2.OK)
@@ -176,7 +179,10 @@ class Rpcs:
             except Exception as error:
                 failed = _failed(error, name)
                 trace.finish(failed.status.code, error, fault=_is_surprise(error))
-                raise failed from error
+                try:
+                    raise failed from error
+                finally:
+                    del failed  # it holds this frame: only the garbage collector would free the two
             finally:
                 self._end()
             trace.finish(code_pb2.OK)

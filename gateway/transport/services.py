@@ -15,6 +15,7 @@ from gateway.transport.answering import MAX_OUTSTANDING, Answering
 from gateway.transport.api import DIAGNOSE, MODEL, RECOMMEND, RISK
 from gateway.transport.auditing import Auditing
 from gateway.transport.companies import Batching
+from gateway.transport.entrance import Entrance
 from gateway.transport.guarding import Guard
 from gateway.transport.health import DEFAULT_POLL_S, HealthFollower
 from gateway.transport.infrastructure import HEALTH, REFLECTION
@@ -66,6 +67,7 @@ def build_services(
     cache: AnswerCache[bytes] | None = None,
     health_poll_s: float = DEFAULT_POLL_S,
     reflection_enabled: bool = True,
+    entrance: Entrance | None = None,
     guard: Guard | None = None,
     auditing: Auditing | None = None,
 ) -> Services:
@@ -81,9 +83,10 @@ def build_services(
         reflection_enabled: Whether clients may list the services.
         guard: Says who calls, where calls must say so.
         auditing: Writes calls down, where that is wanted.
+        entrance: Lets calls in, where clients or domains have limits.
     """
     rpcs = Rpcs(tracing, guard, auditing)
-    answering = Answering(runner, max_outstanding, batching, cache)
+    answering = Answering(runner, max_outstanding, batching, cache, entrance)
     services: list[tuple[ServiceDescriptor, object]] = [
         (RECOMMEND, RecommendServicer(answering)),
         (DIAGNOSE, DiagnoseServicer(answering)),

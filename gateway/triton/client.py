@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.security.tls import ClientTls
 from gateway.security.watching import Watched
 from gateway.triton.credentials import channel_credentials
+from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
 from gateway.triton.shared_memory import SharedMemory
 
@@ -28,6 +30,8 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 _PROBE_TIMEOUT_S = 2.0
+LIVE_TIMEOUT_S = 1.0
+"""A Triton that does not even say that it lives within this time hangs."""
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -56,6 +60,11 @@ class TritonClient:
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
         tls: How TLS is spoken with it; ``None``: plain text.
 
+    Attributes:
+        answers: How many inferences it has answered.
+        was_silent: Whether it did not answer at all when it was last asked if it lives; else, if
+            it does not live, that was plain.
+
     Raises:
         UnusableFile: If a certificate cannot be used.
     """
@@ -67,6 +76,8 @@ class TritonClient:
         tls: ClientTls | None = None,
     ) -> None:
         self.target = target
+        self.answers = 0
+        self.was_silent = False
         self._shared_memory = (
             None
             if shared_memory_bytes is None
@@ -88,6 +99,19 @@ class TritonClient:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._closing = asyncio.ensure_future(old.close(_OLD_CHANNEL_S))
 
+    @property
+    def connections(self) -> int:
+        """How often a connection for inferences was made: after another one, who is there?"""
+        return self._inferences.connections
+
+    def drop(self, why: str) -> None:
+        """Fail the inferences in flight at once, as ``UNAVAILABLE``: nobody waits for a dead one.
+
+        Args:
+            why: What they are told.
+        """
+        self._inferences.drop(why)
+
     async def is_live(self) -> bool:
         """Return whether Triton answers.
 
@@ -97,8 +121,9 @@ class TritonClient:
         self._certificates.look()
         try:
             request = service_pb2.ServerLiveRequest()
-            return bool((await self._stub.ServerLive(request, timeout=_PROBE_TIMEOUT_S)).live)
-        except grpc.RpcError:
+            return bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)
+        except grpc.RpcError as error:
+            self.was_silent = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             return False
 
     async def is_loaded(self, model_name: str) -> bool:
@@ -153,7 +178,12 @@ class TritonClient:
             answer = await self._inferences.unary(
                 _INFER, one.SerializeToString(), timeout_s=timeout_s, headers=headers
             )
-            return service_pb2.ModelInferResponse.FromString(answer)
+            try:
+                response = service_pb2.ModelInferResponse.FromString(answer)
+            except DecodeError:
+                raise errors.internal("The message is no ModelInferResponse") from None
+            self.answers += 1
+            return response
 
         if self._shared_memory is None:
             return await send(request)

@@ -17,11 +17,24 @@ from gateway.triton.loading import ConfigOf, Loader
 from gateway.triton.routed import Key
 from gateway.triton.trial import try_out
 from gateway.triton.variants import AUTO, Choice, choose_variant
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, UNREACHABLE, Kind
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 60.0
+
+_SILENCES = 3
+"""Probes without an answer, after which the last Triton is gone; any other one after the first."""
+
+_TRIAL_S = 2.0
+"""For a trial of a release that has been left out, and until the next one."""
+
+_FIRST_REST_S = 0.25
+_LONGEST_REST_S = 30.0
+_FORGIVEN_AFTER_S = 60.0
+"""A release that was left out is tried again soon the first time, and later each time that it has
+to be left out again, until it has done well for so long."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
@@ -69,15 +82,32 @@ class TritonEndpoint:
         self._failures: Counter[Key] = Counter()
         self._retry_at: dict[Key, float] = {}
         self._loading: dict[Key, asyncio.Task[None]] = {}
+        self._manifests: dict[Key, Manifest] = {}
+        self._doubted: dict[Key, asyncio.Task[None]] = {}
+        self._rests: dict[Key, tuple[int, float]] = {}
+        self._connections = self._silences = 0
+        self.others_serve: Callable[[], bool] = lambda: False
+        """Tells whether another Triton serves anything."""
+        self.left_out: Counter[Kind] = Counter()
+        """How often it was left out, or is to be for all that is known, and why."""
 
     @property
     def up(self) -> bool:
         """Whether Triton answers."""
         return bool(self._up)
 
+    @property
+    def serves_any(self) -> bool:
+        """Whether any release can be asked here."""
+        return bool(self._up and self._fitting)
+
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
         return bool(self._up) and key in self._fitting
+
+    def lacks(self, key: Key) -> bool:
+        """Return whether a release cannot be asked here, though Triton was there once."""
+        return self._up is not None and not self.serves(key)
 
     def variant(self, key: Key) -> Variant | None:
         """Return the layout of a release that answers here, once that is known."""
@@ -96,17 +126,69 @@ class TritonEndpoint:
 
         Loading goes on beside the next looks: a slow release hides nothing.
         """
-        up = await self.client.is_live()
+        self._manifests = dict(wanted)
+        answers = self.client.answers
+        # One that is too busy to say so lives if it answers.
+        up = await self.client.is_live() or self.client.answers > answers
+        self._silences = 0 if up or not self.client.was_silent else self._silences + 1
+        if 0 < self._silences < _SILENCES and self._up and not self.others_serve():
+            return  # it may be busy, and nobody else could answer
         if up != bool(self._up):
-            _log.info("Triton at %s %s", self.client.target, "answers" if up else "is gone")
+            if up:
+                _log.info("Triton at %s answers", self.client.target)
+            elif self._up:
+                _log.warning("Triton at %s is gone", self.client.target)
+                self.left_out[GONE] += 1
             self._up = up
             if not up:
                 self._forget()
+                self.client.drop("Triton does not answer")
             self._on_change()
         if up:
+            self._look_at_connections()
             await asyncio.gather(
                 *(self._look_at(key, manifest) for key, manifest in wanted.items())
             )
+
+    def doubt(self, key: Key, kind: Kind, why: str, within_s: float) -> None:
+        """See at once whether a release still does what it should; leave it out if it does not.
+
+        Args:
+            key: The release.
+            kind: What seems to be wrong.
+            why: The same in words.
+            within_s: Time that the trial has.
+        """
+        manifest = self._manifests.get(key)
+        if manifest is None or key in self._doubted or not self.serves(key):
+            return
+        task = asyncio.create_task(self._prove(key, manifest, kind, why, within_s))
+        self._doubted[key] = task
+        task.add_done_callback(lambda _: self._doubted.pop(key, None))
+
+    def leave_out(self, key: Key, kind: Kind, why: str) -> None:
+        """Have a release asked here no more, until a trial says that it does well again.
+
+        Args:
+            key: The release.
+            kind: What is wrong.
+            why: The same in words.
+        """
+        if key not in self._fitting:
+            return
+        self._fitting.discard(key)
+        self.left_out[kind] += 1
+        now = time.monotonic()
+        times, last = self._rests.get(key, (0, now))
+        times = times + 1 if now - last < _FORGIVEN_AFTER_S else 1
+        self._rests[key] = times, now
+        rest_s = min(_FIRST_REST_S * 2 ** (times - 1), _LONGEST_REST_S)
+        self._retry_at[key] = now + rest_s
+        self._faults[key] = f"Triton at {self.client.target} is left out: {why}"
+        _log.warning("%s/%s: %s; next trial in %.2f s", *key, self._faults[key], rest_s)
+        if kind in (HANGS, UNREACHABLE):
+            self.client.drop(why)
+        self._on_change()
 
     async def unload(self, key: Key, manifest: Manifest) -> None:
         """Unload a release that nobody asks any more; if that fails, it only takes up room."""
@@ -131,7 +213,7 @@ class TritonEndpoint:
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        loading = list(self._loading.values())
+        loading = [*self._loading.values(), *self._doubted.values()]
         for task in loading:
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
@@ -145,6 +227,9 @@ class TritonEndpoint:
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
+            self._rests.pop(key, None)
+            self.left_out[GONE] += 1
+            _log.warning("%s/%s: Triton at %s has lost it", *key, self.client.target)
             self._on_change()
         if time.monotonic() < self._retry_at.get(key, 0):
             return
@@ -152,16 +237,50 @@ class TritonEndpoint:
         self._loading[key] = task
         task.add_done_callback(partial(self._has_brought, key))
 
+    def _look_at_connections(self) -> None:
+        """Look again at what is there if inferences had to make another connection."""
+        before, self._connections = self._connections, self.client.connections
+        if before and self._connections != before:
+            for key in self._fitting:
+                self.doubt(key, MISFIT, "its connection was made anew", self._load_timeout_s)
+
+    async def _prove(
+        self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
+    ) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                fault = await self._check(key, manifest)
+        except TimeoutError:
+            fault = f"{why}, nor one to a trial within {within_s:.1f} s"
+        except Exception:
+            _log.exception("%s/%s: looking at it closely failed", *key)
+            fault = why
+        if fault is None:  # it went away: the next look says so
+            fault = why
+        if fault:
+            self.leave_out(key, kind, fault)
+
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
-            fault = await self._load_and_check(key, manifest)
+            async with asyncio.timeout(await self._trial_s(key, manifest)):
+                fault = await self._load_and_check(key, manifest)
             if fault is not None:
                 self._settle(key, fault)
+        except TimeoutError:
+            fault = f"Triton at {self.client.target} does not answer a trial"
+            self._settle(key, fault)
         except Exception:
             # Nothing may end the loop that brings service back.
             _log.exception("%s/%s: looking after it failed", *key)
             self._settle(key, "the gateway could not check it; its log says why")
+
+    async def _trial_s(self, key: Key, manifest: Manifest) -> float | None:
+        """Return within which time a release must do well; ``None``: it may have to be loaded."""
+        variant = self._variants.get(key)
+        if key not in self._rests or variant is None:
+            return None
+        return _TRIAL_S if await self.client.is_loaded(manifest.model_of(variant)) else None
 
     def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
@@ -169,9 +288,12 @@ class TritonEndpoint:
 
     async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
         """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
-        client = self.client
         if self._vouch is not None and (fault := await self._vouch(manifest)):
             return fault
+        return await self._check(key, manifest)
+
+    async def _check(self, key: Key, manifest: Manifest) -> str | None:
+        client = self.client
         try:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
@@ -194,7 +316,8 @@ class TritonEndpoint:
             if self._faults.get(key) != fault:
                 _log.info("%s/%s: %s", *key, fault)
             self._faults[key] = fault
-            pause_s = min(self._retry_s * 2 ** self._failures[key], _LONGEST_RETRY_S)
+            longest_s = _TRIAL_S if key in self._rests else _LONGEST_RETRY_S
+            pause_s = min(self._retry_s * 2 ** self._failures[key], longest_s)
             self._retry_at[key] = time.monotonic() + pause_s
             self._failures[key] += 1
         else:
@@ -206,10 +329,11 @@ class TritonEndpoint:
 
     def _forget(self) -> None:
         """Know nothing any more: what comes back may be another process."""
-        for task in self._loading.values():
+        for task in (*self._loading.values(), *self._doubted.values()):
             task.cancel()
         self._variants.clear()
         self._fitting.clear()
         self._faults.clear()
         self._failures.clear()
         self._retry_at.clear()
+        self._rests.clear()

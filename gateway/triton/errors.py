@@ -19,6 +19,7 @@ from gateway.errors import (
     ModelUnavailable,
     Overloaded,
 )
+from gateway.triton.http2.errors import BrokenAnswer
 from gateway.triton.tensors import MalformedTensor
 from triton_models.release import FUSED
 
@@ -59,6 +60,8 @@ async def translating_triton_errors(
     """
     try:
         yield
+    except BrokenAnswer as error:
+        raise ModelContractBroken(line, release) from error
     except grpc.RpcError as error:
         code = error.code()
         if code in _MEANINGS:

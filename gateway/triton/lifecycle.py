@@ -13,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.telemetry.metrics.readings import Reading
 from gateway.triton.client import TritonClient
 from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.loading import ConfigOf
 from gateway.triton.routed import Key, RoutedReleases
+from gateway.triton.tritons import Tritons
 from gateway.triton.variants import AUTO, Choice, lacks
+from gateway.triton.verdicts import Suspicion
 from gateway.triton.vouching import Voucher
 from triton_models.note_tokenizers import TOKENIZERS
 from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
@@ -30,6 +33,11 @@ from triton_models.store import ReleaseStore
 from triton_models.trust import Trust
 
 _log = logging.getLogger(__name__)
+
+_JUDGE_S = 0.25
+_DISCOVER_S = 5.0
+
+Discover = Callable[[], Awaitable[Sequence[TritonClient]]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class ReleaseState:
     """The Tritons that can be asked for that variant now."""
     detail: str
     """Why none can, else ``""``."""
+    partly: str = ""
+    """Which Tritons cannot, and why, though others can."""
 
 
 class Lifecycle:
@@ -63,6 +73,7 @@ class Lifecycle:
         config_of: Overrides the configuration of the models that are loaded.
         trust: What is asked of a release before it is loaded.
         unload_after_s: Time that a release stays loaded when it is routed no longer.
+        discover: Tells which Tritons there are now, where they come and go.
         on_change: Called whenever the state of a release has changed.
     """
 
@@ -78,21 +89,24 @@ class Lifecycle:
         config_of: ConfigOf | None = None,
         trust: Trust | None = None,
         unload_after_s: float = 30,
+        discover: Discover | None = None,
         on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
     ) -> None:
         self._routed = RoutedReleases(store, trust)
         voucher = Voucher(store)
-        self._endpoints = [
-            TritonEndpoint(
+        self._tritons = Tritons(
+            lambda client: TritonEndpoint(
                 client,
                 self._settle,
                 variant=variant,
                 load_timeout_s=load_timeout_s,
                 config_of=config_of,
                 vouch=voucher.fault,
-            )
-            for client in clients
-        ]
+            ),
+            load_timeout_s,
+        )
+        self._discover = discover
+        self._tritons.take(clients)
         self._variant = variant
         self._poll_s = poll_s
         self._store_poll_s = store_poll_s
@@ -103,7 +117,9 @@ class Lifecycle:
         self._kept: set[Key] = set()
         self._left: dict[Key, float] = {}
         self._busy: Callable[[Key], bool] = lambda key: False
+        self._judge: Callable[[], Iterable[Suspicion]] = tuple
         self._tasks: list[asyncio.Task[None]] = []
+        self._looks: dict[TritonClient, asyncio.Task[None]] = {}
         self._states: tuple[ReleaseState, ...] = ()
         self._shadows: dict[str, ReleaseState] = {}
 
@@ -135,17 +151,36 @@ class Lifecycle:
         await self._routed.read()
         self._settle()
         self._repeat(self._look_at_store, self._store_poll_s)
-        for endpoint in self._endpoints:
-            self._repeat(partial(self._look_at, endpoint), self._poll_s)
+        self._repeat(self._look_at_judgement, _JUDGE_S)
+        for endpoint in self._tritons:
+            self._look_after(endpoint)
+        if self._discover is not None:
+            self._repeat(self._look_for_tritons, _DISCOVER_S)
 
     async def stop(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._looks.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(endpoint.close() for endpoint in self._tritons))
+
+    def judge_with(self, judge: Callable[[], Iterable[Suspicion]]) -> None:
+        """Ask ``judge`` now and then which Tritons do badly."""
+        self._judge = judge
+
+    def suspect(self, suspicion: Suspicion) -> None:
+        """Leave a Triton out that does badly with a release, or look at it closely."""
+        self._tritons.suspect(suspicion)
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield who is asked for what, and who was left out."""
+        return self._tritons.readings((one.line, one.release) for one in self._states)
 
     def _repeat(self, look: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        self._tasks.append(self._repeating(look, pause_s))
+
+    def _repeating(self, look: Callable[[], Awaitable[None]], pause_s: float) -> asyncio.Task[None]:
         async def loop() -> None:
             while True:
                 try:
@@ -155,7 +190,29 @@ class Lifecycle:
                     _log.exception("Looking after the releases failed; trying again")
                 await asyncio.sleep(pause_s)
 
-        self._tasks.append(asyncio.create_task(loop()))
+        return asyncio.create_task(loop())
+
+    def _look_after(self, endpoint: TritonEndpoint) -> None:
+        look = partial(self._look_at, endpoint)
+        self._looks[endpoint.client] = self._repeating(look, self._poll_s)
+
+    async def _look_at_judgement(self) -> None:
+        self._tritons.suspect_all(self._judge())
+
+    async def _look_for_tritons(self) -> None:
+        """Look after those that came, and no more after those that went."""
+        assert self._discover is not None
+        new, gone = self._tritons.take(await self._discover())
+        for endpoint in new:
+            self._look_after(endpoint)
+        if gone:
+            self._settle()
+        for endpoint in gone:
+            _log.info("Triton at %s has left", endpoint.client.target)
+            look = self._looks.pop(endpoint.client)
+            look.cancel()
+            await asyncio.gather(look, return_exceptions=True)
+            await endpoint.close()
 
     async def _look_at_store(self) -> None:
         await self._routed.read_again()
@@ -185,7 +242,7 @@ class Lifecycle:
             manifest = self._routed.manifest(key)
             if manifest is not None:
                 TOKENIZERS.forget(manifest)
-                await asyncio.gather(*(one.unload(key, manifest) for one in self._endpoints))
+                await asyncio.gather(*(one.unload(key, manifest) for one in self._tritons))
             self._routed.forget(key)
 
     def _unfit(self, manifest: Manifest) -> str:
@@ -238,7 +295,7 @@ class Lifecycle:
         if not any((line, target.release) in self._served for target in before):
             return True  # there is nothing to hold on to
         wanted = [(line, target.release) for target in routed if target.weight > 0]
-        up = [one for one in self._endpoints if one.up]
+        up = [one for one in self._tritons if one.up]
         return bool(up and wanted) and all(one.serves(key) for one in up for key in wanted)
 
     def _targets_of(self, line: str) -> tuple[RouteTarget, ...]:
@@ -262,7 +319,7 @@ class Lifecycle:
 
     def _clients(self, key: Key) -> tuple[TritonClient, ...]:
         """Return the Tritons where a release can be asked for its variant."""
-        serving = [one for one in self._endpoints if one.serves(key)]
+        serving = [one for one in self._tritons if one.serves(key)]
         variant = _first_of(one.variant(key) for one in serving)
         if serving:
             self._served.add(key)
@@ -270,7 +327,7 @@ class Lifecycle:
 
     def _variant_of(self, key: Key, manifest: Manifest | None) -> Variant:
         """Return the layout that answers for a release, or that is first tried."""
-        serving = _first_of(one.variant(key) for one in self._endpoints if one.serves(key))
+        serving = _first_of(one.variant(key) for one in self._tritons if one.serves(key))
         if serving is not None:
             return serving
         if self._variant != AUTO:
@@ -281,14 +338,17 @@ class Lifecycle:
         key: Key = (line, release)
         manifest = self._routed.manifest(key)
         clients: tuple[TritonClient, ...] = ()
+        partly = ""
         if manifest is None:
             detail = self._routed.fault(key)
         elif not (detail := self._unfit(manifest)):
             clients = self._clients(key)
-            faults = dict.fromkeys(one.fault(key) for one in self._endpoints)
+            faults = dict.fromkeys(one.fault(key) for one in self._tritons)
             detail = "" if clients else "; ".join(faults)
+            if clients:
+                partly = "; ".join(one.fault(key) for one in self._tritons if one.lacks(key))
         variant = self._variant_of(key, manifest)
-        return ReleaseState(line, release, weight, variant, manifest, clients, detail)
+        return ReleaseState(line, release, weight, variant, manifest, clients, detail, partly)
 
 
 def _first_of(variants: Iterable[Variant | None]) -> Variant | None:

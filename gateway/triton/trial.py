@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.triton.client import TritonClient
+from gateway.triton.declared import fits
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from triton_models.release import Manifest, Tensor
 from triton_models.signatures import ANY, NUMPY_TYPES
@@ -48,10 +49,6 @@ def _fault(tensor: Tensor, array: npt.NDArray[Any] | None) -> str:
     says = f"output '{tensor.name}': the release says {tensor.data_type} {list(tensor.dims)}"
     if array is None:
         return f"{says}, a trial gave none"
-    shape = array.shape[1:]
-    fits = len(shape) == len(tensor.dims) and all(
-        want in (ANY, size) for want, size in zip(tensor.dims, shape, strict=True)
-    )
-    if not fits or array.dtype != np.dtype(NUMPY_TYPES[tensor.data_type]):
-        return f"{says}, a trial gave {array.dtype.name} {list(shape)}"
+    if not fits(tensor, array):
+        return f"{says}, a trial gave {array.dtype.name} {list(array.shape[1:])}"
     return ""

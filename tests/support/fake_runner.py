@@ -177,6 +177,9 @@ class FakeRunner:
         async with asyncio.timeout(20), self._moved:
             await self._moved.wait_for(reached)
 
+    def places(self, line: str) -> int:
+        return 64
+
     def only(self, line: str) -> ServedRelease | None:
         states = [state for state in self.states if state.line == line and state.serving]
         return states[0].served if len(states) == 1 else None

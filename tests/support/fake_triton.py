@@ -65,6 +65,9 @@ class FakeTriton:
 
     def __init__(self, *releases: Manifest, target: str = "triton:8001") -> None:
         self.target = target
+        self.answers = self.connections = 0
+        self.was_silent = False
+        self.dropped: list[str] = []
         self.repository: dict[str, Served] = {}
         for release in releases:
             self.repository |= models_of(release)
@@ -152,7 +155,12 @@ class FakeTriton:
         self.was_asked.release()
         await self.may_answer.wait()
         self._check_up()
-        return self.answer(request)
+        response = self.answer(request)
+        self.answers += 1
+        return response
+
+    def drop(self, why: str) -> None:
+        self.dropped.append(why)
 
     def _answer_nothing(
         self, request: service_pb2.ModelInferRequest

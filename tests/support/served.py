@@ -68,10 +68,10 @@ class Gateway:
     def traces(self) -> Path:
         return self.folder / "traces.jsonl"
 
-    def start(self, *how: str) -> None:
-        """Start it on the embedded Triton, or as the options ``how`` say."""
+    def start(self, *how: str, listen: str = "") -> None:
+        """Start it on the embedded Triton, or as the options ``how`` say; by default anywhere."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.target = f"127.0.0.1:{probe.getsockname()[1]}"
+            self.target = listen or f"127.0.0.1:{probe.getsockname()[1]}"
         triton = how or ("--embedded",)
         self.process = subprocess.Popen(
             [BIN / "gateway", "serve", *triton, "--store", self.store, "--listen", self.target],

@@ -52,6 +52,7 @@ def prometheus_label(attribute: str) -> str:
 METHOD = "rpc.method"
 LINE, RELEASE, VARIANT = "trident.line", "trident.release", "trident.variant"
 STEP, STAGE, WORKER, TRITON = "trident.step", "trident.stage", "trident.worker", "trident.triton"
+REASON = "trident.reason"
 
 _OF_RELEASE = (LINE, RELEASE, VARIANT)
 _OF_STEP = (TRITON, LINE, RELEASE, STEP)
@@ -123,8 +124,9 @@ REFUSED_CALLS = Instrument(
     "trident.calls.refused",
     "counter",
     "{call}",
-    ("trident.place", LINE),
-    "Calls that were refused because too many waited.",
+    ("trident.place", LINE, REASON),
+    "Calls that were refused before they cost anything: in the queue, at the admission, or for "
+    "what their client or domain may have.",
 )
 ADMITTED = Instrument(
     "trident.admission.active", "gauge", "{inference}", (LINE,), "Inferences that are at Triton."
@@ -241,6 +243,38 @@ RESTARTS = Instrument(
 )
 TRITON_UP = Instrument(
     "trident.triton.up", "gauge", "", (TRITON,), "1 if Triton told its statistics, else 0."
+)
+TRITON_SERVING = Instrument(
+    "trident.triton.serving",
+    "gauge",
+    "",
+    (TRITON, LINE, RELEASE),
+    "1 if every worker asks this Triton for the release, else 0.",
+    merge="min",
+)
+TRITON_ACTIVE = Instrument(
+    "trident.triton.active", "gauge", "{inference}", (TRITON,), "Inferences that are at a Triton."
+)
+LEFT_OUT = Instrument(
+    "trident.triton.left_out",
+    "counter",
+    "{time}",
+    (TRITON, REASON),
+    "How often a Triton was left out: unreachable, hangs, slow, wrong, refuses, misfit, gone.",
+)
+RETRIES = Instrument(
+    "trident.triton.retries",
+    "counter",
+    "{inference}",
+    ("trident.outcome",),
+    "Inferences that were asked again (made), or would have been with more budget (over_budget).",
+)
+HEDGES = Instrument(
+    "trident.triton.hedges",
+    "counter",
+    "{inference}",
+    (),
+    "Inferences that a second Triton was asked for because the first was late.",
 )
 STEP_DURATION = Instrument(
     "trident.step.duration",

@@ -30,6 +30,9 @@ class Channel:
         ssl: How to speak TLS with it; its ALPN protocol becomes ``h2``. ``None``: plain text.
         limits: What is borne with.
 
+    Attributes:
+        connections: How many were made.
+
     Raises:
         ValueError: If the target is not ``host:port``.
     """
@@ -52,6 +55,7 @@ class Channel:
         self._again_at = 0.0
         self._failure = ""
         self._closed = False
+        self.connections = 0
 
     def speak(self, ssl: tls.SSLContext) -> None:
         """Make the next connection with this; one that there is goes on as it is."""
@@ -82,6 +86,15 @@ class Channel:
         if connection is not None and connection.open:
             return connection.call(path, message, timeout_s, headers)
         return self._connect_and_call(path, message, timeout_s, headers)
+
+    def drop(self, why: str) -> None:
+        """Close the connection, of which no answer is awaited any more; the next call makes one.
+
+        Args:
+            why: What the calls in flight fail with.
+        """
+        if self._connection is not None:
+            self._connection.give_up(why)
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail."""
@@ -155,6 +168,7 @@ class Channel:
             return failure
         self._pause_s = FIRST_PAUSE_S
         self._connection = connection
+        self.connections += 1
         return connection
 
     def _unreachable(self, why: str) -> CallFailed:

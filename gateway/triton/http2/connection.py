@@ -120,6 +120,14 @@ class Connection(asyncio.Protocol):
         """End the connection; calls in flight fail."""
         self._end("the connection was closed", frames.NO_ERROR)
 
+    def give_up(self, failure: str) -> None:
+        """End the connection without a word: the server does not listen.
+
+        Args:
+            failure: What the calls in flight fail with.
+        """
+        self._end(failure)
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -43,6 +43,13 @@ class CallFailed(grpc.RpcError):
         return self._details
 
 
+class BrokenAnswer(CallFailed):
+    """A call whose answer is none: the server is at fault, whatever was asked."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(grpc.StatusCode.INTERNAL, details)
+
+
 class BrokenProtocol(Exception):
     """The server sent what HTTP/2 forbids; the connection cannot go on.
 
@@ -63,7 +70,7 @@ def unavailable(details: str) -> CallFailed:
 
 def internal(details: str) -> CallFailed:
     """Return the error of a call whose answer is none."""
-    return CallFailed(grpc.StatusCode.INTERNAL, details)
+    return BrokenAnswer(details)
 
 
 def deadline_exceeded() -> CallFailed:

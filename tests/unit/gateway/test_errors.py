@@ -14,15 +14,13 @@ from gateway.errors import (
     ModelUnavailable,
     Overloaded,
     PermissionDenied,
+    QuotaExceeded,
     ShuttingDown,
     Unauthenticated,
 )
 from trident.common.v1.error_reason_pb2 import ErrorReason
 
-NOT_RAISED_YET = {
-    "ERROR_REASON_UNSPECIFIED",
-    "ERROR_REASON_QUOTA_EXCEEDED",
-}
+NOT_RAISED_YET = {"ERROR_REASON_UNSPECIFIED"}
 
 ERRORS = (
     InvalidRequest({"item_count": "must be in [0, 100], got 101"}),
@@ -33,6 +31,8 @@ ERRORS = (
     ShuttingDown(),
     Overloaded("recommend", 256),
     Overloaded("recommend"),
+    Overloaded("recommend", why="deadline"),
+    QuotaExceeded("billing", "100 requests per second", retry_after_s=0.2),
     DeadlineExceeded("recommend"),
     ModelContractBroken("score-risk", "a1", "rank"),
 )
@@ -71,7 +71,7 @@ def test_what_the_message_says_is_in_the_metadata_too(error: GatewayError) -> No
 
 def test_retries_are_advised_where_they_help() -> None:
     advised = {type(error) for error in ERRORS if error.retry_after_s is not None}
-    assert advised == {ModelUnavailable, ShuttingDown, Overloaded}
+    assert advised == {ModelUnavailable, ShuttingDown, Overloaded, QuotaExceeded}
 
 
 def test_an_invalid_request_says_the_first_violation_and_how_many_more() -> None:

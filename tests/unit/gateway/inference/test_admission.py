@@ -167,3 +167,42 @@ async def test_no_place_is_lost_or_made_whatever_comes_of_the_calls() -> None:
     assert inside == 0
     assert most == 4
     assert await free_places(admission) == 4
+
+
+async def test_a_call_that_would_wait_past_its_deadline_is_refused_at_once() -> None:
+    admission = Admission(LINE, in_flight=1, waiting=5)
+    visit = await admission.enter(None)
+    visit.since -= 2  # an answer takes two seconds
+    admission.leave(visit, 1)
+    await admission.enter(None)
+    with pytest.raises(Overloaded, match="the deadline would pass"):
+        await admission.enter(1)
+    assert admission.refusals == {"deadline": 1}
+    patient = enter(admission, 60)
+    await settle()
+    assert admission.waiting == 1
+    admission.leave()
+    await patient
+
+
+async def test_an_adaptive_one_lets_fewer_through_when_more_only_wait_there() -> None:
+    admission = Admission(LINE, in_flight=64, waiting=64, adaptive=True)
+    alone = await admission.enter(None)
+    alone.since -= 0.01
+    admission.leave(alone, 1)
+    for _ in range(4):
+        visits = [await admission.enter(None) for _ in range(min(8, admission.in_flight))]
+        for visit in visits:
+            visit.since -= 0.08
+            admission._adaptive._window_at -= 1  # type: ignore[union-attr]
+            admission.leave(visit, 1)
+    assert admission.in_flight < 8
+    assert admission.active == 0
+
+
+async def test_failures_say_nothing_of_how_long_answers_take() -> None:
+    admission = Admission(LINE, in_flight=1, waiting=5, adaptive=True)
+    await admission.enter(None)
+    admission.leave()
+    assert admission.in_flight == 1
+    assert admission._usual_s == 0

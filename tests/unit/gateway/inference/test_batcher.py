@@ -17,6 +17,7 @@ from gateway.errors import (
 )
 from gateway.inference.batcher import Batcher, WaitingRoom
 from gateway.inference.pace import WORTH_WITHOUT_KNOWLEDGE, Pace
+from gateway.inference.priority import NORMAL
 
 LINE = "score-risk"
 
@@ -75,6 +76,13 @@ class Pairs(Pace):
         return waiting >= 2
 
 
+class Never(Pace):
+    """None leaves while another is under way."""
+
+    def may_leave(self, waiting: int, under_way: int) -> bool:
+        return under_way == 0
+
+
 class Bench:
     """A batcher of a model, and tasks that ask it."""
 
@@ -85,10 +93,12 @@ class Bench:
         self.room = WaitingRoom(LINE, limit)
         self.batcher: Batcher[int, str] = Batcher(model.run, self.room, max_rows, pace)
 
-    def ask(self, item: int, timeout_s: float | None = None, client: str = "") -> asyncio.Task[str]:
+    def ask(
+        self, item: int, timeout_s: float | None = None, client: str = "", rank: int = NORMAL
+    ) -> asyncio.Task[str]:
         loop = asyncio.get_running_loop()
         deadline = None if timeout_s is None else loop.time() + timeout_s
-        return loop.create_task(self.batcher.ask(item, deadline, Caller(client)))
+        return loop.create_task(self.batcher.ask(item, deadline, Caller(client), rank))
 
     async def asked(self, items: Sequence[int]) -> list[asyncio.Task[str]]:
         tasks = [self.ask(item) for item in items]
@@ -387,3 +397,133 @@ def test_no_answer_reaches_the_wrong_caller_and_nobody_is_left_waiting(
         assert all(len(batch) <= max_rows for batch in play.model.batches)
 
     asyncio.run(run())
+
+
+async def held(bench: Bench, *ranks: int) -> list[asyncio.Task[str]]:
+    """Calls that wait behind one that is under way; the last ones are those of ``ranks``."""
+    bench.model.free.clear()
+    first = bench.ask(0)
+    await turns()
+    tasks = [bench.ask(100 + place, rank=rank) for place, rank in enumerate(ranks)]
+    await turns()
+    return [first, *tasks]
+
+
+async def test_a_higher_priority_leaves_first(model: Model) -> None:
+    bench = Bench(model, max_rows=2, pace=Pairs())
+    model.free.clear()
+    bench.batcher._places = lambda: 1
+    tasks = await held(bench, 2, 1, 1, 0, 2, 0)
+    model.free.set()
+    await asyncio.gather(*tasks)
+    assert model.batches[1:] == [[103, 105], [101, 102], [100, 104]]
+
+
+async def test_a_higher_priority_takes_the_place_of_the_last_of_the_lowest(model: Model) -> None:
+    bench = Bench(model, limit=3, pace=Never())
+    _, first, second, third = await held(bench, 1, 2, 2)
+    high = bench.ask(1, rank=0)
+    await turns()
+    with pytest.raises(Overloaded, match="higher priority"):
+        await third
+    normal = bench.ask(2, rank=1)
+    await turns()
+    with pytest.raises(Overloaded, match="higher priority"):
+        await second
+    for rank in (1, 2):
+        with pytest.raises(Overloaded, match="3 calls already wait"):
+            await bench.ask(3, rank=rank)
+    assert bench.room.refusals == {"displaced": 2, "full": 2}
+    assert not any(task.done() for task in (first, high, normal))
+    model.free.set()
+    assert await asyncio.gather(first, high, normal) == ["answer 100", "answer 1", "answer 2"]
+
+
+async def test_a_call_whose_turn_comes_after_its_deadline_is_refused_at_once(model: Model) -> None:
+    bench = Bench(model, pace=Never())
+    bench.batcher.forecast.batch_s, bench.batcher.forecast.rate = 0.1, 10.0
+    tasks = await held(bench, 1, 1, 1, 1)
+    with pytest.raises(Overloaded, match="the deadline would pass") as refused:
+        await bench.ask(1, timeout_s=0.3)
+    assert refused.value.retry_after_s == pytest.approx(0.5)
+    in_time = bench.ask(2, timeout_s=20)
+    ahead = bench.ask(3, timeout_s=0.3, rank=0)  # before all of them
+    await turns()
+    assert not in_time.done()
+    assert not ahead.done()
+    assert bench.room.refusals == {"deadline": 1}
+    model.free.set()
+    await asyncio.gather(*tasks, in_time, ahead)
+
+
+async def test_a_call_with_less_time_than_an_answer_takes_does_not_reach_triton(
+    model: Model,
+) -> None:
+    bench = Bench(model)
+    now = asyncio.get_running_loop().time()
+    bench.batcher.forecast.back(1, 10.0, now, busy=False)
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1, timeout_s=1)
+    assert model.batches == []
+    assert bench.room.refusals == {"deadline": 1}
+
+
+async def test_a_queue_that_stands_holds_less_than_may_wait(model: Model) -> None:
+    bench = Bench(model, max_rows=2, pace=Never())
+    forecast = bench.batcher.forecast
+    tasks = await held(bench, 1, 1, 1)
+    forecast.batch_s, forecast.rate, forecast._short_at = 0.01, 400.0, 0.0
+    with pytest.raises(Overloaded, match="2 calls already wait"):
+        await bench.ask(1)
+    assert bench.room.refusals == {"overload": 2}, "one of those before, too"
+    model.free.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, Overloaded) for one in results] == [False, False, False, True]
+
+
+async def test_no_more_batches_are_under_way_than_have_places(model: Model) -> None:
+    bench = Bench(model, max_rows=2, pace=Pairs())
+    bench.batcher._places = lambda: 2
+    model.free.clear()
+    tasks = [bench.ask(item) for item in range(20)]
+    await turns()
+    assert len(model.batches) == 2
+    model.free.set()
+    await asyncio.gather(*tasks)
+    assert sorted(item for batch in model.batches for item in batch) == list(range(20))
+
+
+async def test_when_a_queue_is_seen_to_stand_those_who_would_keep_it_long_are_refused(
+    model: Model,
+) -> None:
+    bench = Bench(model, max_rows=2, pace=Never())
+    first, *waiting = await held(bench, 1, 1, 0, 1, 1)
+    forecast = bench.batcher.forecast
+    forecast.batch_s, forecast.rate, forecast._short_at = 0.01, 400.0, 0.0
+    with pytest.raises(Overloaded):
+        await bench.ask(1)
+    results = await asyncio.gather(*waiting[1:2], *waiting[3:], return_exceptions=True)
+    assert all(isinstance(one, Overloaded) for one in results)
+    assert bench.room.refusals == {"overload": 4}
+    assert bench.room.taken == 2
+    model.free.set()
+    assert await asyncio.gather(first, waiting[0], waiting[2]) == [
+        "answer 0", "answer 100", "answer 102",
+    ]  # fmt: skip
+    assert bench.room.taken == 0
+
+
+async def test_who_would_be_late_does_not_leave_with_the_batch(model: Model) -> None:
+    bench = Bench(model, pace=Never())
+    model.free.clear()
+    first = bench.ask(0)
+    await turns()
+    late, patient = bench.ask(1, timeout_s=1), bench.ask(2, timeout_s=60)
+    await turns()
+    bench.batcher.forecast.back(1, 10.0, asyncio.get_running_loop().time(), busy=False)
+    model.free.set()
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert await asyncio.gather(first, patient) == ["answer 0", "answer 2"]
+    assert model.batches == [[0], [2]]
+    assert bench.room.refusals == {"deadline": 1}

@@ -24,6 +24,7 @@ from gateway.inference.admission import Admission
 from gateway.inference.runner import ServedRelease
 from gateway.inference.triton_runner import TritonRunner
 from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.verdicts import Suspicion
 
 LINE = "diagnose-measurements"
 RELEASE = manifest(LINE)
@@ -47,6 +48,10 @@ class States:
     shadows: Mapping[str, ReleaseState] = field(default_factory=dict)
     left: tuple[FakeTriton, ...] = ()
     """Where a release can be asked that is routed no longer."""
+    suspicions: list[Suspicion] = field(default_factory=list)
+
+    def suspect(self, suspicion: Suspicion) -> None:
+        self.suspicions.append(suspicion)
 
     def clients(self, line: str, release: str) -> tuple[FakeTriton, ...]:
         return self.left
@@ -191,7 +196,8 @@ async def test_one_call_too_many_is_refused_and_another_line_is_not(triton: Fake
     other = asyncio.create_task(ask(runner, ServedRelease(manifest("score-risk"))))
     await triton.was_asked.acquire()
     triton.may_answer.set()
-    await asyncio.gather(first, other)
+    await first
+    other.cancel()
 
 
 async def test_it_says_what_is_routed_and_how_busy_the_way_to_triton_is(
@@ -214,7 +220,11 @@ async def test_it_says_what_is_routed_and_how_busy_the_way_to_triton_is(
         ("trident.admission.limit", (line,)): 1,
         ("trident.calls.waiting", ("admission", line)): 1,
         ("trident.calls.waiting.limit", ("admission", line)): 1,
-        ("trident.calls.refused", ("admission", line)): 1,
+        ("trident.calls.refused", ("admission", line, "full")): 1,
+        ("trident.triton.active", ("triton:8001",)): 1,
+        ("trident.triton.hedges", ()): 0,
+        ("trident.triton.retries", ("made",)): 0,
+        ("trident.triton.retries", ("over_budget",)): 0,
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,6 +16,8 @@ from wire import refusal, refusal_of
 
 from gateway.errors import ModelContractBroken, Overloaded
 from gateway.transport.grpc_aio import AddressInUse, GrpcServer, build_server
+from gateway.transport.grpc_aio_rpc import GrpcAioCall, RpcHandlers
+from gateway.transport.rpcs import Rpcs
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1 import diagnose_service_pb2
 from trident.model.v1 import model_service_pb2
@@ -34,6 +37,7 @@ SERVICES = [
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 ]  # fmt: skip
+(RISK,) = risk_service_pb2.DESCRIPTOR.services_by_name.values()
 METHODS = [method for service in SERVICES for method in service.methods]
 GOOD = ScoreRiskRequest(features={"age": FeatureValue(number=40)})
 GARBAGE = b"\xff\xff\xff\xff"
@@ -190,6 +194,44 @@ async def test_a_deadline_that_passes_cancels_the_inference(
     (trace,) = tracing.calls
     await asyncio.wait_for(trace.finished.wait(), 20)
     assert trace.codes == [code_pb2.DEADLINE_EXCEEDED]
+
+
+async def test_what_is_known_of_a_call_is_known_when_grpc_has_freed_it(
+    tracing: RecordingTracing,
+) -> None:
+    calls: list[GrpcAioCall] = []
+    start_call = tracing.start_call
+
+    def start(call: Any) -> Any:
+        calls.append(call)
+        return start_call(call)
+
+    tracing.start_call = start  # type: ignore[method-assign]
+    rpcs = Rpcs(tracing)  # type: ignore[arg-type]
+    rpcs.add_service(RISK, _Holding())
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((RpcHandlers(rpcs.table, 100),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as own:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await RiskServiceStub(own).ScoreRisk(GOOD, timeout=0.1, metadata=(("a", "b"),))
+    await server.stop(0)
+    gc.collect()
+    (call,) = calls
+    # grpc, asked now, would end this process.
+    assert call.peer().startswith("ipv4:127.0.0.1:")
+    assert call.header("a") == "b"
+    assert call.time_remaining() == 0
+
+
+class _Holding:
+    """Answers nobody."""
+
+    async def answer(self, request: Any, call: Any) -> Any:
+        await asyncio.Event().wait()
+
+    ScoreRisk = BatchScoreRisk = StreamScoreRisk = answer
 
 
 async def test_a_client_that_cancels_cancels_the_inference(

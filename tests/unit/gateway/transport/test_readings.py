@@ -39,7 +39,7 @@ async def test_how_many_wait_for_company_and_were_refused(runner: FakeRunner) ->
     assert read(answering) == {
         ("trident.calls.waiting", place): 1,
         ("trident.calls.waiting.limit", place): 1,
-        ("trident.calls.refused", place): 1,
+        ("trident.calls.refused", (*place, "full")): 1,
     }
 
     runner.release()

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from gateway.triton import endpoint as endpoint_module
 from gateway.triton.endpoint import TritonEndpoint, Wanted
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, REFUSES, UNREACHABLE, WRONG
 from triton_models.release import Manifest
 
 RISK = manifest("score-risk")
@@ -260,3 +261,116 @@ async def test_closing_ends_what_is_being_loaded_and_the_connection(looked: Look
     await looked.endpoint.close()
     assert looked.triton.closed
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_release_that_is_left_out_comes_back_after_a_trial(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    looked.endpoint.leave_out(KEY, UNREACHABLE, "it resets")
+    assert not looked.endpoint.serves(KEY)
+    assert looked.endpoint.fault(KEY) == "Triton at triton:8001 is left out: it resets"
+    assert looked.triton.dropped == ["it resets"], "those under way wait for nothing"
+    assert looked.endpoint.left_out == {UNREACHABLE: 1}
+    await looked.look(RISK)
+    assert not looked.endpoint.serves(KEY), "it is left out for a moment at least"
+    await asyncio.sleep(endpoint_module._FIRST_REST_S)
+    await looked.look_until_served(RISK)
+    assert looked.endpoint.lacks(KEY) is False
+
+
+async def test_who_has_to_be_left_out_again_rests_longer(
+    looked: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await looked.look_until_served(RISK)
+    now = 1000.0
+    monkeypatch.setattr(endpoint_module, "time", SimpleNamespace(monotonic=lambda: now))
+    rests = []
+    for wait_s in (0.0, 1.0, 1.0, 100.0):
+        now += wait_s
+        looked.endpoint.leave_out(KEY, WRONG, "nonsense")
+        rests.append(looked.endpoint._retry_at[KEY] - now)
+        now += rests[-1]
+        await looked.look_until_served(RISK)
+    assert rests == pytest.approx([0.25, 0.5, 1.0, 0.25])
+    assert looked.triton.dropped == [], "its connection is good"
+
+
+async def test_a_doubt_that_a_trial_dispels_changes_nothing(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    asked = len(looked.triton.asked)
+    looked.endpoint.doubt(KEY, REFUSES, "it refuses", 5)
+    looked.endpoint.doubt(KEY, REFUSES, "it refuses", 5)
+    await asyncio.wait_for(looked.triton.was_asked.acquire(), 5)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(looked.triton.asked) == asked + 1, "one trial at a time is enough"
+    assert looked.endpoint.serves(KEY)
+
+
+async def test_a_doubt_that_a_trial_confirms_leaves_it_out(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.answer = lambda request: service_pb2.ModelInferResponse()
+    looked.endpoint.doubt(KEY, REFUSES, "it refuses", 5)
+    await looked.changes.until(lambda: not looked.endpoint.serves(KEY))
+    assert "a trial gave none" in looked.endpoint.fault(KEY)
+    assert looked.endpoint.left_out == {REFUSES: 1}
+
+
+async def test_a_trial_that_is_not_answered_in_time_leaves_it_out(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.may_answer.clear()
+    looked.endpoint.doubt(KEY, HANGS, "it has given no answer for 0.6 s", 0.01)
+    await looked.changes.until(lambda: not looked.endpoint.serves(KEY))
+    assert looked.endpoint.fault(KEY).endswith("nor one to a trial within 0.0 s")
+    assert looked.triton.dropped
+
+
+async def test_after_another_connection_it_is_seen_whether_the_same_triton_is_there(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.connections = 1
+    await looked.look(RISK)
+    looked.triton.repository[RISK.ensemble][0].outputs[1].datatype = "FP64"  # restarted, with that
+    looked.triton.connections = 2
+    await looked.look(RISK)
+    await looked.changes.until(lambda: not looked.endpoint.serves(KEY))
+    assert "Triton serves FP64 [1]" in looked.endpoint.fault(KEY)
+    assert looked.endpoint.left_out == {MISFIT: 1}
+
+
+async def test_a_triton_that_answers_inferences_lives_though_it_does_not_say_so(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    is_live = looked.triton.is_live
+
+    async def busy() -> bool:
+        await is_live()
+        looked.triton.answers += 1
+        return False
+
+    looked.triton.is_live = busy  # type: ignore[method-assign]
+    await looked.look(RISK)
+    assert looked.endpoint.serves(KEY)
+
+
+async def test_inferences_under_way_are_given_up_when_triton_is_gone(looked: Looked) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.up = False
+    await looked.look(RISK)
+    assert looked.triton.dropped == ["Triton does not answer"]
+    assert looked.endpoint.left_out == {GONE: 1}
+
+
+@pytest.mark.parametrize(("others", "looks"), [(True, 1), (False, 3)])
+async def test_the_last_triton_may_be_silent_for_longer_before_it_is_gone(
+    others: bool, looks: int, looked: Looked
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.endpoint.others_serve = lambda: others
+    looked.triton.up, looked.triton.was_silent = False, True
+    served_after = []
+    for _ in range(3):
+        await looked.look(RISK)
+        served_after.append(looked.endpoint.serves(KEY))
+    assert served_after == [True] * (looks - 1) + [False] * (4 - looks)

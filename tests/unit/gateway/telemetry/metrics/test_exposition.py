@@ -40,7 +40,7 @@ def some() -> Snapshot:
     tally = folded(
         record(("decode", 0.2), ("triton", 4), trace_id=TRACE), record(("decode", 40000)), record()
     )
-    tally.count(REFUSED_CALLS, ("queue", 'a"b\\c\n'), 2)
+    tally.count(REFUSED_CALLS, ("queue", 'a"b\\c\n', "full"), 2)
     tally.count(REFUSED_CALLS, OVERFLOW, 1)
     tally.count(CACHE_HITS, (), 5)
     return shown(tally, {(ACTIVE_CALLS, ()): 3.0, (CACHE_SIZE, ()): 1e9})
@@ -97,7 +97,7 @@ def test_names_are_in_the_standard_translation() -> None:
     refused = found["trident_calls_refused"].samples
     assert [(one.labels, one.value) for one in refused] == [
         ({"otel_metric_overflow": "true"}, 1),
-        ({"trident_place": "queue", "trident_line": 'a"b\\c\n'}, 2),
+        ({"trident_place": "queue", "trident_line": 'a"b\\c\n', "trident_reason": "full"}, 2),
     ]
 
 

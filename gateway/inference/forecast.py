@@ -1,0 +1,124 @@
+"""When a call that comes now would be answered, and whether its queue stands.
+
+A queue that absorbs a burst is good: it gets shorter by itself. A queue that stays as long as it is
+gives every call the same wait for nothing. Controlled delay (CoDel, RFC 8289) tells them apart by
+time, not by length: a queue stands once nobody has waited *less* than a target for a whole
+interval. Then only so many may wait as are answered within the target.
+"""
+
+from __future__ import annotations
+
+_WEIGHT = 0.1
+"""Of a new measurement."""
+
+_INTERVAL_S = 0.1
+_CALM_S = 1.0
+_FEW = 0.25
+"""A queue stands no more if fewer of those who came in a second had to be refused."""
+_LEAST_TARGET_S = 0.005
+_TARGET = 0.5
+"""Of the time of a batch: what a call may wait before its own leaves, while the queue stands."""
+
+_HOPELESS = 0.5
+"""Of the usual time of a batch: some are much faster, nearly none so much."""
+_FRESH_S = 1.0
+
+
+class Forecast:
+    """Of the calls of one batcher. Times are in seconds.
+
+    Args:
+        now: The time.
+        max_rows: The largest batch: so many may wait in any case.
+
+    Attributes:
+        batch_s: What a batch takes from its leaving to its answer; 0 while unknown.
+        rate: Calls that are answered in a second while some wait; 0 while unknown.
+    """
+
+    def __init__(self, now: float, max_rows: int) -> None:
+        self.batch_s = self.rate = 0.0
+        self._max_rows = max_rows
+        self._short_at = self._back_at = now
+        self._busy_since: float | None = None
+        self._stands = False
+        self._window_at = now
+        self._came = self._refused = 0
+        """Calls that came to a queue that stands, and those of them that were refused."""
+
+    def left(self, now: float, waited_s: float) -> None:
+        """Note that a batch leaves.
+
+        Args:
+            now: The time.
+            waited_s: For how long the first of it has waited.
+        """
+        if waited_s <= self.target_s:
+            self._short_at = now
+
+    def back(self, rows: int, time_s: float, now: float, *, busy: bool) -> None:
+        """Note that a batch is back.
+
+        Args:
+            rows: Its size.
+            time_s: What it took.
+            now: The time.
+            busy: Whether calls wait: then answers come as fast as they can.
+        """
+        self._back_at = now
+        self.batch_s += _WEIGHT * (time_s - self.batch_s) if self.batch_s else time_s
+        if self._busy_since is not None and now > self._busy_since:
+            rate = rows / (now - self._busy_since)
+            # Of the time that each call takes, not of the rate: several batches come at once.
+            each_s = 1 / self.rate if self.rate else 1 / rate
+            self.rate = 1 / (each_s + _WEIGHT * (1 / rate - each_s))
+        self._busy_since = now if busy else None
+
+    @property
+    def target_s(self) -> float:
+        """What a call may wait while the queue stands."""
+        return max(_LEAST_TARGET_S, _TARGET * self.batch_s)
+
+    def wait_s(self, waiting: int) -> float:
+        """Return what a call takes to its answer behind ``waiting`` others; 0 if unknown."""
+        return self.batch_s + (waiting / self.rate if self.rate else 0.0)
+
+    def hopeless(self, now: float, left_s: float) -> bool:
+        """Return whether a call with so much time left would not even be answered alone.
+
+        Only for as long as that was measured just now: else one had to be sent to know.
+        """
+        return left_s < _HOPELESS * self.batch_s and now - self._back_at < _FRESH_S
+
+    def limit(self, now: float) -> int | None:
+        """Return how many may wait if the queue stands; ``None`` if it does not.
+
+        Once it has stood it does so for a while, until few had to be refused: else as many as come
+        in an interval would be let in each time that it was short for a moment.
+        """
+        interval_s = max(_INTERVAL_S, 2 * self.batch_s)
+        if not self._stands:
+            if not self.rate or now - self._short_at <= interval_s:
+                return None
+            self._stands = True
+            self._look_on(now)
+        elif now - self._window_at > max(_CALM_S, interval_s):
+            idle = now - self._window_at > 3 * max(_CALM_S, interval_s)
+            if idle or self._refused < _FEW * self._came:
+                self._stands, self._short_at = False, now
+                return None
+            self._look_on(now)
+        self._came += 1
+        return max(self._max_rows, round(self.rate * self.target_s))
+
+    def refused(self) -> None:
+        """Note that a call was refused because the queue stands."""
+        self._refused += 1
+
+    def _look_on(self, now: float) -> None:
+        self._window_at = now
+        self._came = self._refused = 0
+
+    def empty(self, now: float) -> None:
+        """Note that nobody waits."""
+        self._short_at = now

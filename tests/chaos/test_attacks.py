@@ -1,0 +1,96 @@
+"""A million frames and messages that no honest client would send."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from attackers import Attacker
+from served import Gateway
+from steady_load import Noted, SteadyLoad, codes
+from three_tritons import Tritons
+
+from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.chaos
+
+FRAMES = int(os.environ.get("CHAOS_FRAMES", "1000000"))
+_PART = 2_000
+PAUSE_S = 0.05
+"""Between two connections of attackers: theirs is the same machine, and the load on it not ours."""
+
+
+def p50_ms(noted: list[Noted]) -> float:
+    return float(np.median([one.ms for one in noted]))
+
+
+def resident_mb(gateway: Gateway) -> float:
+    assert gateway.process is not None
+    return sum(
+        one.memory_info().rss for one in psutil.Process(gateway.process.pid).children()
+    ) / 1e6  # fmt: skip
+
+
+def attack(attacker: Attacker, frames: int) -> None:
+    """Send so many frames, in every way in turns."""
+    ways = (
+        lambda: attacker.garbage(_PART),
+        lambda: attacker.messages(_PART),
+        lambda: attacker.rapid_reset(_PART),
+        lambda: attacker.header_bomb(_PART),
+        attacker.no_http,
+    )
+    turn = 0
+    loris = threading.Thread(target=attacker.slow_loris, args=(100, 20), daemon=True)
+    loris.start()
+    end = time.monotonic() + 600
+    while attacker.frames < frames and time.monotonic() < end:
+        ways[turn % len(ways)]()
+        turn += 1
+        time.sleep(PAUSE_S)
+    loris.join()
+
+
+def test_attackers_crash_nothing_and_honest_clients_are_served(
+    transport: str,
+    store: ReleaseStore,
+    tritons: Tritons,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gateway = Gateway(Path(store.models_path).parent, tmp_path)
+    gateway.start("--transport", transport, "--triton", tritons.bare.target)
+    attacker = Attacker(gateway.target)
+    try:
+        with SteadyLoad(gateway.target, rate=50) as load:
+            time.sleep(5)
+            attack(attacker, FRAMES // 5)  # so that what is kept for each kind of client is there
+            time.sleep(3)
+            before_mb, begun = resident_mb(gateway), time.monotonic()
+            time.sleep(4)
+            attacked = time.monotonic()
+            attack(attacker, attacker.frames + FRAMES)
+            ended = time.monotonic()
+            time.sleep(3)
+            after_mb = resident_mb(gateway)
+        before, during = load.between(begun, attacked), load.between(attacked, ended)
+        restarted = [line for line in gateway.log if "start" in line and "worker 0" in line]
+    finally:
+        gateway.stop()
+    times = p50_ms(during) / p50_ms(before)
+    with capsys.disabled():
+        print(
+            f"\n{transport}, {attacker.frames:,} frames in {ended - attacked:.0f} s: honest calls "
+            f"{codes(during)}, p50 {p50_ms(before):.1f} -> {p50_ms(during):.1f} ms ({times:.2f} "
+            f"times); memory {before_mb:.0f} -> {after_mb:.0f} MB"
+        )
+    assert restarted == []
+    assert codes(during).keys() == {"OK"}
+    assert all(one.right for one in load.noted)
+    assert after_mb <= 1.1 * before_mb
+    assert times <= 2

@@ -1,0 +1,143 @@
+"""The machine fails: a disk that is full, no file left to open, a clock that jumps."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from served import Gateway
+from steady_load import METHOD, SteadyLoad, asking, codes
+from three_tritons import Tritons
+from waiting import wait_for
+
+from triton_models.store import ReleaseStore
+
+pytestmark = pytest.mark.chaos
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+"""Gives processes another clock of the wall, and leaves the one that runs evenly."""
+
+
+@contextmanager
+def serving(
+    store: ReleaseStore, tritons: Tritons, folder: Path, transport: str, *how: str
+) -> Iterator[Gateway]:
+    gateway = Gateway(Path(store.models_path).parent, folder)
+    gateway.start("--transport", transport, "--triton", tritons.bare.target, *how)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def counted(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
+    transport: str,
+    store: ReleaseStore,
+    tritons: Tritons,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    port = free_port()
+    full = tmp_path / "full.jsonl"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr(Gateway, "traces", property(lambda _: full))
+    listen = f"127.0.0.1:{port}"
+    with serving(store, tritons, tmp_path, transport, "--metrics-listen", listen) as gateway:
+        with SteadyLoad(gateway.target, rate=50) as load:
+            wait_for(lambda: counted(port, "trident_spans_dropped_total") > 0)
+        dropped = counted(port, "trident_spans_dropped_total")
+    with capsys.disabled():
+        print(f"\n{transport}, full disk: {codes(load.noted)}, {dropped:.0f} spans lost, counted")
+    assert codes(load.noted).keys() == {"OK"}
+
+
+def test_without_a_file_left_to_open_those_who_are_there_are_served_and_others_later(
+    transport: str,
+    store: ReleaseStore,
+    tritons: Tritons,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(store, tritons, tmp_path, transport) as gateway:
+        assert gateway.process is not None
+        (worker,) = psutil.Process(gateway.process.pid).children()
+        with SteadyLoad(gateway.target, rate=50) as load:
+            time.sleep(1)
+            _, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+            limit = max(int(name.name) for name in Path(f"/proc/{worker.pid}/fd").iterdir()) + 5
+            resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (limit, hard))
+            host, _, port = gateway.target.rpartition(":")
+            held = []
+            for _ in range(50):
+                with suppress(OSError):
+                    held.append(socket.create_connection((host, int(port)), timeout=1))
+            time.sleep(3)
+            for one in held:
+                one.close()
+            resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        wait_for(lambda: answers(gateway.target))
+    with capsys.disabled():
+        print(f"\n{transport}, no file left: {codes(load.noted)} of those who were there before")
+    assert codes(load.noted).keys() == {"OK"}
+
+
+def answers(target: str) -> bool:
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    with grpc.insecure_channel(target, options=options) as channel:
+        try:
+            channel.unary_unary(METHOD)(asking(0), timeout=2)
+        except grpc.RpcError:
+            return False
+        return True
+
+
+def test_a_clock_that_jumps_an_hour_back_or_forth_fails_no_call(
+    transport: str,
+    store: ReleaseStore,
+    tritons: Tritons,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if not FAKETIME.exists():
+        pytest.skip("libfaketime is not installed (Debian: libfaketime)")
+    jump = tmp_path / "jump"
+    jump.write_text("+0")
+    for name, value in (
+        ("LD_PRELOAD", str(FAKETIME)),
+        ("FAKETIME_TIMESTAMP_FILE", str(jump)),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    with serving(store, tritons, tmp_path, transport) as gateway:
+        for name in ("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"):
+            monkeypatch.delenv(name)
+        with SteadyLoad(gateway.target, rate=50, timeout_s=2) as load:
+            for seconds in ("+0", "+3600", "-3600", "+0"):
+                jump.write_text(seconds)
+                time.sleep(2)
+    with capsys.disabled():
+        print(f"\n{transport}, the clock jumps by an hour and back: {codes(load.noted)}")
+    assert codes(load.noted).keys() == {"OK"}
+    assert all(one.right for one in load.noted)

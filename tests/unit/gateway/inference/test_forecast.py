@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.inference.forecast import Forecast
+
+
+def busy(forecast: Forecast, seconds: float, *, waited_s: float, start: float = 0.0) -> float:
+    """Batches of eight, each 0.1 s, one after the other; the first of each has waited so long."""
+    now = start
+    while now < start + seconds:
+        forecast.left(now, waited_s)
+        now += 0.1
+        forecast.back(8, 0.1, now, busy=True)
+    return now
+
+
+def test_it_learns_what_a_batch_takes_and_how_many_are_answered() -> None:
+    forecast = Forecast(0, 8)
+    assert forecast.wait_s(100) == 0
+    busy(forecast, 10, waited_s=0.01)
+    assert forecast.batch_s == pytest.approx(0.1)
+    assert forecast.rate == pytest.approx(80)
+    assert forecast.wait_s(80) == pytest.approx(1.1)
+
+
+def test_several_batches_that_come_back_at_once_do_not_make_the_rate_infinite() -> None:
+    forecast = Forecast(0, 8)
+    now = 0.0
+    for _ in range(100):
+        now += 0.2
+        forecast.back(8, 0.4, now, busy=True)
+        forecast.back(8, 0.4, now + 1e-6, busy=True)
+    assert forecast.rate == pytest.approx(80, rel=0.2)
+
+
+def test_a_queue_in_which_somebody_waited_little_stands_not() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 5, waited_s=0.04)
+    assert forecast.limit(now) is None
+
+
+def test_a_queue_that_stays_long_stands_after_an_interval_and_then_holds_half_a_batch() -> None:
+    forecast = Forecast(0, 2)
+    now = busy(forecast, 1, waited_s=0.01)
+    assert forecast.limit(now) is None
+    now = busy(forecast, 1, waited_s=0.4, start=now)
+    assert forecast.limit(now) == round(80 * 0.1 / 2)
+
+
+def test_a_whole_batch_may_wait_in_any_case() -> None:
+    forecast = Forecast(0, 64)
+    now = busy(forecast, 2, waited_s=0.4)
+    assert forecast.limit(now) == 64
+
+
+def test_a_queue_that_was_empty_does_not_stand() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 2, waited_s=0.4)
+    forecast.empty(now)
+    assert forecast.limit(now + 0.1) is None
+
+
+@pytest.mark.parametrize(("refused", "limit"), [(9, 8), (2, None)], ids=["most", "few"])
+def test_it_stands_until_few_had_to_be_refused_for_a_second(
+    refused: int, limit: int | None
+) -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 2, waited_s=0.4)
+    for place in range(10):
+        assert forecast.limit(now) == 8
+        if place < refused:
+            forecast.refused()
+    forecast.empty(now)
+    assert forecast.limit(now + 0.9) == 8, "it was short for a moment only"
+    assert forecast.limit(now + 1.1) == limit
+    assert forecast.limit(now + 1.2) == limit
+
+
+def test_a_queue_to_which_nobody_came_for_long_stands_no_more() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 2, waited_s=0.4)
+    for _ in range(10):
+        forecast.limit(now)
+        forecast.refused()
+    assert forecast.limit(now + 10) is None
+
+
+def test_a_call_with_less_time_than_any_batch_takes_is_hopeless_as_long_as_that_is_fresh() -> None:
+    forecast = Forecast(0, 8)
+    assert not forecast.hopeless(0, 0.0001)
+    now = busy(forecast, 2, waited_s=0)
+    assert forecast.hopeless(now, 0.04)
+    assert not forecast.hopeless(now, 0.06)
+    assert not forecast.hopeless(now + 2, 0.04), "one must be sent to know"
