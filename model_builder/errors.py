@@ -5,7 +5,6 @@
     BuilderError
     ├── ConfigInvalid        a hyperparameter is not what it must be
     ├── UnknownData          neither a data set nor a file
-    ├── CannotBuild          there is nothing that builds this
     ├── BaseUnusable         a pretrained model cannot be fine-tuned for this
     ├── DataSetUnavailable   a named data set cannot be had
     ├── DataFault            a file, row or column is not what it must be
@@ -17,6 +16,7 @@
     ├── ParityBroken         an exported model does not answer like the trained one
     ├── ProofFailed          a release does not answer as it must where it is served
     ├── GateRefused          a candidate is not good enough to be released
+    ├── CannotGoOn           a release cannot be started from
     ├── ReleaseUnusable      what was kept to be uploaded is not there
     ├── UploadFailed         a release is built and kept, but not in its store yet
     ├── NotPromotable        a release must not answer calls
@@ -151,16 +151,6 @@ class UnknownData(BuilderError):
         super().__init__(
             f"there is no file and no data set '{text}'.{meant} Data sets: {', '.join(names)}"
         )
-
-
-class CannotBuild(BuilderError):
-    """There is nothing that builds what was asked for."""
-
-    exit_code = 2
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} cannot be built yet")
-        self.what = what
 
 
 class BaseUnusable(BuilderError):

@@ -174,6 +174,5 @@ def task_for(task: Task, data: ResolvedData) -> Task:
 
     Raises:
         DataFault: If the data have to be looked into, and cannot be read.
-        CannotBuild: If there is no such kind.
     """
     return task.for_data(data) if isinstance(task, ManyKinds) else task

@@ -7,12 +7,10 @@ Each kind of evidence is a folder of its own whose module ``building`` ends in `
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any, ClassVar
 
 from model_builder.diagnosis.evidence import KINDS, Evidence, evidence_of
 from model_builder.diagnosis.measurements.building import MeasurementsConfig
-from model_builder.errors import CannotBuild
 from model_builder.progress import Progress
 from model_builder.task import Candidate, ResolvedData, Task, TaskConfig
 
@@ -26,11 +24,7 @@ class DiagnosisTask:
     config_type: ClassVar[type[TaskConfig]] = MeasurementsConfig
 
     def of_kind(self, kind: Evidence) -> Task:
-        """Return the task of one kind of evidence.
-
-        Raises:
-            CannotBuild: If there is none.
-        """
+        """Return the task of one kind of evidence."""
         return kind_of(kind)
 
     def for_data(self, data: ResolvedData) -> Task:
@@ -38,7 +32,6 @@ class DiagnosisTask:
 
         Raises:
             DataFault: If they are a table that cannot be read.
-            CannotBuild: If there is no such task.
         """
         return kind_of(evidence_of(data))
 
@@ -49,29 +42,16 @@ class DiagnosisTask:
             DataFault: If the data cannot be used.
             ParityBroken: If an exported step does not answer like torch.
         """
-        kinds = (kind_of(name) for name in KINDS if _module(name))
+        kinds = (kind_of(name) for name in KINDS)
         (kind,) = (kind for kind in kinds if type(config) is kind.config_type)
         return kind.build(data, config, progress)
 
 
 def kind_of(evidence: Evidence) -> Task:
-    """Return the task of one kind of evidence.
-
-    Raises:
-        CannotBuild: If there is none.
-    """
-    name = _module(evidence)
-    if name is None:
-        raise CannotBuild(f"a diagnosis from {evidence}")
-    kind: Task = importlib.import_module(name).KIND
+    """Return the task of one kind of evidence."""
+    # Imported by name, so that one kind does not load what another needs.
+    kind: Task = importlib.import_module(f"{__package__}.{evidence}.building").KIND
     return kind
-
-
-def _module(evidence: Evidence) -> str | None:
-    package = f"{__package__}.{evidence}"
-    if importlib.util.find_spec(package) is None:
-        return None
-    return f"{package}.building"
 
 
 TASK = DiagnosisTask()

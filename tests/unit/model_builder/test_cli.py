@@ -151,10 +151,10 @@ def test_what_is_asked_wrongly_exits_with_2(invoke, tmp_path, arguments, message
     assert not (tmp_path / "store").exists()
 
 
-def test_evidence_that_cannot_be_built_yet_says_so() -> None:
+def test_evidence_that_the_data_do_not_hold_is_named() -> None:
     result = CliRunner().invoke(cli, ["build", "diagnosis", "--evidence", "note"])
-    assert result.exit_code == 2
-    assert "a diagnosis from note cannot be built yet" in result.stderr
+    assert result.exit_code == 1
+    assert "expected a column of notes (--set text=COLUMN), found none" in result.stderr
 
 
 def test_a_failure_is_one_clear_line_and_exits_with_1(invoke, tmp_path) -> None:
