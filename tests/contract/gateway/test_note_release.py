@@ -15,6 +15,7 @@ from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import verify
 from triton_models.release import Manifest
 from triton_models.store import ReleaseStore
+from triton_models.store_errors import FilesAltered
 
 pytestmark = pytest.mark.contract
 
@@ -71,12 +72,10 @@ def test_a_note_that_is_too_long_is_answered_and_says_so(gateway: Gateway) -> No
     assert answer["input_notes"] == [{"feature": "note", "rule": "INPUT_RULE_TRUNCATED"}]
 
 
-def test_a_tokenizer_that_was_changed_keeps_the_release_from_serving(tmp_path: Path) -> None:
+def test_a_tokenizer_that_was_changed_is_named(tmp_path: Path) -> None:
     store = ReleaseStore(tmp_path / "store")
     manifest = planted_notes.publish(store)
     path = Path(store.models_path, manifest.extra_file("tokenizer.json"))
     path.write_bytes(path.read_bytes().replace(b"rash", b"rush"))
-    process = Gateway(tmp_path / "store", tmp_path)
-    with pytest.raises(pytest.fail.Exception, match=r"changed: .*tokenizer\.json"):
-        process.start()
-    process.stop()
+    with pytest.raises(FilesAltered, match=r"changed: .*tokenizer\.json"):
+        verify(store, LINE, "r1", SilentProgress())
