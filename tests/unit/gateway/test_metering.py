@@ -14,6 +14,7 @@ from call_records import family
 from metric_collectors import http_collector
 from prometheus_client.parser import text_string_to_metric_families
 from span_makers import source, span
+from waiting import wait_for
 
 from gateway.metering import count_dropped, listen_for_metrics
 from gateway.serving import serve
@@ -118,6 +119,8 @@ def test_spans_that_the_supervisor_drops_are_counted_with_those_of_the_workers(
     worker.gauges(lambda: [Reading(DROPPED_SPANS, (), 4)])
     metrics.start()
     worker.start(tmp_path)
+    # It is taken in a moment later.
+    wait_for(lambda: family(metrics.hub.gather(), "trident.workers").numbers[0].value == 1)
     tracing.export([span("queue", 1), span("compute", 2), span("work", 3)])
 
     worker.stop()  # which reports once more

@@ -98,7 +98,7 @@ def test_each_rule_fires_and_the_network_sees_the_right_value(both, name, value,
 
 def test_every_rule_that_is_declared_is_tested_here():
     declared = {value for name, value in vars(codes).items() if name.startswith("RULE_")}
-    assert declared == {0, 1, 2, 3, 4, 5}
+    assert declared - {codes.RULE_TRUNCATED} == {0, 1, 2, 3, 4, 5}  # that one is of notes
 
 
 def test_a_typical_row_is_the_typical_input(both):

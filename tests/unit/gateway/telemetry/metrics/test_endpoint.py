@@ -124,6 +124,7 @@ def test_ipv6_is_understood(missing_tool: Callable[[str], None]) -> None:
 
 
 def test_a_gateway_shows_and_sends_the_same(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     with grpc_collector() as collected:
         gateway = GatewayMetrics(
             tmp_path, "127.0.0.1:0", "g-1", {"OTEL_EXPORTER_OTLP_ENDPOINT": collected.target}
@@ -145,7 +146,15 @@ def test_a_gateway_shows_and_sends_the_same(tmp_path: Path) -> None:
     (point,) = collected.metrics["rpc.server.call.duration"].exponential_histogram.data_points
     assert point.count == 1
     assert collected.resource["service.instance.id"] == "g-1"
-    assert not [one for one in threading.enumerate() if one.name.startswith("metrics")]
+    wait_for(
+        lambda: (
+            not [
+                one
+                for one in threading.enumerate()
+                if one.name.startswith("metrics") and one not in before
+            ]
+        )
+    )
 
 
 def test_a_gateway_that_never_started_can_be_stopped(tmp_path: Path) -> None:
