@@ -1,5 +1,7 @@
 # The gateway: `docker buildx bake gateway` (docker-bake.json has the versions).
-# Two stages: what builds stays behind, and the image has neither a compiler nor pip's packages.
+# Two stages: what builds stays behind, and the image has neither a compiler nor pip's packages, nor
+# packages' own tests, nor the hub's client, which tokenizers needs only to fetch what a release carries,
+# nor what botocore knows of services other than S3 and those that sign in to it.
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim-bookworm AS build
@@ -16,7 +18,10 @@ COPY triton_models triton_models
 RUN python -m venv /opt/trident \
     && /opt/trident/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile \
          --constraint requirements.lock ./protos ".[${EXTRAS}]" \
-    && /opt/trident/bin/pip uninstall --yes --quiet pip
+    && /opt/trident/bin/pip uninstall --yes --quiet huggingface_hub hf-xet setuptools pip \
+    && find /opt/trident/lib -type d "(" -name tests -o -name test_files ")" -prune -exec rm -rf {} + \
+    && find /opt/trident/lib -path "*/botocore/data/*" -prune -type d \
+         ! -name s3 ! -name sts ! -name "sso*" ! -name signin -exec rm -rf {} +
 
 FROM python:${PYTHON_VERSION}-slim-bookworm AS gateway
 ENV PATH=/opt/trident/bin:$PATH \

@@ -26,7 +26,11 @@ ADAPTED = {"trident_triton_queue_us": "nv_inference_queue_duration_us"}
 
 
 # Counters of what a test does not let happen; that they are the gateway's is all that is checked.
-NOT_HAPPENED = {"trident_spans_dropped_total", "trident_worker_restarts_total"}
+NOT_HAPPENED = {
+    "trident_calls_refused_total",
+    "trident_spans_dropped_total",
+    "trident_worker_restarts_total",
+}
 
 
 def rules(rendered: Rendered) -> dict[str, Any]:
