@@ -169,11 +169,14 @@ def box_of(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float,
     width, height = size
     if spec.fit == "stretch":
         return 0, 0, width, height
-    scale = min if spec.fit == "crop" else max
-    unit = scale(width / spec.width, height / spec.height)
-    wide, high = unit * spec.width, unit * spec.height
+    wide, high = float(width), float(height)
+    # The side that decides stays as it is: computed, it could come out a trifle too long.
+    if (width * spec.height <= height * spec.width) == (spec.fit == "crop"):
+        high = width * spec.height / spec.width
+    else:
+        wide = height * spec.width / spec.height
     left, top = (width - wide) / 2, (height - high) / 2
-    return left, top, left + wide, top + high
+    return left, top, width - left, height - top
 
 
 def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:

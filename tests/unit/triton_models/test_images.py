@@ -58,6 +58,28 @@ def test_other_proportions_are_cropped_padded_or_stretched(
     assert (pixels[0] == 0).all() == (fit == "pad")
 
 
+@pytest.mark.parametrize("side", [28, 100, 224])
+def test_no_size_has_its_middle_outside_of_the_image(side: int) -> None:
+    spec = ImageSpec(height=side, width=side, channels=1, fit="crop")
+    for shorter in range(1, 4097):
+        for size in ((shorter, shorter), (shorter, shorter + 11), (shorter + 150, shorter)):
+            left, top, right, bottom = images.box_of(size, spec)
+            assert left >= 0
+            assert top >= 0
+            assert right <= size[0]
+            assert bottom <= size[1]
+            assert abs((right - left) - shorter) < 1e-9
+            assert abs((bottom - top) - shorter) < 1e-9
+
+
+@pytest.mark.parametrize("size", [(29, 40), (600, 450), (28, 28)])
+def test_sizes_that_do_not_divide_are_taken(size: tuple[int, int]) -> None:
+    for side in (28, 100, 224):
+        spec = ImageSpec(height=side, width=side, channels=1, fit="crop")
+        content = encode_png(np.full((size[1], size[0]), 90, np.uint8))
+        assert (decode(content, PNG, spec).pixels == 90).all()
+
+
 def test_a_jpeg_is_read_nearly_as_it_was() -> None:
     pixels = decode(pictures.jpeg(pictures.ramp()), JPEG, WHOLE).pixels[:, :, 0]
     assert np.abs(pixels.astype(int) - pictures.ramp()).max() < 8
