@@ -107,12 +107,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def dicom_of_jpeg(pixels: Array) -> bytes:
-    """A DICOM file whose ``(h, w)`` uint8 pixels are a JPEG inside it."""
+    """A DICOM file whose ``(h, w)`` or ``(h, w, 3)`` uint8 pixels are a JPEG inside it."""
     import pydicom
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEGBaseline8Bit
 
-    data = pydicom.dcmread(io.BytesIO(dicom(pixels)))
+    colours = {"PhotometricInterpretation": "YBR_FULL_422"} if pixels.ndim == 3 else {}
+    data = pydicom.dcmread(io.BytesIO(dicom(pixels, **colours)))
     data.PixelData = encapsulate([jpeg(pixels)])
     data["PixelData"].is_undefined_length = True
     data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 import pictures
@@ -172,6 +173,26 @@ def test_a_coloured_dicom_keeps_its_colours() -> None:
     values = np.zeros((28, 28, 3), np.uint8)
     values[:, :, 0] = 200
     assert decode(pictures.dicom(values), DICOM, COLOUR).pixels[3, 3].tolist() == [200, 0, 0]
+
+
+_RED = (200, 30, 30)
+
+
+def _red_in_luminance_and_differences() -> bytes:
+    values = np.asarray(Image.new("RGB", (28, 28), _RED).convert("YCbCr"))
+    return pictures.dicom(values, PhotometricInterpretation="YBR_FULL")
+
+
+def _red_as_jpeg() -> bytes:
+    return pictures.dicom_of_jpeg(np.full((28, 28, 3), _RED, np.uint8))
+
+
+@pytest.mark.parametrize("made", [_red_in_luminance_and_differences, _red_as_jpeg])
+def test_colours_of_a_dicom_that_are_not_stored_as_such_are_right(
+    made: Callable[[], bytes],
+) -> None:
+    pixel = decode(made(), DICOM, COLOUR).pixels[14, 14].astype(int)
+    assert np.abs(pixel - _RED).max() < 5
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
