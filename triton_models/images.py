@@ -149,34 +149,49 @@ def saliency_png(
         size: Width and height of the image as it was sent.
         spec: Of the release. What it did not see is black.
     """
-    width, height = size
-    left, top, right, bottom = box_of(size, spec)
-    grey = Image.fromarray(np.round(saliency * 255).clip(0, 255).astype(np.uint8))
+    left, top, right, bottom = seen_box(size, spec)
     seen = (round(right - left), round(bottom - top))
-    grown = grey.resize(seen, Image.Resampling.BICUBIC)
-    whole = Image.new("L", (width, height))
+    grey = Image.fromarray(np.round(saliency * 255).clip(0, 255).astype(np.uint8))
+    first, upper, last, lower = _filled(size, spec)
+    part = (
+        first * grey.width / spec.width,
+        upper * grey.height / spec.height,
+        last * grey.width / spec.width,
+        lower * grey.height / spec.height,
+    )
+    grown = grey.resize(seen, Image.Resampling.BICUBIC, box=part)
+    whole = Image.new("L", size)
     whole.paste(grown, (round(left), round(top)))
     file = io.BytesIO()
     whole.save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 
-def box_of(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of what a release sees of an image, in its pixels.
-
-    With ``fit: pad`` the box is larger than the image.
-    """
+def seen_box(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of what a release sees of an image, in its pixels."""
     width, height = size
-    if spec.fit == "stretch":
+    if spec.fit != "crop":
         return 0, 0, width, height
     wide, high = float(width), float(height)
     # The side that decides stays as it is: computed, it could come out a trifle too long.
-    if (width * spec.height <= height * spec.width) == (spec.fit == "crop"):
+    if width * spec.height <= height * spec.width:
         high = width * spec.height / spec.width
     else:
         wide = height * spec.width / spec.height
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, width - left, height - top
+
+
+def _filled(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of where an image lies in what is made of it."""
+    width, height = size
+    wide, high = spec.width, spec.height
+    if spec.fit == "pad" and width * spec.height >= height * spec.width:
+        high = max(1, round(height * spec.width / width))
+    elif spec.fit == "pad":
+        wide = max(1, round(width * spec.height / height))
+    left, top = (spec.width - wide) // 2, (spec.height - high) // 2
+    return left, top, left + wide, top + high
 
 
 def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:
@@ -211,10 +226,10 @@ def _fitted(image: Image.Image, spec: ImageSpec) -> Pixels:
     deep = image.mode in _DEEP
     image = _windowed_image(image) if deep else _plain_colours(image, spec.channels)
     target = (spec.width, spec.height)
-    if image.size != target:
-        box = box_of(image.size, spec)
-        if spec.fit == "pad":
-            image, box = _padded(image, box)
+    if image.size != target and spec.fit == "pad":
+        image = _padded(image, spec)
+    elif image.size != target:
+        box = seen_box(image.size, spec)
         image = image.resize(target, Image.Resampling.BILINEAR, box=box)
     pixels = np.asarray(image)
     if deep:
@@ -225,15 +240,16 @@ def _fitted(image: Image.Image, spec: ImageSpec) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], spec.channels)))
 
 
-def _padded(
-    image: Image.Image, box: tuple[float, float, float, float]
-) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """Return the image with black beside it, first made smaller if it is large."""
-    left, top, right, bottom = box
-    wide, high = round(right - left), round(bottom - top)
-    whole = Image.new(image.mode, (wide, high))
-    whole.paste(image, (round(-left), round(-top)))
-    return whole, (0, 0, wide, high)
+def _padded(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Return the image as large as fits, with black beside it.
+
+    Nothing larger than the release's images is made: a line of one pixel may be very long.
+    """
+    left, top, right, bottom = _filled(image.size, spec)
+    whole = Image.new(image.mode, (spec.width, spec.height))
+    inner = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    whole.paste(inner, (left, top))
+    return whole
 
 
 def _plain_colours(image: Image.Image, channels: int) -> Image.Image:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import io
+import resource
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pictures
@@ -59,12 +62,36 @@ def test_other_proportions_are_cropped_padded_or_stretched(
     assert (pixels[0] == 0).all() == (fit == "pad")
 
 
+@contextmanager
+def _at_most(megabytes: int) -> Iterator[None]:
+    """Let the process take no more than so much memory in addition to what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    had = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, had[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, had)
+
+
+@pytest.mark.parametrize("size", [(16_384, 1), (1, 16_384)])
+def test_a_very_long_line_takes_no_memory_to_speak_of(size: tuple[int, int]) -> None:
+    spec = ImageSpec(height=28, width=28, channels=3, fit="pad")
+    content = encode_png(np.full((size[1], size[0], 3), 70, np.uint8))
+    with _at_most(megabytes=64):
+        pixels = decode(content, PNG, spec).pixels
+        shown = images.saliency_png(np.ones((7, 7), np.float32), size, spec)
+    assert np.count_nonzero(pixels) == 28 * 3
+    assert Image.open(io.BytesIO(shown)).size == size
+
+
 @pytest.mark.parametrize("side", [28, 100, 224])
 def test_no_size_has_its_middle_outside_of_the_image(side: int) -> None:
     spec = ImageSpec(height=side, width=side, channels=1, fit="crop")
     for shorter in range(1, 4097):
         for size in ((shorter, shorter), (shorter, shorter + 11), (shorter + 150, shorter)):
-            left, top, right, bottom = images.box_of(size, spec)
+            left, top, right, bottom = images.seen_box(size, spec)
             assert left >= 0
             assert top >= 0
             assert right <= size[0]
