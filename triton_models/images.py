@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from triton_models import dicom
+from triton_models import dicom, png_chunks
 from triton_models.image_errors import ImageRefused
 from triton_models.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS, check_size
 from triton_models.release import ImageSpec
@@ -26,7 +26,6 @@ MEDIA_TYPES = (PNG, JPEG, DICOM)
 
 Pixels = npt.NDArray[np.uint8]
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_PADDING = b"\x00\xff\r\n "
 _FORMATS = {PNG: "PNG", JPEG: "JPEG"}
@@ -51,7 +50,7 @@ class Decoded:
 def sniffed(content: bytes) -> tuple[str, ...]:
     """Return every media type that the first bytes could be."""
     found = []
-    if content.startswith(_PNG_START):
+    if content.startswith(png_chunks.START):
         found.append(PNG)
     if content.startswith(_JPEG_START):
         found.append(JPEG)
@@ -73,8 +72,10 @@ def check_content(content: bytes, media_type: str) -> None:
     if found != (media_type,):
         is_what = " and ".join(found) or "something else"
         raise ImageRefused(f"must be {media_type} and nothing else, its bytes are {is_what}")
-    if media_type == PNG and not content.endswith(_PNG_END):
-        raise ImageRefused("is a PNG that is cut off, or goes on after its end")
+    if media_type == PNG and not png_chunks.is_whole(content):
+        raise ImageRefused(
+            "is a PNG that is cut off, damaged, of too many chunks, or goes on after its end"
+        )
     if media_type == JPEG and not content.rstrip(_JPEG_PADDING).endswith(_JPEG_END):
         raise ImageRefused("is a JPEG that is cut off, or goes on after its end")
 
@@ -150,7 +151,7 @@ def saliency_png(
         spec: Of the release. What it did not see is black.
     """
     left, top, right, bottom = seen_box(size, spec)
-    seen = (round(right - left), round(bottom - top))
+    seen = (max(1, round(right - left)), max(1, round(bottom - top)))
     grey = Image.fromarray(np.round(saliency * 255).clip(0, 255).astype(np.uint8))
     first, upper, last, lower = _filled(size, spec)
     part = (

@@ -50,9 +50,18 @@ def animated_png(frames: int = 3) -> bytes:
 
 def png_that_claims(width: int, height: int, pixels: bytes = b"") -> bytes:
     """A PNG whose header says anything; what it holds is as short as it may be."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
+    parts = [header_of(width, height), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]], place: int = 33) -> bytes:
+    """Put chunks of a kind and a content into a PNG, behind its header or before it (8)."""
+    return png[:place] + b"".join(_chunk(kind, data) for kind, data in chunks) + png[place:]
+
+
+def header_of(width: int, height: int) -> tuple[bytes, bytes]:
+    """The chunk that says how large a grey PNG is."""
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
 
 
 def bomb() -> bytes:

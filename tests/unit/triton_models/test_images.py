@@ -304,6 +304,14 @@ def test_a_picture_with_an_archive_behind_it_is_refused(media_type: str) -> None
     assert "goes on after its end" in refusal(picture + archive.getvalue(), media_type)
 
 
+def test_an_archive_that_ends_like_a_png_is_seen() -> None:
+    picture = encode_png(pictures.ramp())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.comment = picture[-12:]
+    assert "goes on after its end" in refusal(picture + archive.getvalue(), PNG)
+
+
 def test_a_film_is_refused() -> None:
     assert refusal(pictures.animated_png(3), PNG) == "must be one picture, has 3"
     content = pictures.dicom(np.zeros((16, 8), np.uint8), Rows=8, NumberOfFrames="2")

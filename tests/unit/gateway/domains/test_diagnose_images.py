@@ -26,6 +26,7 @@ from triton_models.images import encode_png
 from triton_models.release import ImageSpec
 
 RELEASE = manifest("diagnose-image")
+_SMALL = encode_png(np.zeros((28, 28), np.uint8))
 SERVED_BY = ServedBy(line="diagnose-image", release="r1", variant="fused")
 
 
@@ -100,8 +101,11 @@ def test_a_row_that_cannot_be_made_names_the_field() -> None:
         (encode_png(np.zeros((300, 300), np.uint8)), "image/png", False),
         (pictures.bomb(), "image/png", False),
         (pictures.jpeg(np.zeros((28, 28), np.uint8)), "image/jpeg", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", bytes(4))], place=8), "image/png", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", b"")] * 40_000), "image/png", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", bytes(300_000))]), "image/png", False),
     ],
-    ids=["small", "large", "bomb", "jpeg"],
+    ids=["small", "large", "bomb", "jpeg", "header behind", "many chunks", "many bytes"],
 )
 def test_only_small_pngs_are_decoded_where_calls_are_answered(
     content: bytes, media_type: str, quick: bool
