@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from triton_models import dicom, png_chunks
 from triton_models.image_errors import ImageRefused
@@ -30,6 +32,18 @@ _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_PADDING = b"\x00\xff\r\n "
 _FORMATS = {PNG: "PNG", JPEG: "JPEG"}
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By the orientation that EXIF states."""
+_ON_ITS_SIDE = {_TURNS[number] for number in (5, 6, 7, 8)}
 _WINDOW = (0.5, 99.5)
 """Percentiles of a deep image that become black and white."""
 
@@ -95,23 +109,28 @@ def decode(content: bytes, media_type: str, spec: ImageSpec) -> Decoded:
     if media_type == DICOM:
         values = dicom.read(content)
         return Decoded(fitted_array(values, spec), (values.shape[1], values.shape[0]))
-    with _opened(content, media_type) as image:
-        shown = ImageOps.exif_transpose(image)
-        return Decoded(_fitted(shown, spec), shown.size)
+    with _translated(media_type), _opened(content, media_type) as image:
+        image.load()
+        turn = _turn_of(image)
+        shown = image if turn is None else image.transpose(turn)
+        if shown.mode not in _DEEP:
+            shown = _plain_colours(shown, spec.channels)
+    return Decoded(_fitted(shown, spec), shown.size)
 
 
 def size_of(content: bytes, media_type: str) -> tuple[int, int]:
-    """Return width and height of an image as a viewer shows it, from its header.
+    """Return width and height of an image as a viewer shows it.
+
+    A header says so, but what turns a PNG may stand behind its pixels: those are decoded.
 
     Raises:
-        ImageRefused: If it has no header that says so, or is too large.
+        ImageRefused: If nothing in it says so, it is too large, or a damaged PNG.
     """
     if media_type == DICOM:
         return dicom.size_of(content)
-    with _opened(content, media_type, load=False) as image:
+    with _translated(media_type), _opened(content, media_type) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5
-        return (height, width) if turned else (width, height)
+        return (height, width) if _turn_of(image) in _ON_ITS_SIDE else (width, height)
 
 
 def fitted_array(values: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
@@ -195,27 +214,42 @@ def _filled(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int, int, int]
     return left, top, left + wide, top + high
 
 
-def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:
+def _opened(content: bytes, media_type: str) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
+    check_size(*image.size)
+    frames = getattr(image, "n_frames", 1)
+    # Some cameras put a second, smaller picture behind the first: that is no film.
+    if frames > 1 and media_type == PNG:
+        raise ImageRefused(f"must be one picture, has {frames}")
+    return image
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return what must be done to an image to see it upright.
+
+    An orientation that is none of the eight is no orientation; EXIF that cannot be read is an
+    error, since the image could lie on its side.
+    """
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    # Whatever a file says: `==` takes 8/1 for 8, and text for nothing.
+    return next((turn for number, turn in _TURNS.items() if number == orientation), None)
+
+
+@contextmanager
+def _translated(media_type: str) -> Iterator[None]:
+    """Turn whatever Pillow finds wrong into one error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
-        check_size(*image.size)
-        frames = getattr(image, "n_frames", 1)
-        # Some cameras put a second, smaller picture behind the first: that is no film.
-        if frames > 1 and media_type == PNG:
-            raise ImageRefused(f"must be one picture, has {frames}")
-        if load:
-            image.load()
-    except ImageRefused:
+            yield
+    except (ImageRefused, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRefused(f"must have at most {MAX_PIXELS} pixels, has more") from error
     except UnidentifiedImageError as error:
         raise ImageRefused(f"cannot be read as {media_type}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+    except Exception as error:  # its errors have no root, and metadata can be wrong in any way
         raise ImageRefused(f"is a damaged {media_type}: {_plain(error)}") from error
-    return image
 
 
 def _plain(error: Exception) -> str:

@@ -38,6 +38,16 @@ def turned_jpeg(pixels: Array, orientation: int) -> bytes:
     return jpeg(pixels, exif=exif)
 
 
+def oddly_turned_jpeg(pixels: Array, kind: int, content: bytes) -> bytes:
+    """A JPEG whose orientation is of another kind than it should be: 2 text, 5 a fraction."""
+    place = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack("<I", 26)
+    sizes = {3: 2, 5: 8}
+    entry = struct.pack("<HHI", 0x0112, kind, len(content) // sizes.get(kind, 1)) + place
+    rest = bytes(4) + (content if len(content) > 4 else b"")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + rest
+    return jpeg(pixels, exif=exif)
+
+
 def deep_png(values: Array) -> bytes:
     """A grey PNG of 16 bits."""
     return encoded(Image.fromarray(values.astype(np.uint16)), "PNG")

@@ -125,6 +125,36 @@ def test_a_picture_is_turned_as_its_camera_says(orientation: int, size: tuple[in
     assert ends[1] > 235
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "size"),
+    [
+        (2, b"six\0", (60, 40)),
+        (7, b"\6\0\0", (60, 40)),
+        (3, b"\x63\0", (60, 40)),
+        (5, b"\x08\0\0\0\1\0\0\0", (40, 60)),
+    ],
+    ids=["text", "bytes", "unknown", "fraction"],
+)
+def test_odd_orientations_turn_a_picture_and_its_size_alike(
+    kind: int, content: bytes, size: tuple[int, int]
+) -> None:
+    picture = pictures.oddly_turned_jpeg(pictures.ramp(), kind, content)
+    assert decode(picture, JPEG, WHOLE).size == images.size_of(picture, JPEG) == size
+
+
+def test_broken_exif_is_refused_by_whoever_reads_it() -> None:
+    content = pictures.with_chunks(encode_png(pictures.ramp()), [(b"eXIf", b"no such thing")])
+    assert "is a damaged image/png" in refusal(content, PNG)
+    with pytest.raises(ImageRefused, match="is a damaged image/png"):
+        images.size_of(content, PNG)
+
+
+def test_the_size_of_a_png_with_damaged_pixels_is_refused() -> None:
+    content = pictures.png_that_claims(60, 40, b"a few")
+    with pytest.raises(ImageRefused, match="is a damaged image/png"):
+        images.size_of(content, PNG)
+
+
 def test_four_inks_become_three_colours() -> None:
     inks = Image.new("CMYK", (28, 28), (0, 255, 255, 0))
     red = decode(pictures.encoded(inks, "JPEG"), JPEG, COLOUR).pixels[14, 14].astype(int)
