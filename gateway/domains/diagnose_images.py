@@ -15,13 +15,11 @@ from trident.diagnose.v1.diagnose_service_pb2 import DiagnoseRequest, Image, Sal
 from triton_models import images, png_chunks
 from triton_models.image_errors import ImageRefused
 from triton_models.image_limits import MAX_IMAGE_BYTES
-from triton_models.release import ImageSpec, Manifest
+from triton_models.release import ImageSpec, Manifest, most_rows
 
 _QUICK_PIXELS = 256 * 256
 """Decoded in less time than another thread takes to begin."""
 _QUICK_BYTES = 256 * 1024
-_MAX_BATCH_BYTES = 64 * 1024 * 1024
-"""Of the pixels of one batch."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -82,8 +80,7 @@ def images_to_tensors(rows: Sequence[Pixels], manifest: Manifest) -> dict[str, P
         InvalidRequest: If one batch has too many images of this size.
     """
     spec = spec_of(manifest)
-    most = max(1, _MAX_BATCH_BYTES // (spec.height * spec.width * spec.channels))
-    if len(rows) > most:
+    if len(rows) > (most := most_rows(manifest)):
         text = f"must have at most {most} images of {spec.width} x {spec.height}, got {len(rows)}"
         raise InvalidRequest({"requests": text})
     return {"pixels": np.stack(rows)}
