@@ -48,7 +48,7 @@ def read(content: bytes) -> npt.NDArray[Any]:
         ImageRefused: If it is not one whole picture that can be read.
     """
     import pydicom
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
     from pydicom.pixels.utils import pixel_array
 
     with _translated():
@@ -57,9 +57,7 @@ def read(content: bytes) -> npt.NDArray[Any]:
         colours = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
         values = pixel_array(data)
         if values.ndim == 3:
-            if colours.startswith("YBR"):
-                values = convert_color_space(values, colours, "RGB")
-            return values.astype(np.uint8)
+            return values.astype(np.uint8)  # red, green and blue, whatever they are in the file
         shown = apply_voi_lut(apply_modality_lut(values, data), data).astype(np.float32)
         return shown.max() - shown if colours == "MONOCHROME1" else shown
 

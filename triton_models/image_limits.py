@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from triton_models.image_errors import ImageRefused
+from triton_models.limits import MAX_BATCH_ROWS
 
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 25_000_000
 """A mammogram has 13 million. One decoded takes up to 100 MB for each 25 million."""
 MAX_SIDE = 16_384
+
+_MAX_BATCH_BYTES = 64 * 1024 * 1024
+"""Of the pixels of one batch, as a release takes them."""
+
+
+def most_images(height: int, width: int, channels: int) -> int:
+    """Return how many images of a size may be asked at once."""
+    return max(1, min(MAX_BATCH_ROWS, _MAX_BATCH_BYTES // (height * width * channels)))
 
 
 def check_size(width: int, height: int) -> None:

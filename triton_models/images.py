@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from triton_models import dicom
+from triton_models import dicom, png_chunks
 from triton_models.image_errors import ImageRefused
 from triton_models.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS, check_size
 from triton_models.release import ImageSpec
@@ -26,11 +28,22 @@ MEDIA_TYPES = (PNG, JPEG, DICOM)
 
 Pixels = npt.NDArray[np.uint8]
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_PADDING = b"\x00\xff\r\n "
 _FORMATS = {PNG: "PNG", JPEG: "JPEG"}
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By the orientation that EXIF states."""
+_ON_ITS_SIDE = {_TURNS[number] for number in (5, 6, 7, 8)}
 _WINDOW = (0.5, 99.5)
 """Percentiles of a deep image that become black and white."""
 
@@ -51,7 +64,7 @@ class Decoded:
 def sniffed(content: bytes) -> tuple[str, ...]:
     """Return every media type that the first bytes could be."""
     found = []
-    if content.startswith(_PNG_START):
+    if content.startswith(png_chunks.START):
         found.append(PNG)
     if content.startswith(_JPEG_START):
         found.append(JPEG)
@@ -73,8 +86,10 @@ def check_content(content: bytes, media_type: str) -> None:
     if found != (media_type,):
         is_what = " and ".join(found) or "something else"
         raise ImageRefused(f"must be {media_type} and nothing else, its bytes are {is_what}")
-    if media_type == PNG and not content.endswith(_PNG_END):
-        raise ImageRefused("is a PNG that is cut off, or goes on after its end")
+    if media_type == PNG and not png_chunks.is_whole(content):
+        raise ImageRefused(
+            "is a PNG that is cut off, damaged, of too many chunks, or goes on after its end"
+        )
     if media_type == JPEG and not content.rstrip(_JPEG_PADDING).endswith(_JPEG_END):
         raise ImageRefused("is a JPEG that is cut off, or goes on after its end")
 
@@ -94,23 +109,28 @@ def decode(content: bytes, media_type: str, spec: ImageSpec) -> Decoded:
     if media_type == DICOM:
         values = dicom.read(content)
         return Decoded(fitted_array(values, spec), (values.shape[1], values.shape[0]))
-    with _opened(content, media_type) as image:
-        shown = ImageOps.exif_transpose(image)
-        return Decoded(_fitted(shown, spec), shown.size)
+    with _translated(media_type), _opened(content, media_type) as image:
+        image.load()
+        turn = _turn_of(image)
+        shown = image if turn is None else image.transpose(turn)
+        if shown.mode not in _DEEP:
+            shown = _plain_colours(shown, spec.channels)
+    return Decoded(_fitted(shown, spec), shown.size)
 
 
 def size_of(content: bytes, media_type: str) -> tuple[int, int]:
-    """Return width and height of an image as a viewer shows it, from its header.
+    """Return width and height of an image as a viewer shows it.
+
+    A header says so, but what turns a PNG may stand behind its pixels: those are decoded.
 
     Raises:
-        ImageRefused: If it has no header that says so, or is too large.
+        ImageRefused: If nothing in it says so, it is too large, or a damaged PNG.
     """
     if media_type == DICOM:
         return dicom.size_of(content)
-    with _opened(content, media_type, load=False) as image:
+    with _translated(media_type), _opened(content, media_type) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5
-        return (height, width) if turned else (width, height)
+        return (height, width) if _turn_of(image) in _ON_ITS_SIDE else (width, height)
 
 
 def fitted_array(values: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
@@ -149,54 +169,87 @@ def saliency_png(
         size: Width and height of the image as it was sent.
         spec: Of the release. What it did not see is black.
     """
-    width, height = size
-    left, top, right, bottom = box_of(size, spec)
+    left, top, right, bottom = seen_box(size, spec)
+    seen = (max(1, round(right - left)), max(1, round(bottom - top)))
     grey = Image.fromarray(np.round(saliency * 255).clip(0, 255).astype(np.uint8))
-    seen = (round(right - left), round(bottom - top))
-    grown = grey.resize(seen, Image.Resampling.BICUBIC)
-    whole = Image.new("L", (width, height))
+    first, upper, last, lower = _filled(size, spec)
+    part = (
+        first * grey.width / spec.width,
+        upper * grey.height / spec.height,
+        last * grey.width / spec.width,
+        lower * grey.height / spec.height,
+    )
+    grown = grey.resize(seen, Image.Resampling.BICUBIC, box=part)
+    whole = Image.new("L", size)
     whole.paste(grown, (round(left), round(top)))
     file = io.BytesIO()
     whole.save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 
-def box_of(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of what a release sees of an image, in its pixels.
-
-    With ``fit: pad`` the box is larger than the image.
-    """
+def seen_box(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of what a release sees of an image, in its pixels."""
     width, height = size
-    if spec.fit == "stretch":
+    if spec.fit != "crop":
         return 0, 0, width, height
-    scale = min if spec.fit == "crop" else max
-    unit = scale(width / spec.width, height / spec.height)
-    wide, high = unit * spec.width, unit * spec.height
+    wide, high = float(width), float(height)
+    # The side that decides stays as it is: computed, it could come out a trifle too long.
+    if width * spec.height <= height * spec.width:
+        high = width * spec.height / spec.width
+    else:
+        wide = height * spec.width / spec.height
     left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, width - left, height - top
+
+
+def _filled(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of where an image lies in what is made of it."""
+    width, height = size
+    wide, high = spec.width, spec.height
+    if spec.fit == "pad" and width * spec.height >= height * spec.width:
+        high = max(1, round(height * spec.width / width))
+    elif spec.fit == "pad":
+        wide = max(1, round(width * spec.height / height))
+    left, top = (spec.width - wide) // 2, (spec.height - high) // 2
     return left, top, left + wide, top + high
 
 
-def _opened(content: bytes, media_type: str, load: bool = True) -> Image.Image:
+def _opened(content: bytes, media_type: str) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
+    check_size(*image.size)
+    frames = getattr(image, "n_frames", 1)
+    # Some cameras put a second, smaller picture behind the first: that is no film.
+    if frames > 1 and media_type == PNG:
+        raise ImageRefused(f"must be one picture, has {frames}")
+    return image
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return what must be done to an image to see it upright.
+
+    An orientation that is none of the eight is no orientation; EXIF that cannot be read is an
+    error, since the image could lie on its side.
+    """
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    # Whatever a file says: `==` takes 8/1 for 8, and text for nothing.
+    return next((turn for number, turn in _TURNS.items() if number == orientation), None)
+
+
+@contextmanager
+def _translated(media_type: str) -> Iterator[None]:
+    """Turn whatever Pillow finds wrong into one error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
-        check_size(*image.size)
-        frames = getattr(image, "n_frames", 1)
-        # Some cameras put a second, smaller picture behind the first: that is no film.
-        if frames > 1 and media_type == PNG:
-            raise ImageRefused(f"must be one picture, has {frames}")
-        if load:
-            image.load()
-    except ImageRefused:
+            yield
+    except (ImageRefused, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRefused(f"must have at most {MAX_PIXELS} pixels, has more") from error
     except UnidentifiedImageError as error:
         raise ImageRefused(f"cannot be read as {media_type}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+    except Exception as error:  # its errors have no root, and metadata can be wrong in any way
         raise ImageRefused(f"is a damaged {media_type}: {_plain(error)}") from error
-    return image
 
 
 def _plain(error: Exception) -> str:
@@ -208,10 +261,10 @@ def _fitted(image: Image.Image, spec: ImageSpec) -> Pixels:
     deep = image.mode in _DEEP
     image = _windowed_image(image) if deep else _plain_colours(image, spec.channels)
     target = (spec.width, spec.height)
-    if image.size != target:
-        box = box_of(image.size, spec)
-        if spec.fit == "pad":
-            image, box = _padded(image, box)
+    if image.size != target and spec.fit == "pad":
+        image = _padded(image, spec)
+    elif image.size != target:
+        box = seen_box(image.size, spec)
         image = image.resize(target, Image.Resampling.BILINEAR, box=box)
     pixels = np.asarray(image)
     if deep:
@@ -222,15 +275,16 @@ def _fitted(image: Image.Image, spec: ImageSpec) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], spec.channels)))
 
 
-def _padded(
-    image: Image.Image, box: tuple[float, float, float, float]
-) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """Return the image with black beside it, first made smaller if it is large."""
-    left, top, right, bottom = box
-    wide, high = round(right - left), round(bottom - top)
-    whole = Image.new(image.mode, (wide, high))
-    whole.paste(image, (round(-left), round(-top)))
-    return whole, (0, 0, wide, high)
+def _padded(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Return the image as large as fits, with black beside it.
+
+    Nothing larger than the release's images is made: a line of one pixel may be very long.
+    """
+    left, top, right, bottom = _filled(image.size, spec)
+    whole = Image.new(image.mode, (spec.width, spec.height))
+    inner = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    whole.paste(inner, (left, top))
+    return whole
 
 
 def _plain_colours(image: Image.Image, channels: int) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from triton_models.image_limits import most_images
 from triton_models.limits import MAX_BATCH_ROWS
 from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
 
@@ -412,6 +413,9 @@ class Manifest(_Frozen):
 
 def most_rows(manifest: Manifest) -> int:
     """Return how many rows a release may be asked at once, however long each is."""
+    if manifest.image is not None:
+        image = manifest.image
+        return most_images(image.height, image.width, image.channels)
     return most_notes(manifest.note.max_tokens) if manifest.note is not None else MAX_BATCH_ROWS
 
 

@@ -12,16 +12,14 @@ from gateway.domains.domain import RowRefused, SlowRow
 from gateway.domains.validation import Violations, shown
 from gateway.errors import InvalidRequest
 from trident.diagnose.v1.diagnose_service_pb2 import DiagnoseRequest, Image, Saliency
-from triton_models import images
+from triton_models import images, png_chunks
 from triton_models.image_errors import ImageRefused
 from triton_models.image_limits import MAX_IMAGE_BYTES
-from triton_models.release import ImageSpec, Manifest
+from triton_models.release import ImageSpec, Manifest, most_rows
 
 _QUICK_PIXELS = 256 * 256
 """Decoded in less time than another thread takes to begin."""
-_PNG_SIZE = slice(16, 24)
-_MAX_BATCH_BYTES = 64 * 1024 * 1024
-"""Of the pixels of one batch."""
+_QUICK_BYTES = 256 * 1024
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,12 +34,10 @@ class ImageRow(SlowRow):
 
     @property
     def quick(self) -> bool:
-        """Whether it is a PNG whose header says that it is small."""
-        if self.media_type != images.PNG:
-            return False
-        size = self.content[_PNG_SIZE]
-        width, height = int.from_bytes(size[:4], "big"), int.from_bytes(size[4:], "big")
-        return width * height <= _QUICK_PIXELS
+        """Whether it is a small PNG of nothing but pixels."""
+        return self.media_type == images.PNG and png_chunks.is_small(
+            self.content, _QUICK_PIXELS, _QUICK_BYTES
+        )
 
     def made(self) -> Pixels:
         """Return ``(Y, X, C)`` uint8.
@@ -84,8 +80,7 @@ def images_to_tensors(rows: Sequence[Pixels], manifest: Manifest) -> dict[str, P
         InvalidRequest: If one batch has too many images of this size.
     """
     spec = spec_of(manifest)
-    most = max(1, _MAX_BATCH_BYTES // (spec.height * spec.width * spec.channels))
-    if len(rows) > most:
+    if len(rows) > (most := most_rows(manifest)):
         text = f"must have at most {most} images of {spec.width} x {spec.height}, got {len(rows)}"
         raise InvalidRequest({"requests": text})
     return {"pixels": np.stack(rows)}

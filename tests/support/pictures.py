@@ -38,6 +38,16 @@ def turned_jpeg(pixels: Array, orientation: int) -> bytes:
     return jpeg(pixels, exif=exif)
 
 
+def oddly_turned_jpeg(pixels: Array, kind: int, content: bytes) -> bytes:
+    """A JPEG whose orientation is of another kind than it should be: 2 text, 5 a fraction."""
+    place = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack("<I", 26)
+    sizes = {3: 2, 5: 8}
+    entry = struct.pack("<HHI", 0x0112, kind, len(content) // sizes.get(kind, 1)) + place
+    rest = bytes(4) + (content if len(content) > 4 else b"")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + rest
+    return jpeg(pixels, exif=exif)
+
+
 def deep_png(values: Array) -> bytes:
     """A grey PNG of 16 bits."""
     return encoded(Image.fromarray(values.astype(np.uint16)), "PNG")
@@ -50,9 +60,18 @@ def animated_png(frames: int = 3) -> bytes:
 
 def png_that_claims(width: int, height: int, pixels: bytes = b"") -> bytes:
     """A PNG whose header says anything; what it holds is as short as it may be."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
+    parts = [header_of(width, height), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]], place: int = 33) -> bytes:
+    """Put chunks of a kind and a content into a PNG, behind its header or before it (8)."""
+    return png[:place] + b"".join(_chunk(kind, data) for kind, data in chunks) + png[place:]
+
+
+def header_of(width: int, height: int) -> tuple[bytes, bytes]:
+    """The chunk that says how large a grey PNG is."""
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
 
 
 def bomb() -> bytes:
@@ -107,12 +126,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def dicom_of_jpeg(pixels: Array) -> bytes:
-    """A DICOM file whose ``(h, w)`` uint8 pixels are a JPEG inside it."""
+    """A DICOM file whose ``(h, w)`` or ``(h, w, 3)`` uint8 pixels are a JPEG inside it."""
     import pydicom
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEGBaseline8Bit
 
-    data = pydicom.dcmread(io.BytesIO(dicom(pixels)))
+    colours = {"PhotometricInterpretation": "YBR_FULL_422"} if pixels.ndim == 3 else {}
+    data = pydicom.dcmread(io.BytesIO(dicom(pixels, **colours)))
     data.PixelData = encapsulate([jpeg(pixels)])
     data["PixelData"].is_undefined_length = True
     data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import resource
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pictures
@@ -58,6 +62,52 @@ def test_other_proportions_are_cropped_padded_or_stretched(
     assert (pixels[0] == 0).all() == (fit == "pad")
 
 
+@contextmanager
+def _at_most(megabytes: int) -> Iterator[None]:
+    """Let the process take no more than so much memory in addition to what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    had = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, had[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, had)
+
+
+@pytest.mark.parametrize("size", [(16_384, 1), (1, 16_384)])
+def test_a_very_long_line_takes_no_memory_to_speak_of(size: tuple[int, int]) -> None:
+    spec = ImageSpec(height=28, width=28, channels=3, fit="pad")
+    content = encode_png(np.full((size[1], size[0], 3), 70, np.uint8))
+    with _at_most(megabytes=64):
+        pixels = decode(content, PNG, spec).pixels
+        shown = images.saliency_png(np.ones((7, 7), np.float32), size, spec)
+    assert np.count_nonzero(pixels) == 28 * 3
+    assert Image.open(io.BytesIO(shown)).size == size
+
+
+@pytest.mark.parametrize("side", [28, 100, 224])
+def test_no_size_has_its_middle_outside_of_the_image(side: int) -> None:
+    spec = ImageSpec(height=side, width=side, channels=1, fit="crop")
+    for shorter in range(1, 4097):
+        for size in ((shorter, shorter), (shorter, shorter + 11), (shorter + 150, shorter)):
+            left, top, right, bottom = images.seen_box(size, spec)
+            assert left >= 0
+            assert top >= 0
+            assert right <= size[0]
+            assert bottom <= size[1]
+            assert abs((right - left) - shorter) < 1e-9
+            assert abs((bottom - top) - shorter) < 1e-9
+
+
+@pytest.mark.parametrize("size", [(29, 40), (600, 450), (28, 28)])
+def test_sizes_that_do_not_divide_are_taken(size: tuple[int, int]) -> None:
+    for side in (28, 100, 224):
+        spec = ImageSpec(height=side, width=side, channels=1, fit="crop")
+        content = encode_png(np.full((size[1], size[0]), 90, np.uint8))
+        assert (decode(content, PNG, spec).pixels == 90).all()
+
+
 def test_a_jpeg_is_read_nearly_as_it_was() -> None:
     pixels = decode(pictures.jpeg(pictures.ramp()), JPEG, WHOLE).pixels[:, :, 0]
     assert np.abs(pixels.astype(int) - pictures.ramp()).max() < 8
@@ -73,6 +123,36 @@ def test_a_picture_is_turned_as_its_camera_says(orientation: int, size: tuple[in
             6: (pixels[0, 15], pixels[-1, 15])}[orientation]  # fmt: skip
     assert ends[0] < 20
     assert ends[1] > 235
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "size"),
+    [
+        (2, b"six\0", (60, 40)),
+        (7, b"\6\0\0", (60, 40)),
+        (3, b"\x63\0", (60, 40)),
+        (5, b"\x08\0\0\0\1\0\0\0", (40, 60)),
+    ],
+    ids=["text", "bytes", "unknown", "fraction"],
+)
+def test_odd_orientations_turn_a_picture_and_its_size_alike(
+    kind: int, content: bytes, size: tuple[int, int]
+) -> None:
+    picture = pictures.oddly_turned_jpeg(pictures.ramp(), kind, content)
+    assert decode(picture, JPEG, WHOLE).size == images.size_of(picture, JPEG) == size
+
+
+def test_broken_exif_is_refused_by_whoever_reads_it() -> None:
+    content = pictures.with_chunks(encode_png(pictures.ramp()), [(b"eXIf", b"no such thing")])
+    assert "is a damaged image/png" in refusal(content, PNG)
+    with pytest.raises(ImageRefused, match="is a damaged image/png"):
+        images.size_of(content, PNG)
+
+
+def test_the_size_of_a_png_with_damaged_pixels_is_refused() -> None:
+    content = pictures.png_that_claims(60, 40, b"a few")
+    with pytest.raises(ImageRefused, match="is a damaged image/png"):
+        images.size_of(content, PNG)
 
 
 def test_four_inks_become_three_colours() -> None:
@@ -150,6 +230,26 @@ def test_a_coloured_dicom_keeps_its_colours() -> None:
     values = np.zeros((28, 28, 3), np.uint8)
     values[:, :, 0] = 200
     assert decode(pictures.dicom(values), DICOM, COLOUR).pixels[3, 3].tolist() == [200, 0, 0]
+
+
+_RED = (200, 30, 30)
+
+
+def _red_in_luminance_and_differences() -> bytes:
+    values = np.asarray(Image.new("RGB", (28, 28), _RED).convert("YCbCr"))
+    return pictures.dicom(values, PhotometricInterpretation="YBR_FULL")
+
+
+def _red_as_jpeg() -> bytes:
+    return pictures.dicom_of_jpeg(np.full((28, 28, 3), _RED, np.uint8))
+
+
+@pytest.mark.parametrize("made", [_red_in_luminance_and_differences, _red_as_jpeg])
+def test_colours_of_a_dicom_that_are_not_stored_as_such_are_right(
+    made: Callable[[], bytes],
+) -> None:
+    pixel = decode(made(), DICOM, COLOUR).pixels[14, 14].astype(int)
+    assert np.abs(pixel - _RED).max() < 5
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
@@ -232,6 +332,14 @@ def test_a_picture_with_an_archive_behind_it_is_refused(media_type: str) -> None
         file.writestr("payload.txt", "anything")
     picture = encode_png(pictures.ramp()) if media_type == PNG else pictures.jpeg(pictures.ramp())
     assert "goes on after its end" in refusal(picture + archive.getvalue(), media_type)
+
+
+def test_an_archive_that_ends_like_a_png_is_seen() -> None:
+    picture = encode_png(pictures.ramp())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.comment = picture[-12:]
+    assert "goes on after its end" in refusal(picture + archive.getvalue(), PNG)
 
 
 def test_a_film_is_refused() -> None:

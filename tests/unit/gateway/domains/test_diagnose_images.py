@@ -23,9 +23,10 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     Image,
 )
 from triton_models.images import encode_png
-from triton_models.release import ImageSpec
+from triton_models.release import ImageSpec, most_rows
 
 RELEASE = manifest("diagnose-image")
+_SMALL = encode_png(np.zeros((28, 28), np.uint8))
 SERVED_BY = ServedBy(line="diagnose-image", release="r1", variant="fused")
 
 
@@ -100,8 +101,11 @@ def test_a_row_that_cannot_be_made_names_the_field() -> None:
         (encode_png(np.zeros((300, 300), np.uint8)), "image/png", False),
         (pictures.bomb(), "image/png", False),
         (pictures.jpeg(np.zeros((28, 28), np.uint8)), "image/jpeg", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", bytes(4))], place=8), "image/png", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", b"")] * 40_000), "image/png", False),
+        (pictures.with_chunks(_SMALL, [(b"gAMA", bytes(300_000))]), "image/png", False),
     ],
-    ids=["small", "large", "bomb", "jpeg"],
+    ids=["small", "large", "bomb", "jpeg", "header behind", "many chunks", "many bytes"],
 )
 def test_only_small_pngs_are_decoded_where_calls_are_answered(
     content: bytes, media_type: str, quick: bool
@@ -149,3 +153,11 @@ def test_more_pixels_than_a_batch_may_have_are_refused() -> None:
     rows = [np.zeros((1,), np.uint8)] * 6
     with pytest.raises(InvalidRequest, match="requests: must have at most 5 images of 2048 x 2048"):
         images_to_tensors(rows, release)
+
+
+def test_companions_are_never_more_images_than_a_batch_may_have() -> None:
+    assert most_rows(manifest("diagnose-image")) == 1000
+    release = manifest("diagnose-image", image=ImageSpec(height=1024, width=1024, channels=3))
+    assert most_rows(release) == 21
+    rows = [np.zeros((2,), np.uint8)] * most_rows(release)
+    assert len(images_to_tensors(rows, release)["pixels"]) == 21

@@ -167,6 +167,13 @@ def test_every_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert any("text.jpg: expected an image" in one for one in found)
 
 
+def test_a_damaged_file_of_a_folder_without_a_stated_size_is_told(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", split=True)
+    (root / "train" / "ill" / "0.png").write_bytes(pictures.png_that_claims(28, 28, b"a few"))
+    (fault,) = faults(root)
+    assert fault.startswith("train/ill/0.png: expected an image, found one that is a damaged")
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
