@@ -59,9 +59,11 @@ def open_log(path: Path, extra: Sequence[str] = ()) -> Source:
     if path.suffix.lower() == npz.SUFFIX:
         return _typed(path.name, npz.read_npz(path).lazy(), extra)
     header = _first_line(path)
-    if _DOUBLE in header:
+    table = path.suffix.lower() in _TABLES
+    if _DOUBLE in header and (table or _is_header(header, header.split(_DOUBLE))):
         return _double(path, header, extra)
-    if path.suffix.lower() in _TABLES or any(mark in header for mark in _SEPARATORS):
+    cells = _cells(header, _separator(header))
+    if table or (len(cells) > 1 and _is_header(header, cells)):
         return _table(path, header, extra)
     if extra:
         expected = f"columns {', '.join(extra)}"
@@ -88,6 +90,23 @@ def _first_line(path: Path) -> str:
         return file.readline().rstrip("\r\n")
 
 
+def _separator(line: str) -> str:
+    return max(_SEPARATORS, key=line.count)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _is_header(line: str, cells: Sequence[str]) -> bool:
+    """Whether a table begins so, rather than a user and items, whose IDs may hold any mark.
+
+    Without blanks a line is no user with items. So it is a table, if one without known names.
+    """
+    known, _ = find_columns("", cells)
+    return bool(known) or is_bare(cells) or len(line.split()) == 1
+
+
 def _pieces(cells: pl.LazyFrame, first_row: int) -> Iterator[pl.DataFrame]:
     """Number the rows, and leave out those without any cell: nobody meant an empty line."""
     row = first_row
@@ -106,8 +125,8 @@ def _roles(file: str, header: Sequence[str], extra: Sequence[str]) -> dict[str, 
 
 
 def _table(path: Path, first_line: str, extra: Sequence[str]) -> Source:
-    separator = max(_SEPARATORS, key=first_line.count)
-    header = next(csv.reader([first_line], delimiter=separator), [])
+    separator = _separator(first_line)
+    header = _cells(first_line, separator)
     bare = is_bare(header)
     header = list(BARE) if bare else header
     places = _roles(path.name, header, extra)
