@@ -90,7 +90,8 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     rows = max(1, _SCORES // (first.table.count + 1))
     parts = []
     with torch.no_grad():
-        for start in range(0, len(questions), rows):
+        # Of no question there is one part too, an empty one.
+        for start in range(0, max(len(questions), 1), rows):
             part = slice(start, start + rows)
             parts.append(
                 _shortlisted(
@@ -133,7 +134,8 @@ def _shortlisted(
 ) -> tuple[torch.Tensor, ...]:
     logits = query @ first.table.flat.T
     row = torch.from_numpy(np.repeat(np.arange(len(histories)), [len(h) for h in histories]))
-    logits[row, torch.from_numpy(np.concatenate(histories).astype(np.int64))] = FORBIDDEN
+    had = np.concatenate([np.empty(0, np.int64), *histories])
+    logits[row, torch.from_numpy(had.astype(np.int64))] = FORBIDDEN
     target = torch.from_numpy(np.asarray(targets, np.int64))[:, None]
     scores, items = logits.topk(first.shortlist, dim=1)
     items = torch.where(scores > FORBIDDEN / 2, items, 0)
