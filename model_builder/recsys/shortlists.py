@@ -132,7 +132,7 @@ def _shortlisted(
     histories: Sequence[Items],
     targets: npt.NDArray[np.int64],
 ) -> tuple[torch.Tensor, ...]:
-    logits = query @ first.table.flat.T
+    logits = _without_nan(query @ first.table.flat.T)
     row = torch.from_numpy(np.repeat(np.arange(len(histories)), [len(h) for h in histories]))
     had = np.concatenate([np.empty(0, np.int64), *histories])
     logits[row, torch.from_numpy(had.astype(np.int64))] = FORBIDDEN
@@ -162,7 +162,7 @@ def pipeline_lists(order: Order, lists: Shortlists) -> Lists:
     with torch.no_grad():
         for start in range(0, len(lists), _ROWS):
             rows = slice(start, start + _ROWS)
-            logits = order(*lists.given(rows))
+            logits = _without_nan(order(*lists.given(rows)))
             target = logits.gather(1, lists.place[rows, None].clamp(min=0))
             ranks.append(_ranks(logits, target).numpy())
             found = logits.topk(min(SHOWN, logits.shape[1]), dim=1)
@@ -173,6 +173,11 @@ def pipeline_lists(order: Order, lists: Shortlists) -> Lists:
 
 
 _ROWS = 500
+
+
+def _without_nan(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits with NaN forbidden: it is above and below nothing."""
+    return logits.masked_fill(logits.isnan(), FORBIDDEN)
 
 
 def _ranks(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
