@@ -15,7 +15,7 @@ import polars as pl
 
 from model_builder import npz
 from model_builder.errors import DataFault, Fault
-from model_builder.recsys.columns import BARE, find_columns, find_extra, is_bare
+from model_builder.recsys.columns import BARE, ROW, find_columns, find_extra, is_bare
 from model_builder.recsys.user_lines import read_user_lines
 
 _SEPARATORS = (",", ";", "\t")
@@ -35,7 +35,7 @@ class Source:
     the column's name in the file."""
     pieces: Callable[[], Iterator[pl.DataFrame]]
     """Give the rows in the file's order: a column for each role, texts stripped, null where
-    there is nothing; and ``row``, the place in the file."""
+    there is nothing; and ``ROW``, the place in the file."""
     lines: Callable[[Sequence[int]], Sequence[int]] = lambda rows: rows
     """Give the lines on which these rows start."""
     timed: bool = True
@@ -113,7 +113,8 @@ def _pieces(cells: pl.LazyFrame, first_row: int) -> Iterator[pl.DataFrame]:
     for piece in cells.collect_batches(chunk_size=_PIECE, engine="streaming"):
         rows = pl.int_range(row, row + piece.height, eager=True)
         row += piece.height
-        yield piece.with_columns(row=rows).filter(~pl.all_horizontal(pl.exclude("row").is_null()))
+        empty = pl.all_horizontal(pl.exclude(ROW).is_null())
+        yield piece.with_columns(rows.alias(ROW)).filter(~empty)
 
 
 def _roles(file: str, header: Sequence[str], extra: Sequence[str]) -> dict[str, int]:
@@ -146,7 +147,7 @@ def _table(path: Path, first_line: str, extra: Sequence[str]) -> Source:
         try:
             # Of columns that are not asked for, the reader would not see that there are too many.
             for piece in _pieces(scan(), first):
-                yield piece.select(*texts, "row")
+                yield piece.select(*texts, ROW)
         except pl.exceptions.NoDataError:
             return
         except pl.exceptions.PolarsError as error:
@@ -201,7 +202,7 @@ def _double(path: Path, first_line: str, extra: Sequence[str]) -> Source:
             for piece in _pieces(cells, 1 if bare else 2):
                 if sum(len(piece) - piece[str(place)].null_count() for place in between):
                     raise DataFault(list(_other_rows(path, len(header))))
-                yield piece.select(*texts, "row")
+                yield piece.select(*texts, ROW)
         except pl.exceptions.PolarsError as error:
             faults = list(_other_rows(path, len(header)))
             unreadable = Fault(path.name, "a readable table", str(error).splitlines()[0])

@@ -227,6 +227,11 @@ def test_an_interaction_a_line_is_read_in_the_order_of_the_file(tmp_path):
     assert rows(path) == [("1", "10", 0), ("1", "30", 1), ("2", "10", 2), ("1", "20", 3)]
 
 
+def test_a_column_that_is_called_row_is_read_like_any_other(tmp_path):
+    path = write(tmp_path, "user,item,timestamp,row\nann,a,1,7\n")
+    assert read_log(path, ["row"]).frame["row"].to_list() == ["7"]
+
+
 def test_extra_columns_come_along_as_they_are(tmp_path):
     text = "user,item,timestamp,price,shop\na,x,1,2.5,north\na,y,2,,\nb,x,,1,south\n"
     frame = read_log(write(tmp_path, text), ["shop", "price"], max_faulty_share=0.5).frame
