@@ -54,6 +54,7 @@ class LogShape:
     users: int = 6040
     items: int = 3416
     interactions: int = 999_611
+    """Before lengths are cut to the bounds: some fewer are left."""
     shortest: int = 20
     longest: int = 2314
 
@@ -79,7 +80,9 @@ def _walk(
     return taken[np.argsort(moment[taken])] + 1
 
 
-def network_of(splits: Splits, items: int, sizes: Sizes) -> NextItemNetwork:
+def network_of(
+    splits: Splits, items: int, sizes: Sizes, label_smoothing: float = 0.0
+) -> NextItemNetwork:
     """Return the network that a build would train."""
     return NextItemNetwork(
         torch.from_numpy(item_counts(splits, items)),
@@ -89,6 +92,7 @@ def network_of(splits: Splits, items: int, sizes: Sizes) -> NextItemNetwork:
         history_length=sizes.history_length,
         dropout=sizes.dropout,
         negatives=sizes.negatives,
+        label_smoothing=label_smoothing,
     )
 
 
@@ -133,12 +137,12 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
     splits = leave_one_out(sequences, "generated")
     sizes = sizes_for(config, Shape.of(splits, LogShape().items))
     seed_everything(0)
-    network = network_of(splits, LogShape().items, sizes)
+    training = as_computed(config.training)
+    network = network_of(splits, LogShape().items, sizes, training.label_smoothing)
     cutter = WindowBatches(splits.training, sizes.history_length, sizes.batch_size, 0)
     epoch = cutter(0)
     some = [epoch[place] for place in range(min(steps, len(epoch)))]
     places = sum(int((batch["labels"] > 0).sum()) for batch in some)
-    training = as_computed(config.training)
     bare, plain = (
         timed(network, some, loss, training.precision == "bf16")
         for loss in (surprise, plain_surprise)
@@ -161,7 +165,8 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
     )
     step = (times[-1] - times[0]) / len(some)
     began = time.perf_counter()
-    cut = [cutter(1)[place] for place in range(len(some))]
+    another = cutter(1)
+    cut = [another[place] for place in range(len(some))]
     cutting = (time.perf_counter() - began) / len(cut)
     began = time.perf_counter()
     network_ranks(network, splits.validation)
@@ -175,6 +180,7 @@ def main(steps: int, settings: tuple[str, ...], write: Path | None, as_json: boo
         "epoch, s": len(epoch) * (step + cutting),
         "validation, s": time.perf_counter() - began,
         "epochs": sizes.epochs,
+        "windows a batch": sizes.batch_size,
         "peak, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "threads": torch.get_num_threads(),
         "bf16": training.precision == "bf16",

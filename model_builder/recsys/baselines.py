@@ -1,7 +1,7 @@
 """The models that a network is held against, learnt in the same run from the same data.
 
-Each has what it is chosen by (how many items count, a penalty, a width) chosen on the validation
-split, so that the network meets it at its best.
+Each has one setting (how many items count, a penalty, a width) chosen on the validation split;
+what else there is to set is fixed.
 """
 
 from __future__ import annotations

@@ -17,7 +17,12 @@ _RESAMPLES = 200
 
 
 def measure_lists(
-    lists: Lists, counts: npt.NDArray[np.int64], users: int, seed: int, cut: int = CUTS[0]
+    lists: Lists,
+    counts: npt.NDArray[np.int64],
+    havers: npt.NDArray[np.int64],
+    users: int,
+    seed: int,
+    cut: int = CUTS[0],
 ) -> Metrics:
     """Return coverage, novelty and popularity of the first ``cut`` items, with intervals.
 
@@ -31,14 +36,15 @@ def measure_lists(
     Args:
         lists: Of each user.
         counts: ``(V + 1,)``, how often each item was had; the first is of padding.
-        users: Who had them.
+        havers: ``(V + 1,)``, how many users had it, however often.
+        users: How many there are.
         seed: Of the resampling.
         cut: ``K``.
     """
     shown = lists.items[:, :cut]
     there = shown > 0
     catalogue = len(counts) - 1
-    surprise = np.append(0.0, np.log2(users / np.clip(counts[1:], 1, users)))
+    surprise = np.append(0.0, np.log2(users / np.clip(havers[1:], 1, users)))
     below = np.append(0.0, popularity_places(counts))
 
     def coverage(items: npt.NDArray[np.int64]) -> float:

@@ -21,6 +21,12 @@ _ALSO = {
 """Other public logs' names (RetailRocket, H&M, Amazon, sessions): taken where ours are missing."""
 _OPTIONAL = {"rating"}
 
+ROLES = tuple(_NAMES)
+"""What a row says; no other column can be read under these names."""
+
+ROW = ":row"
+"""The place in the file, among the columns that are read; a log's own ``row`` is another."""
+
 BARE = ("user", "item", "rating", "timestamp")
 """The order of MovieLens' files without a header."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from model_builder.recsys.columns import ROLES
 from model_builder.recsys.log_config import LogConfig
 from model_builder.recsys.precision import RecsysTraining
 from triton_models.signatures import MAX_ITEMS
@@ -20,7 +21,7 @@ class RecsysConfig(LogConfig):
     training: RecsysTraining = Field(default_factory=RecsysTraining)
     history_length: Annotated[int, Field(ge=2, le=500)] | Auto = "auto"
     """Newest known items that the network reads."""
-    width: Annotated[int, Field(ge=4)] | Auto = "auto"
+    width: Annotated[int, Field(ge=4, multiple_of=2)] | Auto = "auto"
     """Length of an item's vector; even, for the places."""
     layers: Annotated[int, Field(ge=1)] | Auto = "auto"
     heads: Annotated[int, Field(ge=1)] | Auto = "auto"
@@ -48,6 +49,15 @@ class RecsysConfig(LogConfig):
     rank_learning_rate: float = Field(0.01, gt=0)
     context: tuple[str, ...] = ()
     """Columns of the log that are known when a request is made; the ranker reads them."""
+
+    @field_validator("context")
+    @classmethod
+    def _context_is_beside_the_interaction(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        faults = [f"'{name}' is of the interaction itself" for name in names if name in ROLES]
+        faults += [f"'{name}' twice" for name in sorted(set(names)) if names.count(name) > 1]
+        if faults:
+            raise ValueError(f"context has {', '.join(faults)}")
+        return names
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -72,10 +72,10 @@ def context_tensors(
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     if numbers:
         cells = [[row.get(name, np.nan) for name in numbers] for row in rows]
-        tensors["numbers"] = np.array(cells, np.float32)
+        tensors["numbers"] = np.array(cells, np.float32).reshape(len(rows), len(numbers))
     if categories:
         words = [[row.get(name, "") for name in categories] for row in rows]
-        tensors["categories"] = np.array(words, np.object_)
+        tensors["categories"] = np.array(words, np.object_).reshape(len(rows), len(categories))
     return tensors
 
 

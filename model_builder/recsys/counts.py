@@ -27,6 +27,8 @@ class LogCounts:
     """Of an item that the user had before, at another time; kept."""
     times_in_another_unit: int = 0
     """Kept, and read in the unit of the others."""
+    context_not_finite: int = 0
+    """Cells of the context's columns; they count as missing."""
     below_core: int = 0
     """Left out by ``min_user_items`` and ``min_item_users``."""
     below_core_users: int = 0
@@ -46,6 +48,9 @@ class LogCounts:
             "repeats": "rows repeat an item that the user had at another time and are kept",
             "times_in_another_unit": (
                 "times seem to count another unit than most and are read like the others"
+            ),
+            "context_not_finite": (
+                "cells of the context's columns are not finite and count as missing"
             ),
             "below_core": (
                 f"rows of {self.below_core_users:,} users and {self.below_core_items:,} items with "

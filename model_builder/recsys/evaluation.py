@@ -137,7 +137,11 @@ def measure(ranks: Ranks, seed: int) -> Metrics:
 def _allowed(
     scores: npt.NDArray[np.floating], histories: Sequence[Items]
 ) -> npt.NDArray[np.floating]:
-    """Return ``scores`` with minus infinity for padding and for what each user had."""
+    """Return ``scores`` with minus infinity for padding, for what each user had, and for NaN.
+
+    NaN is above and below nothing, so that it would be both the best and the worst.
+    """
+    scores[np.isnan(scores)] = -np.inf
     scores[:, 0] = -np.inf
     rows = np.repeat(np.arange(len(histories)), [len(items) for items in histories])
     if len(rows):

@@ -12,6 +12,7 @@ from model_builder.recsys.context import Context
 from model_builder.recsys.decode_graph import decode_graph
 from model_builder.recsys.encode_graph import encode_graph
 from model_builder.recsys.filter_graph import filter_graph
+from model_builder.recsys.item_table import table_bytes
 from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.retrieve_graph import retrieve_graph
 from model_builder.recsys.shortlists import FirstStage
@@ -19,6 +20,24 @@ from model_builder.task import StepModel
 
 LARGEST_TABLE = 2_000_000_000
 """Bytes; an ONNX file ends at 2 GiB."""
+
+
+def check_table(items: int, width: int) -> None:
+    """Refuse a catalogue whose table would not fit; it can be known before anything is learnt.
+
+    Args:
+        items: ``V``.
+        width: ``D``.
+
+    Raises:
+        ExportBroken: If it does not fit a file.
+    """
+    size = table_bytes(items, width)
+    if size > LARGEST_TABLE:
+        raise ExportBroken(
+            f"the vectors of {items:,} items are {size / 1e9:.1f} GB, and an ONNX file "
+            f"holds {LARGEST_TABLE / 1e9:.1f}: a smaller width, or fewer items (min_item_users)"
+        )
 
 
 def export_steps(
@@ -35,12 +54,7 @@ def export_steps(
     Raises:
         ExportBroken: If the table of the items does not fit a file.
     """
-    size = first.table.rows.numel() * first.table.rows.element_size()
-    if size > LARGEST_TABLE:
-        raise ExportBroken(
-            f"the vectors of {first.table.count:,} items are {size / 1e9:.1f} GB, and an ONNX file "
-            f"holds {LARGEST_TABLE / 1e9:.1f}: a smaller width, or fewer items (min_item_users)"
-        )
+    check_table(first.table.count, first.table.width)
     length = first.history_length
     prepare = () if context is None else (StepModel("context", "pre", context.graph()),)
     history = torch.ones(2, length, dtype=torch.int32)

@@ -24,6 +24,12 @@ BLOCK = 65_536
 """Rows of a block: a thousand requests have their scores in a quarter of a gigabyte."""
 
 
+def table_bytes(items: int, width: int, block: int = BLOCK) -> int:
+    """Return how many bytes the table of so many items takes, whole blocks of float32."""
+    size = min(block, items + 1)
+    return -(-(items + 1) // size) * size * (width + 2) * 4
+
+
 class ItemTable(nn.Module):
     """Finds items by their number.
 

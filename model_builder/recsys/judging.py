@@ -13,6 +13,7 @@ from model_builder.recsys.beyond import measure_lists
 from model_builder.recsys.data import Splits
 from model_builder.recsys.evaluation import CUTS, Lists, Ranks, item_counts, measure
 from model_builder.recsys.segments import Segment, segments
+from model_builder.recsys.sets import sets_of
 from model_builder.task import Metrics
 from triton_models.release import Metric
 
@@ -49,10 +50,11 @@ def judge(
         progress: Shows the parts.
     """
     counts = item_counts(splits, item_count)
+    havers = sets_of(splits.training, item_count).getnnz(0)
     users = len(splits.training)
 
     def both(validation: Ranks, test: Lists) -> dict[str, Metrics]:
-        beyond = measure_lists(test, counts, users, seed)
+        beyond = measure_lists(test, counts, havers, users, seed)
         return {
             "validation": measure(validation, seed),
             "test": measure(test.ranks, seed) | beyond,

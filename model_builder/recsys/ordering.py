@@ -73,8 +73,13 @@ def order_log(log: Log, config: LogConfig, file: str, extra: Sequence[str] = ())
     users, items, times, order = users[keep], items[keep], times[keep], order[keep]
     numbers = np.cumsum(kept_items, dtype=np.int32)  # of the items that stay, from 1
     sequences = _runs(users, numbers[items])
+    columns, not_finite = {}, 0
+    for name in extra:
+        columns[name], odd = _finite(_typed(log.frame[name])[order])
+        not_finite += odd
     counts = replace(
         log.counts,
+        context_not_finite=not_finite,
         duplicates=int(again.sum()),
         out_of_order=out_of_order,
         below_core=below,
@@ -88,7 +93,7 @@ def order_log(log: Log, config: LogConfig, file: str, extra: Sequence[str] = ())
         sequences=sequences,
         counts=counts,
         times=None if log.unit_s is None else times * log.unit_s,
-        columns={name: _typed(log.frame[name])[order] for name in extra},
+        columns=columns,
     )
 
 
@@ -154,6 +159,18 @@ def _typed(cells: pl.Series) -> pl.Series:
     if known.cast(pl.String).cast(pl.Float64, strict=False).null_count():
         return cells
     return cells.cast(pl.String).cast(pl.Float64)
+
+
+def _finite(cells: pl.Series) -> tuple[pl.Series, int]:
+    """Return the cells, null where a number is not finite as float32, and how many are not.
+
+    One infinite number would be the column's range, by which all others are scaled.
+    """
+    if not cells.dtype.is_numeric():
+        return cells, 0
+    known = (cells.abs() <= np.finfo(np.float32).max).fill_null(False)
+    found = pl.select(pl.when(known).then(cells).alias(cells.name)).to_series()
+    return found, found.null_count() - cells.null_count()
 
 
 def with_items(interactions: Interactions, item_ids: Sequence[str]) -> Interactions:

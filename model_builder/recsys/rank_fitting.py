@@ -1,4 +1,4 @@
-"""From a trained first stage to a ranker, kept only if it orders the validation split no worse."""
+"""From a trained first stage to a ranker, kept only if it orders the validation split better."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def fit_ranker(
             progress=progress,
             stage="rank",
         ).best
-    kept = after >= before and after != before
+    kept = after > before
     if not kept:
         ranker.reset()
     return FittedRanker(ranker.eval(), kept, before, after, validation.found)

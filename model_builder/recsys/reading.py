@@ -22,6 +22,7 @@ from model_builder.recsys.cells import (
     seconds_in_a_unit,
     shown,
 )
+from model_builder.recsys.columns import ROW
 from model_builder.recsys.counts import LogCounts
 from model_builder.recsys.sources import Source, open_log
 
@@ -131,7 +132,7 @@ class _Reading:
             faulty |= wrong
             self.faults += count
             room = _NAMED_FAULTS - len(self.found)
-            rows = piece.filter(wrong).select("row", role).head(max(room, 0)).rows()
+            rows = piece.filter(wrong).select(ROW, role).head(max(room, 0)).rows()
             self.found += [(row, places[role], role, cell, expected) for row, cell in rows]
         self.faulty += int(faulty.sum())
         return faulty

@@ -87,22 +87,26 @@ def _notes(judged: Judged) -> str:
             f"<p>EASE was left out: it needs the square of users or items, whichever are fewer, "
             f"and both are more than {LARGEST:,}.</p>"
         )
-    above = [
-        name
-        for name, splits in judged.baselines.items()
-        if judged.metrics["test"]["ndcg@10"].low > splits["test"]["ndcg@10"].high
-    ]
-    rest = [name for name in judged.baselines if name not in above]
-    parts += f"<p>NDCG@10 of the test lies above that of {plain(_listed(above))}"
-    parts += ", with intervals that do not overlap.</p>"
-    if rest:
-        parts += f"<p>The intervals overlap with those of {plain(_listed(rest))}.</p>"
+    parts += f"<p>{plain(overlap(judged))}</p>"
     gains = [(name, metric_text(gain)) for name, gain in judged.gains.items()]
     parts += (
         "<p>All models are asked for the same users, so the difference that each user makes is "
         "surer than that of two intervals: NDCG@10 of the test above that of</p>"
     )
     return parts + table(("", "difference"), gains)
+
+
+def overlap(judged: Judged) -> str:
+    """Return whose interval of NDCG@10 of the test lies below, above or on this release's."""
+    own = judged.metrics["test"]["ndcg@10"]
+    others = {name: splits["test"]["ndcg@10"] for name, splits in judged.baselines.items()}
+    above = [name for name, other in others.items() if own.low > other.high]
+    below = [name for name, other in others.items() if own.high < other.low]
+    rest = [name for name in others if name not in (*above, *below)]
+    said = f"NDCG@10 of the test lies above that of {_listed(above)}"
+    said += f" and below that of {', '.join(below)}" if below else ""
+    said += ", with intervals that do not overlap."
+    return said + (f" The intervals overlap with those of {', '.join(rest)}." if rest else "")
 
 
 def _both(stages: Stages, judged: Judged) -> str:

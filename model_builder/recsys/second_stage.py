@@ -84,7 +84,9 @@ def fit_second_stage(
         lists = {split: shortlists(first, asked) for split, asked in splits.asked.items()}
     context, rows = None, {}
     if columns:
-        context = fit_context({n: values.gather(learnt.places) for n, values in columns.items()})
+        # Where everyone only repeats, nothing is asked; what is learnt from has a context anyway.
+        places = learnt.places if len(learnt) else splits.training.places()
+        context = fit_context({name: values.gather(places) for name, values in columns.items()})
         training = _with_context(training, context, context_rows(columns, learnt.places))
         rows = {s: context_rows(columns, asked.places) for s, asked in splits.asked.items()}
         lists = {split: _with_context(lists[split], context, rows[split]) for split in lists}

@@ -69,6 +69,13 @@ class Sequences(Sequence[Items]):
         steps[runs.ends] -= 1
         return self.items[np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_)]
 
+    def places(self) -> Places:
+        """Return ``(total,)`` int64: where in ``items`` those of all runs stand, run after run."""
+        within = np.arange(self.total) - np.repeat(
+            np.cumsum(self.lengths) - self.lengths, self.lengths
+        )
+        return np.repeat(self.begins, self.lengths) + within
+
     def counts(self, item_count: int) -> npt.NDArray[np.int64]:
         """Return ``(item_count + 1,)``: how often each item occurs; the first is of padding."""
         return np.bincount(self.joined(), minlength=item_count + 1)

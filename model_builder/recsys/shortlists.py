@@ -90,7 +90,8 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     rows = max(1, _SCORES // (first.table.count + 1))
     parts = []
     with torch.no_grad():
-        for start in range(0, len(questions), rows):
+        # Of no question there is one part too, an empty one.
+        for start in range(0, max(len(questions), 1), rows):
             part = slice(start, start + rows)
             parts.append(
                 _shortlisted(
@@ -131,9 +132,10 @@ def _shortlisted(
     histories: Sequence[Items],
     targets: npt.NDArray[np.int64],
 ) -> tuple[torch.Tensor, ...]:
-    logits = query @ first.table.flat.T
+    logits = _without_nan(query @ first.table.flat.T)
     row = torch.from_numpy(np.repeat(np.arange(len(histories)), [len(h) for h in histories]))
-    logits[row, torch.from_numpy(np.concatenate(histories).astype(np.int64))] = FORBIDDEN
+    had = np.concatenate([np.empty(0, np.int64), *histories])
+    logits[row, torch.from_numpy(had.astype(np.int64))] = FORBIDDEN
     target = torch.from_numpy(np.asarray(targets, np.int64))[:, None]
     scores, items = logits.topk(first.shortlist, dim=1)
     items = torch.where(scores > FORBIDDEN / 2, items, 0)
@@ -160,7 +162,7 @@ def pipeline_lists(order: Order, lists: Shortlists) -> Lists:
     with torch.no_grad():
         for start in range(0, len(lists), _ROWS):
             rows = slice(start, start + _ROWS)
-            logits = order(*lists.given(rows))
+            logits = _without_nan(order(*lists.given(rows)))
             target = logits.gather(1, lists.place[rows, None].clamp(min=0))
             ranks.append(_ranks(logits, target).numpy())
             found = logits.topk(min(SHOWN, logits.shape[1]), dim=1)
@@ -171,6 +173,11 @@ def pipeline_lists(order: Order, lists: Shortlists) -> Lists:
 
 
 _ROWS = 500
+
+
+def _without_nan(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits with NaN forbidden: it is above and below nothing."""
+    return logits.masked_fill(logits.isnan(), FORBIDDEN)
 
 
 def _ranks(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ import polars as pl
 
 from model_builder import npz
 from model_builder.errors import DataFault, Fault
-from model_builder.recsys.columns import BARE, find_columns, find_extra, is_bare
+from model_builder.recsys.columns import BARE, ROW, find_columns, find_extra, is_bare
 from model_builder.recsys.user_lines import read_user_lines
 
 _SEPARATORS = (",", ";", "\t")
@@ -35,7 +35,7 @@ class Source:
     the column's name in the file."""
     pieces: Callable[[], Iterator[pl.DataFrame]]
     """Give the rows in the file's order: a column for each role, texts stripped, null where
-    there is nothing; and ``row``, the place in the file."""
+    there is nothing; and ``ROW``, the place in the file."""
     lines: Callable[[Sequence[int]], Sequence[int]] = lambda rows: rows
     """Give the lines on which these rows start."""
     timed: bool = True
@@ -59,9 +59,11 @@ def open_log(path: Path, extra: Sequence[str] = ()) -> Source:
     if path.suffix.lower() == npz.SUFFIX:
         return _typed(path.name, npz.read_npz(path).lazy(), extra)
     header = _first_line(path)
-    if _DOUBLE in header:
+    table = path.suffix.lower() in _TABLES
+    if _DOUBLE in header and (table or _is_header(header, header.split(_DOUBLE))):
         return _double(path, header, extra)
-    if path.suffix.lower() in _TABLES or any(mark in header for mark in _SEPARATORS):
+    cells = _cells(header, _separator(header))
+    if table or (len(cells) > 1 and _is_header(header, cells)):
         return _table(path, header, extra)
     if extra:
         expected = f"columns {', '.join(extra)}"
@@ -88,13 +90,31 @@ def _first_line(path: Path) -> str:
         return file.readline().rstrip("\r\n")
 
 
+def _separator(line: str) -> str:
+    return max(_SEPARATORS, key=line.count)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _is_header(line: str, cells: Sequence[str]) -> bool:
+    """Whether a table begins so, rather than a user and items, whose IDs may hold any mark.
+
+    Without blanks a line is no user with items. So it is a table, if one without known names.
+    """
+    known, _ = find_columns("", cells)
+    return bool(known) or is_bare(cells) or len(line.split()) == 1
+
+
 def _pieces(cells: pl.LazyFrame, first_row: int) -> Iterator[pl.DataFrame]:
     """Number the rows, and leave out those without any cell: nobody meant an empty line."""
     row = first_row
     for piece in cells.collect_batches(chunk_size=_PIECE, engine="streaming"):
         rows = pl.int_range(row, row + piece.height, eager=True)
         row += piece.height
-        yield piece.with_columns(row=rows).filter(~pl.all_horizontal(pl.exclude("row").is_null()))
+        empty = pl.all_horizontal(pl.exclude(ROW).is_null())
+        yield piece.with_columns(rows.alias(ROW)).filter(~empty)
 
 
 def _roles(file: str, header: Sequence[str], extra: Sequence[str]) -> dict[str, int]:
@@ -106,8 +126,8 @@ def _roles(file: str, header: Sequence[str], extra: Sequence[str]) -> dict[str, 
 
 
 def _table(path: Path, first_line: str, extra: Sequence[str]) -> Source:
-    separator = max(_SEPARATORS, key=first_line.count)
-    header = next(csv.reader([first_line], delimiter=separator), [])
+    separator = _separator(first_line)
+    header = _cells(first_line, separator)
     bare = is_bare(header)
     header = list(BARE) if bare else header
     places = _roles(path.name, header, extra)
@@ -127,7 +147,7 @@ def _table(path: Path, first_line: str, extra: Sequence[str]) -> Source:
         try:
             # Of columns that are not asked for, the reader would not see that there are too many.
             for piece in _pieces(scan(), first):
-                yield piece.select(*texts, "row")
+                yield piece.select(*texts, ROW)
         except pl.exceptions.NoDataError:
             return
         except pl.exceptions.PolarsError as error:
@@ -182,7 +202,7 @@ def _double(path: Path, first_line: str, extra: Sequence[str]) -> Source:
             for piece in _pieces(cells, 1 if bare else 2):
                 if sum(len(piece) - piece[str(place)].null_count() for place in between):
                     raise DataFault(list(_other_rows(path, len(header))))
-                yield piece.select(*texts, "row")
+                yield piece.select(*texts, ROW)
         except pl.exceptions.PolarsError as error:
             faults = list(_other_rows(path, len(header)))
             unreadable = Fault(path.name, "a readable table", str(error).splitlines()[0])

@@ -13,16 +13,17 @@ from model_builder.progress import Progress
 from model_builder.recsys.answers import answer_table, recorded_answers
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.content import place_new_items
+from model_builder.recsys.content import place_items, read_placeable
 from model_builder.recsys.data import data_source, load_interactions, split_interactions
 from model_builder.recsys.earlier import Earlier
-from model_builder.recsys.evaluation import HEADLINE
-from model_builder.recsys.exporting import export_steps
+from model_builder.recsys.evaluation import HEADLINE, item_counts
+from model_builder.recsys.exporting import check_table, export_steps
 from model_builder.recsys.fitting import fit_network
 from model_builder.recsys.judging import judge
 from model_builder.recsys.reference import Reference, Request
 from model_builder.recsys.report import Shown, page
 from model_builder.recsys.second_stage import fit_second_stage
+from model_builder.recsys.sizing import Shape, sizes_for
 from model_builder.recsys.weights import weights_file
 from model_builder.task import Candidate, ResolvedData, TaskConfig
 from triton_models.signatures import RECOMMEND
@@ -42,6 +43,7 @@ class RecsysTask:
         Raises:
             ConfigInvalid: If a label is asked for.
             DataFault: If the data cannot be used.
+            ExportBroken: If the catalogue is too large for a file.
             ParityBroken: If an exported step does not answer like torch.
         """
         return self._built(data, config, progress, None)
@@ -71,13 +73,23 @@ class RecsysTask:
                 config = earlier.sized(config)
             splits = split_interactions(interactions, config, data.path.name)
         item_ids = interactions.item_ids
+        counts = item_counts(splits, len(item_ids))
+        placeable = None
+        if config.base is not None:
+            with progress.stage("read items"):
+                kept = () if earlier is None else earlier.weights.item_ids
+                placeable = read_placeable(item_ids, counts, data.path, config.base, {*kept})
+        check_table(
+            len(item_ids) + (0 if placeable is None else len(placeable.items.new_ids)),
+            sizes_for(config, Shape.of(splits, len(item_ids))).width,
+        )
         start = None if earlier is None else earlier.start(item_ids)
         fitted = fit_network(splits, len(item_ids), config, progress, start=start)
         network = fitted.network
         findings: tuple[str, ...] = ()
-        if config.base is not None:
-            with progress.stage("place new items"):
-                network, item_ids, done = place_new_items(network, item_ids, data.path, config.base)
+        if placeable is not None:
+            with progress.stage("place items"):
+                network, item_ids, done = place_items(network, item_ids, placeable)
             findings = (done,)
         stages = fit_second_stage(network, splits, config, progress, interactions.columns)
         judged = judge(stages.shown, splits, len(item_ids), config.seed, progress)

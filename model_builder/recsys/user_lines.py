@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from model_builder.errors import DataFault, Fault
+from model_builder.recsys.columns import ROW
 
 _ITEMS_IN_A_LINE = 500
 
@@ -23,16 +24,16 @@ def read_user_lines(path: Path, rows: int) -> Iterator[pl.DataFrame]:
         rows: About how many at a time, where a line has 500 items.
 
     Yields:
-        ``user`` and ``item``, texts; ``timestamp``, the place in the file; ``row``, the line.
+        ``user`` and ``item``, texts; ``timestamp``, the place in the file; ``ROW``, the line.
 
     Raises:
         DataFault: If a user has no items, or, with more than one item in a line, two lines;
             names every fault.
     """
-    lines = pl.scan_lines(path, row_index_name="row", row_index_offset=1).with_columns(
+    lines = pl.scan_lines(path, row_index_name=ROW, row_index_offset=1).with_columns(
         cells=pl.col("line").str.strip_chars("\ufeff").str.extract_all(r"\S+")
     )
-    users = lines.select("row", user=pl.col("cells").list.first(), n=pl.col("cells").list.len())
+    users = lines.select(ROW, user=pl.col("cells").list.first(), n=pl.col("cells").list.len())
     users = users.filter(pl.col("n") > 0)
     known = users.collect(engine="streaming")
     again = known.filter(~pl.col("user").is_first_distinct())
@@ -45,10 +46,10 @@ def read_user_lines(path: Path, rows: int) -> Iterator[pl.DataFrame]:
         raise DataFault([Fault(path.name, want, found, row) for row, want, found in sorted(faults)])
     place = 0
     interactions = lines.filter(pl.col("cells").list.len() > 0).select(
-        "row", user=pl.col("cells").list.first(), item=pl.col("cells").list.slice(1)
+        ROW, user=pl.col("cells").list.first(), item=pl.col("cells").list.slice(1)
     )
     size = max(rows // _ITEMS_IN_A_LINE, 1)
     for some in interactions.collect_batches(chunk_size=size, engine="streaming"):
-        piece = some.explode("item").cast({"row": pl.Int64})
+        piece = some.explode("item").cast({ROW: pl.Int64})
         yield piece.with_columns(timestamp=pl.int_range(place, place + piece.height))
         place += piece.height

@@ -114,6 +114,17 @@ def test_users_and_items_below_the_core_are_left_out_and_counted(tmp_path):
         load(tmp_path, text, min_user_items=3, min_item_users=4)
 
 
+@pytest.mark.parametrize("odd", ["inf", "-inf", "nan", "1e300"])
+def test_a_context_that_is_not_finite_is_missing_and_counted(odd, tmp_path):
+    header = "user,item,timestamp,rating,price"
+    text = f"ann,a,1,1,2.5\nann,b,2,1,{odd}\nann,c,3,1,\nann,d,4,1,{odd}\n"
+    log = load(tmp_path, text, header)
+    assert log.columns["price"].to_list() == [2.5, None, None, None]
+    assert log.counts.context_not_finite == 2
+    said = "2 cells of the context's columns are not finite and count as missing"
+    assert log.counts.said()["context_not_finite"] == said
+
+
 def test_extra_columns_lie_beside_their_interactions(tmp_path):
     text = "b,z,9,5,1.5,south\na,y,2,5,,north\na,x,1,5,2.5,\na,x,1,5,7,\n"
     log = load(tmp_path, text, "user,item,timestamp,rating,price,shop")

@@ -45,6 +45,16 @@ def test_the_rank_is_among_what_may_be_recommended(history, target, place):
     assert rank(SCORES, history, target) == place
 
 
+@pytest.mark.parametrize(("target", "place"), [(2, 5), (4, 1), (1, 4)])
+def test_what_has_no_score_comes_last(target, place):
+    scores = SCORES.copy()
+    scores[2] = np.nan
+    assert rank(scores, [], target) == place
+    questions = Questions((NOTHING,), np.array([target]))
+    listed = lists_by(lambda _: scores[None].copy(), questions, 6).items[0]
+    assert 2 not in listed
+
+
 def test_a_model_that_cannot_tell_items_apart_gains_nothing():
     assert {rank(np.zeros(102), [], target) for target in range(1, 102)} == {51}
 

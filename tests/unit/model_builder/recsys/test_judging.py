@@ -51,3 +51,17 @@ def test_a_gain_is_the_difference_of_the_same_users(judged):
 def test_every_part_of_the_users_compares_all_models(judged):
     for part in judged.segments:
         assert part.ndcg.keys() == {THIS, *judged.baselines}
+
+
+def test_what_one_user_repeats_is_news_to_the_others():
+    log = [np.array([1] * 6 + [2, 3])] + [np.array([2, 3, 2, 3])] * 7
+    splits = leave_one_out(log, "log.csv")
+
+    def first_item(split: str) -> Lists:
+        rows = len(splits.asked[split])
+        items = np.zeros((rows, SHOWN), np.int64)
+        items[:, 0] = 1
+        return Lists(np.ones(rows, np.int64), items)
+
+    found = judge(first_item, splits, 3, 0, SilentProgress()).metrics["test"]
+    assert found["novelty@10"].value == 3.0  # one of eight had it, six times

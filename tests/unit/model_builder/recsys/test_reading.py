@@ -66,6 +66,26 @@ def test_a_line_a_user_is_read_oldest_first(tmp_path):
     assert read_log(path).unit_s is None
 
 
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("u1\t318\t7\t318\nu2\t5\t9\n", ["318", "7", "318", "5", "9"]),
+        ("u1 318,a 7;b\nu2 5\n", ["318,a", "7;b", "5"]),
+        ("u1 a::b c\nu2 d::e\n", ["a::b", "c", "d::e"]),
+        ("u1\t318\nu1\t7\nu2\t5\n", ["318", "7", "5"]),
+    ],
+    ids=["tabs", "commas in IDs", "colons in IDs", "an interaction a line"],
+)
+def test_a_line_a_user_is_told_from_a_table_by_its_words(text, items, tmp_path):
+    path = write(tmp_path, text, "sequences.txt")
+    assert [item for _, item, _ in rows(path)] == items
+
+
+def test_a_table_of_unknown_names_is_not_taken_for_users(tmp_path):
+    found = faults(write(tmp_path, "who,what\nann,318\n", "log.txt"))
+    assert all("expected a column" in fault for fault in found)
+
+
 def test_fractions_of_a_second_keep_their_order(tmp_path):
     path = write(tmp_path, "user,item,timestamp\na,x,1.75\na,y,1.5\n")
     assert [time for _, _, time in rows(path)] == [1.75, 1.5]
@@ -205,6 +225,11 @@ def test_recbole_is_read(tmp_path):
 def test_an_interaction_a_line_is_read_in_the_order_of_the_file(tmp_path):
     path = write(tmp_path, "1 10\n1 30\n2 10\n1 20\n", "ml-1m.txt")
     assert rows(path) == [("1", "10", 0), ("1", "30", 1), ("2", "10", 2), ("1", "20", 3)]
+
+
+def test_a_column_that_is_called_row_is_read_like_any_other(tmp_path):
+    path = write(tmp_path, "user,item,timestamp,row\nann,a,1,7\n")
+    assert read_log(path, ["row"]).frame["row"].to_list() == ["7"]
 
 
 def test_extra_columns_come_along_as_they_are(tmp_path):

@@ -61,3 +61,9 @@ def test_runs_that_overlap_are_joined_too(runs):
 def test_no_runs_at_all_have_nothing():
     assert len(Sequences.of([])) == 0
     assert Sequences.of([]).joined().tolist() == []
+
+
+def test_places_are_where_the_items_stand():
+    runs = Sequences(np.arange(10, 20, dtype=np.int32), np.array([1, 5, 7]), np.array([3, 5, 10]))
+    assert runs.places().tolist() == [1, 2, 7, 8, 9]
+    assert runs.items[runs.places()].tolist() == runs.joined().tolist()

@@ -64,6 +64,16 @@ def test_settings_may_be_said_as_text():
         RecsysConfig.model_validate({"width": "wide"})
 
 
+def test_an_odd_width_is_refused_before_anything_is_read():
+    with pytest.raises(ValueError, match="multiple of 2"):
+        RecsysConfig(width=5)
+
+
+def test_a_context_of_the_interaction_itself_is_refused():
+    with pytest.raises(ValueError, match="'rating' is of the interaction itself, 'hour' twice"):
+        RecsysConfig(context=("hour", "rating", "hour"))
+
+
 def test_the_time_of_a_training_does_not_grow_with_the_log_without_end():
     epochs = [
         sizes_for(RecsysConfig(), Shape(10**5, 10**5, count, 200.0)).epochs

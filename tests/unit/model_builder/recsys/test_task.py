@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_builder.errors import ConfigInvalid, DataFault, ParityBroken
+from model_builder.errors import ConfigInvalid, DataFault, ExportBroken, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
-from model_builder.recsys import task
+from model_builder.recsys import exporting, task
 from model_builder.recsys.comparing import TOLERANCES
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.reference import Request, request_tensors
@@ -144,6 +144,34 @@ def test_a_faulty_log_builds_nothing(tmp_path):
     path.write_text("user,item,timestamp\nann,x,soon\n")
     with pytest.raises(DataFault, match=r"log.csv, row 2, column 'timestamp': expected a finite"):
         TASK.build(ResolvedData("log.csv", path, ""), CONFIG, SilentProgress())
+
+
+@pytest.fixture
+def untrained(monkeypatch) -> None:
+    def fit(*given: object, **named: object) -> None:
+        raise AssertionError("it was trained first")
+
+    monkeypatch.setattr(task, "fit_network", fit)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_an_encoder_that_cannot_be_used_is_refused_before_anything_is_learnt(data, tmp_path):
+    with pytest.raises(DataFault, match=r"items.csv or .* beside the log"):
+        TASK.build(data, CONFIG.model_copy(update={"base": "any"}), SilentProgress())
+    path = tmp_path / "log.csv"
+    path.write_bytes(data.path.read_bytes())
+    titles = "".join(f"film {item},title {item}\n" for item in range(ITEMS + 1))
+    path.with_name("items.csv").write_text(f"id,title\n{titles}")
+    config = CONFIG.model_copy(update={"base": str(tmp_path / "nothing")})
+    with pytest.raises(DataFault, match="a sentence-transformers model"):
+        TASK.build(ResolvedData("log.csv", path, ""), config, SilentProgress())
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_catalogue_that_fits_no_file_is_refused_before_anything_is_learnt(data, monkeypatch):
+    monkeypatch.setattr(exporting, "LARGEST_TABLE", 13 * (CONFIG.width + 2) * 4 - 1)
+    with pytest.raises(ExportBroken, match="vectors of 12 items are"):
+        TASK.build(data, CONFIG, SilentProgress())
 
 
 def test_a_label_is_refused(data):
