@@ -18,7 +18,8 @@ _WINDOW = 0x3FF
 """The last ten outcomes, a bit each."""
 
 _PAUSE_S = 0.5
-"""After so long without anything under way, a silence begins anew."""
+"""After so long without anything under way, a silence begins anew; the time between two
+inferences is no part of it in any case."""
 
 FEWEST_TIMES = 5
 """Before so many answers, nothing is said of how fast they come."""
@@ -58,7 +59,9 @@ class Standing:
     def __init__(self, now: float, *, fresh: bool) -> None:
         self.usual_s = self.deviation_s = 0.0
         self.answers = 0
-        self._unanswered = self._idle = now
+        self._silent_s = 0.0
+        """Of the silence until ``_asked``: what it owed an answer then, and did not give."""
+        self._asked = self._idle = now
         self._since = now if fresh else now - SLOW_START_S
         self._failed = self._refused = 0
         self._under_way: dict[Attempt, None] = {}
@@ -80,9 +83,11 @@ class Standing:
 
     def begin(self, now: float) -> Attempt:
         """Note that an inference is sent."""
-        # Calls with little time come and go while a Triton hangs: their silences are one.
-        if not self._under_way and now - self._idle > _PAUSE_S:
-            self._unanswered = now
+        if not self._under_way:  # it owes an answer only from now on, however long it was idle
+            self._asked = now
+            # Calls with little time come and go while a Triton hangs: their silences are one.
+            if now - self._idle > _PAUSE_S:
+                self._silent_s = 0.0
         attempt = Attempt(self, now)
         self._under_way[attempt] = None
         return attempt
@@ -91,7 +96,8 @@ class Standing:
         """Note an answer that makes sense."""
         del self._under_way[attempt]
         time_s = now - attempt.start
-        self._unanswered = self._idle = now
+        self._break_silence(now)
+        self._idle = now
         self.answers += 1
         if self.answers == 1:
             self.usual_s, self.deviation_s = time_s, time_s / 2
@@ -107,19 +113,21 @@ class Standing:
     def fell(self, attempt: Attempt, now: float) -> None:
         """Note an inference without an answer, or with one that made no sense."""
         self.over(attempt, now)
-        self._unanswered = now
+        self._break_silence(now)
         self._failed = (self._failed << 1 | 1) & _WINDOW
 
     def refuses(self, attempt: Attempt, now: float) -> None:
         """Note an error that Triton gave as its answer: its fault, or the request's."""
         self.over(attempt, now)
-        self._unanswered = now
+        self._break_silence(now)
         self._refused = (self._refused << 1 | 1) & _WINDOW
 
     def over(self, attempt: Attempt, now: float) -> None:
         """Note an end without an answer: the caller left, or its time was over."""
         del self._under_way[attempt]
         self._idle = now
+        if not self._under_way:
+            self._silent_s += now - self._asked
 
     def forgive(self) -> None:
         """Count failures from here on."""
@@ -127,7 +135,7 @@ class Standing:
 
     def silent_s(self, now: float) -> float:
         """Return for how long it has owed an answer and given none; 0 if it owes none."""
-        return now - self._unanswered if self._under_way else 0.0
+        return self._silent_s + now - self._asked if self._under_way else 0.0
 
     def time_s(self, now: float) -> float:
         """Return what an answer usually takes, or has taken already if that is more."""
@@ -138,3 +146,6 @@ class Standing:
         """Return its part of what it will get later, in (0, 1]: the slow start."""
         share = (now - self._since) / SLOW_START_S
         return 1.0 if share >= 1 else _FIRST_WEIGHT + (1 - _FIRST_WEIGHT) * max(0.0, share)
+
+    def _break_silence(self, now: float) -> None:
+        self._silent_s, self._asked = 0.0, now

@@ -3,11 +3,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import pytest
 
 from gateway.inference.fleet import MOST_FAILED, MOST_REFUSED, SILENCE_S, Fleet
-from gateway.inference.standing import FEWEST_TIMES, SLOW_START_S, Standing
+from gateway.inference.standing import FEWEST_TIMES, SLOW_START_S, Attempt, Standing
 from gateway.triton.verdicts import HANGS, REFUSES, SLOW, UNREACHABLE, WRONG, Kind, Suspicion
 
 KEY = ("score-risk", "r1")
@@ -166,6 +167,50 @@ def test_who_is_asked_after_a_pause_is_not_silent_yet(fleet: Fleet, clock: Clock
     clock.now += 60
     fleet.begin(A, KEY)
     assert list(fleet.suspicions()) == []
+
+
+@pytest.mark.parametrize("idle_s", [0.1, 0.3, 0.45, 0.6])
+def test_idle_time_between_two_inferences_is_no_silence(
+    idle_s: float, fleet: Fleet, clock: Clock
+) -> None:
+    for _ in range(2 * FEWEST_TIMES):
+        for client in (A, B, C):
+            answers(fleet, clock, client, 0.005)
+        clock.now += idle_s
+        attempt = fleet.begin(A, KEY)
+        clock.now += 0.01
+        assert list(fleet.suspicions()) == []
+        fleet.end(A, attempt, None, answered=True)
+    for _ in range(7):  # nor is that between calls whose time is over
+        attempt = fleet.begin(A, KEY)
+        clock.now += 0.01
+        fleet.end(A, attempt, None, answered=False)
+        clock.now += 0.45
+    fleet.begin(A, KEY)
+    assert list(fleet.suspicions()) == []
+
+
+@pytest.mark.parametrize(("rate", "time_s"), [(6, 0.02), (6, 0.09), (30, 0.02)])
+def test_with_few_calls_nobody_of_three_alike_is_suspected(
+    rate: float, time_s: float, fleet: Fleet, clock: Clock
+) -> None:
+    chance = random.Random(2)
+    ends: list[tuple[float, int, Client, Attempt]] = []
+    comes_at, look_at = clock.now, clock.now
+    for number in range(1000):
+        comes_at += chance.expovariate(rate)
+        while min(look_at, ends[0][0] if ends else look_at) < comes_at:
+            if ends and ends[0][0] <= look_at:
+                clock.now, _, client, attempt = heappop(ends)
+                fleet.end(client, attempt, None, answered=True)
+            else:
+                clock.now = look_at
+                assert list(fleet.suspicions()) == []
+                look_at += 0.25
+        clock.now = comes_at
+        client = fleet.choose(KEY, (A, B, C))
+        ends_at = clock.now + time_s * chance.uniform(0.8, 1.2)
+        heappush(ends, (ends_at, number, client, fleet.begin(client, KEY)))
 
 
 def test_who_takes_long_as_always_is_not_hanging(fleet: Fleet, clock: Clock) -> None:
