@@ -44,9 +44,11 @@ def fleet(clock: Clock) -> Fleet:
     return fleet
 
 
-def answers(fleet: Fleet, clock: Clock, client: Client, time_s: float, count: int = 1) -> None:
+def answers(
+    fleet: Fleet, clock: Clock, client: Client, time_s: float, count: int = 1, rows: int = 1
+) -> None:
     for _ in range(count):
-        attempt = fleet.begin(client, KEY)
+        attempt = fleet.begin(client, KEY, rows)
         clock.now += time_s
         fleet.end(client, attempt, None, answered=True)
 
@@ -234,6 +236,53 @@ def test_slow_is_only_who_is_slower_than_others(fleet: Fleet, clock: Clock) -> N
     assert list(fleet.suspicions()) == []
     answers(fleet, clock, A, 3.0 * 1.5, count=50)
     assert list(fleet.suspicions()) == []
+
+
+def test_a_large_batch_that_takes_its_time_is_neither_slow_nor_hanging(
+    fleet: Fleet, clock: Clock
+) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.002, count=50)
+    usual_s = fleet.usual_s(KEY)
+    for _ in range(3):
+        large = fleet.begin(A, KEY, rows=1000)
+        for _ in range(16):
+            clock.now += 0.1
+            answers(fleet, clock, B, 0.002)
+            assert list(fleet.suspicions()) == []
+        fleet.end(A, large, None, answered=True)
+    assert fleet.usual_s(KEY) == pytest.approx(usual_s, rel=0.5), "not what a large one takes"
+
+
+def test_a_large_batch_that_never_comes_back_is_a_silence_after_twice_its_time(
+    fleet: Fleet, clock: Clock
+) -> None:
+    answers(fleet, clock, A, 0.01, count=10)
+    fleet.begin(A, KEY, rows=100)
+    clock.now += 1.9
+    assert list(fleet.suspicions()) == []
+    clock.now += 0.2
+    (found,) = fleet.suspicions()
+    assert found.kind == HANGS
+    assert found.usual_s == pytest.approx(0.2), "which its trial has ten times"
+
+
+def test_large_batches_do_not_make_those_who_get_small_ones_look_slow(
+    fleet: Fleet, clock: Clock
+) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.03, count=FEWEST_TIMES)
+    answers(fleet, clock, A, 0.05, count=100, rows=100)  # a row of many costs less
+    answers(fleet, clock, B, 0.03)
+    assert list(fleet.suspicions()) == []
+
+
+def test_a_triton_whose_large_batches_take_ever_longer_is_slow(fleet: Fleet, clock: Clock) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.01, count=FEWEST_TIMES)
+    answers(fleet, clock, A, 10.0, count=50, rows=100)
+    (found,) = fleet.suspicions()
+    assert (found.client, found.kind) == (A, SLOW)
 
 
 def test_the_time_within_which_nearly_all_answers_come_is_known_after_some(
