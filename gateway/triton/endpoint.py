@@ -270,7 +270,11 @@ class TritonEndpoint:
         if key in self._loading:
             return
         if key in self._fitting:
-            if await self.client.is_loaded(manifest.model_of(self._variants[key])):
+            answers = self.client.answers
+            ready = await self.client.readiness(manifest.model_of(self._variants[key]))
+            # One that is too busy to say so has it if it answers, or if nobody else could.
+            busy = self.client.answers > answers or not self.others_do_well(key)
+            if ready or (ready is None and busy) or key not in self._fitting:
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
@@ -366,7 +370,8 @@ class TritonEndpoint:
         variant = self._variants.get(key)
         if key not in self._rests or variant is None:
             return None
-        return _TRIAL_S if await self.client.is_loaded(manifest.model_of(variant)) else None
+        lost = await self.client.readiness(manifest.model_of(variant)) is False
+        return None if lost else _TRIAL_S
 
     def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
@@ -384,7 +389,7 @@ class TritonEndpoint:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
             model = manifest.model_of(self._variants[key])
-            if not await client.is_loaded(model):
+            if not await self._is_loaded(model):
                 await self._loader.load(model, manifest)
             metadata = await client.metadata(model)
             config = await client.config(model)
@@ -396,6 +401,17 @@ class TritonEndpoint:
             details = " ".join((error.details() or error.code().name).split())
             return f"Triton at {client.target} cannot load it: {details.rstrip('.')}"
         return "; ".join(found)
+
+    async def _is_loaded(self, model: str) -> bool:
+        """Return whether a model is loaded, once Triton says so: a busy one is not to load it anew.
+
+        Raises:
+            TimeoutError: If it does not say.
+        """
+        async with asyncio.timeout(self._load_timeout_s):
+            while (ready := await self.client.readiness(model)) is None:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+            return ready
 
     def _settle(self, key: Key, fault: str) -> None:
         if fault:

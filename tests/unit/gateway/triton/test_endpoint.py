@@ -443,3 +443,46 @@ async def test_the_last_triton_may_be_silent_for_longer_before_it_is_gone(
         await looked.look(RISK)
         served_after.append(looked.endpoint.serves(KEY))
     assert served_after == [True] * (looks - 1) + [False] * (4 - looks)
+
+
+@pytest.mark.parametrize(
+    ("others", "answers", "serves"), [(False, 0, True), (True, 0, False), (True, 1, True)]
+)
+async def test_who_is_too_busy_to_say_what_is_loaded_has_not_lost_it_if_it_answers_or_is_the_last(
+    others: bool, answers: int, serves: bool, looked: Looked
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.endpoint.others_do_well = lambda key: others
+    readiness = looked.triton.readiness
+
+    async def busy(model_name: str) -> bool | None:
+        looked.triton.answers += answers
+        return await readiness(model_name)
+
+    looked.triton.readiness = busy  # type: ignore[method-assign]
+    looked.triton.says_nothing = True
+    for _ in range(5):
+        await looked.look(RISK)
+    assert looked.endpoint.serves(KEY) == serves
+    assert looked.triton.loads == [RISK.ensemble]
+    looked.triton.says_nothing = False
+    await looked.look(RISK)
+    await looked.changes.until(lambda: looked.endpoint.serves(KEY))
+    assert looked.triton.loads == [RISK.ensemble], "it was there all the time"
+    await looked.endpoint.close()
+
+
+async def test_a_doubted_release_of_one_too_busy_to_say_what_is_loaded_is_not_loaded_anew(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.says_nothing = True
+    asked = looked.triton.asked_ready
+    looked.endpoint.doubt(KEY, HANGS, "it has given no answer for 0.6 s", 5)
+    async with asyncio.timeout(5):
+        while looked.triton.asked_ready == asked:
+            await asyncio.sleep(0)
+    looked.triton.says_nothing = False
+    await asyncio.gather(*looked.endpoint._doubted.values())
+    assert looked.endpoint.serves(KEY)
+    assert looked.triton.loads == [RISK.ensemble]
