@@ -129,8 +129,9 @@ class Settings(SecuritySettings, AuditSettings):
     max_in_flight: int = Field(default=64, ge=1)
     """Requests for one line that are at Triton at a time, at most."""
 
-    adaptive_limit: bool = True
-    """Whether fewer are sent where more only wait there: learnt from how long they take."""
+    adaptive_limit: bool = False
+    """Whether fewer are sent where more only wait there: learnt from how long they take. It can
+    hold back a load that is none too large, see docs/faults.md."""
 
     max_waiting: int = Field(default=512, ge=0)
     """Calls of one line that wait for that; one more is refused."""

@@ -60,6 +60,7 @@ class Asker:
         serving: Callable[[], Sequence[TritonClient]],
         send: Send[AnswerT],
         end: float,
+        rows: int = 1,
     ) -> AnswerT:
         """Return the answer to one inference.
 
@@ -68,6 +69,7 @@ class Asker:
             serving: Gives who can be asked for it now; raises where nobody can.
             send: Asks one.
             end: The time (``time.monotonic``) after which nobody wants the answer.
+            rows: Its size: what is large may take long.
 
         Raises:
             GatewayError: What the last attempt raised.
@@ -79,8 +81,8 @@ class Asker:
             client = self._fleet.choose(key, clients, tried)
             try:
                 if self._hedging and len(clients) > 1 and not tried:
-                    return await self._hedge(key, client, clients, send)
-                return await self._once(key, client, send)
+                    return await self._hedge(key, client, clients, send, rows)
+                return await self._once(key, client, send, rows)
             except GatewayError as error:
                 tried.append(client)
                 again = await self._another(error, tried, serving, end)
@@ -114,8 +116,10 @@ class Asker:
             await asyncio.sleep(pause)
         return clients
 
-    async def _once(self, key: Key, client: TritonClient, send: Send[AnswerT]) -> AnswerT:
-        attempt = self._fleet.begin(client, key)
+    async def _once(
+        self, key: Key, client: TritonClient, send: Send[AnswerT], rows: int
+    ) -> AnswerT:
+        attempt = self._fleet.begin(client, key, rows)
         try:
             answer = await send(client)
         except BaseException as error:
@@ -135,18 +139,19 @@ class Asker:
         client: TritonClient,
         clients: Sequence[TritonClient],
         send: Send[AnswerT],
+        rows: int,
     ) -> AnswerT:
         """Ask one, and if it takes longer than nearly all do, a second one too."""
         usual_s = self._fleet.usual_s(key)
         if not usual_s:
-            return await self._once(key, client, send)
-        tasks = [asyncio.ensure_future(self._once(key, client, send))]
+            return await self._once(key, client, send, rows)
+        tasks = [asyncio.ensure_future(self._once(key, client, send, rows))]
         try:
             await asyncio.wait(tasks, timeout=usual_s)
             if not tasks[0].done() and self._budget.take():
                 self._hedged += 1
                 other = self._fleet.choose(key, clients, (client,))
-                tasks.append(asyncio.ensure_future(self._once(key, other, send)))
+                tasks.append(asyncio.ensure_future(self._once(key, other, send, rows)))
             return await _first_answer(tasks)
         finally:
             for task in tasks:

@@ -62,7 +62,7 @@ class WaitingRoom:
 class Entry(Generic[ItemT, AnswerT]):
     """One call in a batch."""
 
-    __slots__ = ("came", "client", "deadline", "future", "item", "rank", "timer")
+    __slots__ = ("came", "client", "deadline", "future", "item", "rank", "tells", "timer")
 
     def __init__(
         self,
@@ -80,6 +80,8 @@ class Entry(Generic[ItemT, AnswerT]):
         self.deadline = deadline
         self.client = client
         self.timer: asyncio.TimerHandle | None = None
+        self.tells = False
+        """Whether it is sent, though it would be late, to know what batches take."""
 
 
 Run = Callable[[Sequence[ItemT], float | None], Awaitable[Sequence[AnswerT]]]
@@ -154,7 +156,8 @@ class Batcher(Generic[ItemT, AnswerT]):
         """
         room = self._room
         now = self._loop.time()
-        if deadline is not None and self.forecast.hopeless(now, deadline - now):
+        hopeless = deadline is not None and self.forecast.hopeless(now, deadline - now)
+        if hopeless and not self.forecast.lets_through():
             room.refusals[DEADLINE] += 1
             raise DeadlineExceeded(room.line)
         if self._waiting or room.taken >= room.limit:
@@ -162,6 +165,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         entry: Entry[ItemT, AnswerT] = Entry(
             item, self._loop.create_future(), deadline, client, now, rank
         )
+        entry.tells = hopeless
         if rank != NORMAL:
             self._ranked += 1
         if deadline is not None:
@@ -224,7 +228,9 @@ class Batcher(Generic[ItemT, AnswerT]):
         waiting = self._waiting
         while waiting:
             deadline = waiting[0].deadline
-            if deadline is None or not self.forecast.hopeless(now, deadline - now):
+            if deadline is None or waiting[0].tells:
+                return
+            if not self.forecast.hopeless(now, deadline - now):
                 return
             entry = waiting.popleft()
             self._room.taken -= 1

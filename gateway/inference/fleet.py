@@ -27,6 +27,7 @@ from gateway.triton.verdicts import (
     HasTarget,
     Kind,
     Suspicion,
+    is_slow,
 )
 
 Key = tuple[str, str]
@@ -39,10 +40,6 @@ MOST_REFUSED = 5
 SILENCE_S = 0.5
 _SILENCES = 10.0
 """A Triton is suspected that has given no answer for so long, and for so many usual times."""
-
-_SLOWER = 4.0
-_SLOWER_BY_S = 0.02
-"""A Triton is slow that takes so many times as long as the others, and so much longer."""
 
 
 ClientT = TypeVar("ClientT", bound=HasTarget)
@@ -104,15 +101,15 @@ class Fleet:
         one, other = left
         return one if self._busy(key, one) <= self._busy(key, other) else other
 
-    def begin(self, client: HasTarget, key: Key) -> Attempt:
-        """Note that a Triton is asked."""
+    def begin(self, client: HasTarget, key: Key, rows: int = 1) -> Attempt:
+        """Note that a Triton is asked for so many rows."""
         now = self._clock()
         standings = self._standings.setdefault(key, {})
         standing = standings.get(client)
         if standing is None:  # it was chosen, and is routed no longer
             standing = standings[client] = Standing(now, fresh=False)
         self._outstanding[client] = self._outstanding.get(client, 0) + 1
-        return standing.begin(now)
+        return standing.begin(now, rows)
 
     def end(
         self, client: HasTarget, attempt: Attempt, kind: Kind | None, *, answered: bool
@@ -158,10 +155,10 @@ class Fleet:
         now = self._clock()
         for key, standings in self._standings.items():
             for client, standing in standings.items():
-                silent_s = standing.silent_s(now)
-                if silent_s > max(SILENCE_S, _SILENCES * standing.usual_s):
+                silent_s, due_s = standing.silent_s(now), standing.due_s()
+                if silent_s > max(SILENCE_S, _SILENCES * due_s):
                     why = f"it has given no answer for {silent_s:.1f} s"
-                    yield Suspicion(client, key, HANGS, why, standing.usual_s, sure=False)
+                    yield Suspicion(client, key, HANGS, why, due_s, sure=False)
             yield from self._slow(key, standings, now)
 
     def usual_s(self, key: Key) -> float:
@@ -193,6 +190,6 @@ class Fleet:
         slowest = max(known, key=known.__getitem__)
         others_s = median(time_s for client, time_s in known.items() if client is not slowest)
         slow_s = known[slowest]
-        if slow_s > max(_SLOWER * others_s, others_s + _SLOWER_BY_S):
+        if is_slow(slow_s, others_s):
             why = f"its answers take {1e3 * slow_s:.0f} ms, those of others {1e3 * others_s:.0f} ms"
-            yield Suspicion(slowest, key, SLOW, why, standings[slowest].usual_s, sure=True)
+            yield Suspicion(slowest, key, SLOW, why, standings[slowest].usual_s, sure=False)

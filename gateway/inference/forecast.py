@@ -10,6 +10,10 @@ from __future__ import annotations
 
 _WEIGHT = 0.1
 """Of a new measurement."""
+_MOST_TIMES = 4.0
+"""Of the usual time of a batch, as one counts at most that was late by chance."""
+_FIRST = 3
+"""Batches of which the quickest is the usual one: the very first may find all cold."""
 
 _INTERVAL_S = 0.1
 _CALM_S = 1.0
@@ -22,6 +26,8 @@ _TARGET = 0.5
 _HOPELESS = 0.5
 """Of the usual time of a batch: some are much faster, nearly none so much."""
 _FRESH_S = 1.0
+_LET_THROUGH = 10
+"""Of so many hopeless calls one is sent: only what is sent tells that batches are quick again."""
 
 
 class Forecast:
@@ -42,6 +48,7 @@ class Forecast:
         self._short_at = self._back_at = now
         self._busy_since: float | None = None
         self._stands = False
+        self._backs = self._hopeless = 0
         self._window_at = now
         self._came = self._refused = 0
         """Calls that came to a queue that stands, and those of them that were refused."""
@@ -66,12 +73,17 @@ class Forecast:
             busy: Whether calls wait: then answers come as fast as they can.
         """
         self._back_at = now
-        self.batch_s += _WEIGHT * (time_s - self.batch_s) if self.batch_s else time_s
+        self._backs += 1
+        if self._backs <= _FIRST:
+            self.batch_s = min(time_s, self.batch_s or time_s)
+        else:
+            most_s = _MOST_TIMES * self.batch_s
+            self.batch_s += _WEIGHT * (min(time_s, most_s) - self.batch_s)
         if self._busy_since is not None and now > self._busy_since:
             rate = rows / (now - self._busy_since)
             # Of the time that each call takes, not of the rate: several batches come at once.
             each_s = 1 / self.rate if self.rate else 1 / rate
-            self.rate = 1 / (each_s + _WEIGHT * (1 / rate - each_s))
+            self.rate = 1 / (each_s + _WEIGHT * (min(1 / rate, _MOST_TIMES * each_s) - each_s))
         self._busy_since = now if busy else None
 
     @property
@@ -89,6 +101,11 @@ class Forecast:
         Only for as long as that was measured just now: else one had to be sent to know.
         """
         return left_s < _HOPELESS * self.batch_s and now - self._back_at < _FRESH_S
+
+    def lets_through(self) -> bool:
+        """Return whether a hopeless call that has just come is sent all the same."""
+        self._hopeless = (self._hopeless + 1) % _LET_THROUGH
+        return self._hopeless == 0
 
     def limit(self, now: float) -> int | None:
         """Return how many may wait if the queue stands; ``None`` if it does not.

@@ -251,7 +251,8 @@ class TritonRunner:
 
         key = (release.line, release.release)
         try:
-            answer = await self._asker.ask(key, partial(self._serving, release), send, end)
+            serving = partial(self._serving, release)
+            answer = await self._asker.ask(key, serving, send, end, rows)
         except BaseException as error:  # as Triton says it, before it is translated
             if headers is not None:
                 said = isinstance(error.__cause__, grpc.RpcError | MalformedTensor)

@@ -127,12 +127,16 @@ class TritonClient:
             return False
 
     async def is_loaded(self, model_name: str) -> bool:
-        """Return whether Triton can run a model."""
+        """Return whether Triton says that it can run a model."""
+        return bool(await self.readiness(model_name))
+
+    async def readiness(self, model_name: str) -> bool | None:
+        """Return whether Triton can run a model; ``None`` if it does not say, such as when busy."""
         request = service_pb2.ModelReadyRequest(name=model_name)
         try:
             return bool((await self._stub.ModelReady(request, timeout=_PROBE_TIMEOUT_S)).ready)
-        except grpc.RpcError:
-            return False
+        except grpc.RpcError as error:
+            return None if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED else False
 
     async def load(self, model_name: str, timeout_s: float, config: str | None = None) -> None:
         """Load a model, with another configuration (JSON) than its own if one is given.

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from statistics import median
 
 import grpc
 
@@ -15,9 +16,9 @@ from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
 from gateway.triton.loading import ConfigOf, Loader
 from gateway.triton.routed import Key
-from gateway.triton.trial import try_out
+from gateway.triton.trial import quickest_s, try_out
 from gateway.triton.variants import AUTO, Choice, choose_variant
-from gateway.triton.verdicts import GONE, HANGS, MISFIT, UNREACHABLE, Kind
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind, is_slow
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,13 @@ _SILENCES = 3
 
 _TRIAL_S = 2.0
 """For a trial of a release that has been left out, and until the next one."""
+
+_COMPARED_EVERY_S = 2.0
+_COMPARED_WITHIN_S = 6.0
+"""Between two comparisons with other Tritons, and for one."""
+
+_LOOK_AGAIN_S = 0.1
+"""Until a trial that is late is looked at again."""
 
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 30.0
@@ -85,9 +93,13 @@ class TritonEndpoint:
         self._manifests: dict[Key, Manifest] = {}
         self._doubted: dict[Key, asyncio.Task[None]] = {}
         self._rests: dict[Key, tuple[int, float]] = {}
+        self._comparing: dict[Key, asyncio.Task[None]] = {}
+        self._compare_at: dict[Key, float] = {}
         self._connections = self._silences = 0
         self.others_serve: Callable[[], bool] = lambda: False
         """Tells whether another Triton serves anything."""
+        self.others_do_well: Callable[[Key], bool] = lambda key: False
+        """Tells whether another Triton serves a release and is not doubted."""
         self.left_out: Counter[Kind] = Counter()
         """How often it was left out, or is to be for all that is known, and why."""
 
@@ -104,6 +116,10 @@ class TritonEndpoint:
     def serves(self, key: Key) -> bool:
         """Return whether a release can be asked here."""
         return bool(self._up) and key in self._fitting
+
+    def does_well(self, key: Key) -> bool:
+        """Return whether a release can be asked here, and nothing seems to be wrong with it."""
+        return self.serves(key) and key not in self._doubted
 
     def lacks(self, key: Key) -> bool:
         """Return whether a release cannot be asked here, though Triton was there once."""
@@ -166,6 +182,36 @@ class TritonEndpoint:
         self._doubted[key] = task
         task.add_done_callback(lambda _: self._doubted.pop(key, None))
 
+    def compare(
+        self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
+    ) -> None:
+        """See at once whether a trial takes much longer here than elsewhere; if so, leave it out.
+
+        Args:
+            key: The release.
+            others: Where it can be asked as well.
+            why: Why it seems to be slow.
+            may: Tells whether enough others can be asked.
+        """
+        now = time.monotonic()
+        if key in self._comparing or not self.serves(key) or now < self._compare_at.get(key, 0):
+            return
+        self._compare_at[key] = now + _COMPARED_EVERY_S
+        task = asyncio.create_task(self._compare(key, tuple(others), why, may))
+        self._comparing[key] = task
+        task.add_done_callback(lambda _: self._comparing.pop(key, None))
+
+    async def trial_s(self, key: Key) -> float | None:
+        """Return what a trial of a release takes, ``None`` if that cannot be told."""
+        manifest, variant = self._manifests.get(key), self._variants.get(key)
+        if manifest is None or variant is None:
+            return None
+        model = manifest.model_of(variant)
+        try:
+            return await quickest_s(self.client, model, manifest, self._load_timeout_s)
+        except grpc.RpcError:
+            return None
+
     def leave_out(self, key: Key, kind: Kind, why: str) -> None:
         """Have a release asked here no more, until a trial says that it does well again.
 
@@ -201,6 +247,7 @@ class TritonEndpoint:
         self._faults.pop(key, None)
         self._failures.pop(key, None)
         self._retry_at.pop(key, None)
+        self._compare_at.pop(key, None)
         if variant is None or not self._up:
             return
         model = manifest.model_of(variant)
@@ -213,7 +260,7 @@ class TritonEndpoint:
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        loading = [*self._loading.values(), *self._doubted.values()]
+        loading = [*self._loading.values(), *self._doubted.values(), *self._comparing.values()]
         for task in loading:
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
@@ -223,7 +270,11 @@ class TritonEndpoint:
         if key in self._loading:
             return
         if key in self._fitting:
-            if await self.client.is_loaded(manifest.model_of(self._variants[key])):
+            answers = self.client.answers
+            ready = await self.client.readiness(manifest.model_of(self._variants[key]))
+            # One that is too busy to say so has it if it answers, or if nobody else could.
+            busy = self.client.answers > answers or not self.others_do_well(key)
+            if ready or (ready is None and busy) or key not in self._fitting:
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
@@ -248,8 +299,7 @@ class TritonEndpoint:
         self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
     ) -> None:
         try:
-            async with asyncio.timeout(within_s):
-                fault = await self._check(key, manifest)
+            fault = await self._checked(key, manifest, within_s)
         except TimeoutError:
             fault = f"{why}, nor one to a trial within {within_s:.1f} s"
         except Exception:
@@ -259,6 +309,46 @@ class TritonEndpoint:
             fault = why
         if fault:
             self.leave_out(key, kind, fault)
+
+    async def _checked(self, key: Key, manifest: Manifest, within_s: float) -> str | None:
+        """Check a release; it has more time for as long as no other Triton does well with it.
+
+        Raises:
+            TimeoutError: If nothing came of it in time.
+        """
+        check = asyncio.ensure_future(self._check(key, manifest))
+        end = time.monotonic() + max(within_s, self._load_timeout_s)
+        wait_s = within_s
+        try:
+            while not (await asyncio.wait([check], timeout=wait_s))[0]:
+                # Several that are busy for long at once must not all be left out for that.
+                if self.others_do_well(key) or time.monotonic() >= end:
+                    raise TimeoutError
+                wait_s = _LOOK_AGAIN_S
+            return check.result()
+        finally:
+            check.cancel()
+
+    async def _compare(
+        self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
+    ) -> None:
+        try:
+            async with asyncio.timeout(_COMPARED_WITHIN_S):
+                own_s, *others_s = await asyncio.gather(
+                    *(one.trial_s(key) for one in (self, *others))
+                )
+        except TimeoutError:
+            return  # it is busy; if it hangs, its silence says so
+        except Exception:
+            _log.exception("%s/%s: comparing it failed", *key)
+            return
+        known_s = [time_s for time_s in others_s if time_s is not None]
+        if own_s is None or not known_s or not is_slow(own_s, median(known_s)):
+            return
+        if may():  # the others may be gone by now
+            own_ms, others_ms = 1e3 * own_s, 1e3 * median(known_s)
+            why = f"{why}; a trial takes {own_ms:.0f} ms, elsewhere {others_ms:.0f} ms"
+            self.leave_out(key, SLOW, why)
 
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
@@ -280,7 +370,8 @@ class TritonEndpoint:
         variant = self._variants.get(key)
         if key not in self._rests or variant is None:
             return None
-        return _TRIAL_S if await self.client.is_loaded(manifest.model_of(variant)) else None
+        lost = await self.client.readiness(manifest.model_of(variant)) is False
+        return None if lost else _TRIAL_S
 
     def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
@@ -298,7 +389,7 @@ class TritonEndpoint:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
             model = manifest.model_of(self._variants[key])
-            if not await client.is_loaded(model):
+            if not await self._is_loaded(model):
                 await self._loader.load(model, manifest)
             metadata = await client.metadata(model)
             config = await client.config(model)
@@ -310,6 +401,17 @@ class TritonEndpoint:
             details = " ".join((error.details() or error.code().name).split())
             return f"Triton at {client.target} cannot load it: {details.rstrip('.')}"
         return "; ".join(found)
+
+    async def _is_loaded(self, model: str) -> bool:
+        """Return whether a model is loaded, once Triton says so: a busy one is not to load it anew.
+
+        Raises:
+            TimeoutError: If it does not say.
+        """
+        async with asyncio.timeout(self._load_timeout_s):
+            while (ready := await self.client.readiness(model)) is None:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+            return ready
 
     def _settle(self, key: Key, fault: str) -> None:
         if fault:
@@ -329,7 +431,11 @@ class TritonEndpoint:
 
     def _forget(self) -> None:
         """Know nothing any more: what comes back may be another process."""
-        for task in (*self._loading.values(), *self._doubted.values()):
+        for task in (
+            *self._loading.values(),
+            *self._doubted.values(),
+            *self._comparing.values(),
+        ):
             task.cancel()
         self._variants.clear()
         self._fitting.clear()
@@ -337,3 +443,4 @@ class TritonEndpoint:
         self._failures.clear()
         self._retry_at.clear()
         self._rests.clear()
+        self._compare_at.clear()

@@ -47,14 +47,26 @@ class Tritons:
         for client in come:
             endpoint = self._endpoints[client] = self._build(client)
             endpoint.others_serve = partial(self._others_serve, endpoint)
+            endpoint.others_do_well = partial(self._others_do_well, endpoint)
             new.append(endpoint)
         return new, left
 
     def _others_serve(self, endpoint: TritonEndpoint) -> bool:
         return any(one.serves_any for one in self if one is not endpoint)
 
+    def _others_do_well(self, endpoint: TritonEndpoint, key: Key) -> bool:
+        return any(one.does_well(key) for one in self if one is not endpoint)
+
+    def _enough_go_on(self, endpoint: TritonEndpoint, key: Key) -> bool:
+        """Return whether at least half can be asked without one, and one of them does well."""
+        others = sum(one is not endpoint and one.serves(key) for one in self)
+        half = 2 * others >= sum(one.up for one in self)
+        return half and self._others_do_well(endpoint, key)
+
     def suspect(self, suspicion: Suspicion) -> None:
         """Leave a Triton out that does badly, or have it tried at once.
+
+        Whether one is slow, trials of it and of the others say: its calls may be larger.
 
         The last one that can be asked is left out only for a trial that failed, or for answers
         that are none: a bad Triton may be better than no Triton, a wrong answer is not.
@@ -67,8 +79,9 @@ class Tritons:
         if sure and (kind == WRONG or (kind == UNREACHABLE and others)):
             endpoint.leave_out(key, kind, why)
         elif kind == SLOW:
-            if 2 * len(others) >= sum(one.up for one in self):  # at least half go on
-                endpoint.leave_out(key, kind, why)
+            enough = partial(self._enough_go_on, endpoint, key)
+            if enough():
+                endpoint.compare(key, others, why, enough)
         elif kind != REFUSES and others:
             endpoint.doubt(key, kind, why, max(TRIAL_S, _USUAL_TIMES * usual_s))
         else:

@@ -28,6 +28,11 @@ GONE: Kind = "gone"
 """It does not say that it lives."""
 
 
+_SLOWER = 4.0
+_SLOWER_BY_S = 0.02
+"""A Triton is slow that takes so many times as long as the others, and so much longer."""
+
+
 class HasTarget(Protocol):
     """A Triton's client."""
 
@@ -49,6 +54,11 @@ class Suspicion(NamedTuple):
     """What its answers usually take."""
     sure: bool
     """Whether no trial is needed to know."""
+
+
+def is_slow(time_s: float, others_s: float) -> bool:
+    """Return whether a Triton that takes so long is slow, beside what the others take."""
+    return time_s > max(_SLOWER * others_s, others_s + _SLOWER_BY_S)
 
 
 def blame(error: BaseException) -> Kind | None:

@@ -66,7 +66,9 @@ class FakeTriton:
     def __init__(self, *releases: Manifest, target: str = "triton:8001") -> None:
         self.target = target
         self.answers = self.connections = 0
-        self.was_silent = False
+        self.was_silent = self.says_nothing = False
+        """Of whether it lives; of what is loaded."""
+        self.asked_ready = 0
         self.dropped: list[str] = []
         self.repository: dict[str, Served] = {}
         for release in releases:
@@ -112,8 +114,12 @@ class FakeTriton:
         return self.up
 
     async def is_loaded(self, model_name: str) -> bool:
+        return bool(await self.readiness(model_name))
+
+    async def readiness(self, model_name: str) -> bool | None:
         await asyncio.sleep(0)
-        return self.up and model_name in self.loaded
+        self.asked_ready += 1
+        return None if self.says_nothing else self.up and model_name in self.loaded
 
     async def load(self, model_name: str, timeout_s: float, config: str | None = None) -> None:
         self.loads.append(model_name)

@@ -33,6 +33,12 @@ def test_only_triton_must_be_named() -> None:
     assert (settings.triton, settings.variant) == ((), "auto")
 
 
+def test_what_may_throttle_a_load_that_is_none_too_large_is_off_unless_it_is_asked_for() -> None:
+    settings = load()
+    assert (settings.adaptive_limit, settings.hedging) == (False, False)
+    assert load(adaptive_limit=True).adaptive_limit
+
+
 def test_command_line_beats_environment_beats_file_beats_default(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

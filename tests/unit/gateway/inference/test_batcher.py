@@ -513,6 +513,20 @@ async def test_when_a_queue_is_seen_to_stand_those_who_would_keep_it_long_are_re
     assert bench.room.taken == 0
 
 
+async def test_one_of_ten_hopeless_calls_is_sent_and_tells_that_batches_are_quick_again(
+    model: Model,
+) -> None:
+    bench = Bench(model)
+    for _ in range(3):
+        bench.batcher.forecast.back(1, 100.0, asyncio.get_running_loop().time(), busy=False)
+    found = await asyncio.gather(
+        *(bench.ask(number, timeout_s=20) for number in range(10)), return_exceptions=True
+    )
+    assert [type(one) for one in found[:9]] == [DeadlineExceeded] * 9
+    assert found[9] == "answer 9"
+    assert bench.batcher.forecast.batch_s < 100, "it was learnt from"
+
+
 async def test_who_would_be_late_does_not_leave_with_the_batch(model: Model) -> None:
     bench = Bench(model, pace=Never())
     model.free.clear()
@@ -520,7 +534,8 @@ async def test_who_would_be_late_does_not_leave_with_the_batch(model: Model) -> 
     await turns()
     late, patient = bench.ask(1, timeout_s=1), bench.ask(2, timeout_s=60)
     await turns()
-    bench.batcher.forecast.back(1, 10.0, asyncio.get_running_loop().time(), busy=False)
+    for _ in range(3):
+        bench.batcher.forecast.back(1, 10.0, asyncio.get_running_loop().time(), busy=False)
     model.free.set()
     with pytest.raises(DeadlineExceeded):
         await late

@@ -3,11 +3,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import pytest
 
 from gateway.inference.fleet import MOST_FAILED, MOST_REFUSED, SILENCE_S, Fleet
-from gateway.inference.standing import FEWEST_TIMES, SLOW_START_S, Standing
+from gateway.inference.standing import FEWEST_TIMES, SLOW_START_S, Attempt, Standing
 from gateway.triton.verdicts import HANGS, REFUSES, SLOW, UNREACHABLE, WRONG, Kind, Suspicion
 
 KEY = ("score-risk", "r1")
@@ -43,9 +44,11 @@ def fleet(clock: Clock) -> Fleet:
     return fleet
 
 
-def answers(fleet: Fleet, clock: Clock, client: Client, time_s: float, count: int = 1) -> None:
+def answers(
+    fleet: Fleet, clock: Clock, client: Client, time_s: float, count: int = 1, rows: int = 1
+) -> None:
     for _ in range(count):
-        attempt = fleet.begin(client, KEY)
+        attempt = fleet.begin(client, KEY, rows)
         clock.now += time_s
         fleet.end(client, attempt, None, answered=True)
 
@@ -168,6 +171,50 @@ def test_who_is_asked_after_a_pause_is_not_silent_yet(fleet: Fleet, clock: Clock
     assert list(fleet.suspicions()) == []
 
 
+@pytest.mark.parametrize("idle_s", [0.1, 0.3, 0.45, 0.6])
+def test_idle_time_between_two_inferences_is_no_silence(
+    idle_s: float, fleet: Fleet, clock: Clock
+) -> None:
+    for _ in range(2 * FEWEST_TIMES):
+        for client in (A, B, C):
+            answers(fleet, clock, client, 0.005)
+        clock.now += idle_s
+        attempt = fleet.begin(A, KEY)
+        clock.now += 0.01
+        assert list(fleet.suspicions()) == []
+        fleet.end(A, attempt, None, answered=True)
+    for _ in range(7):  # nor is that between calls whose time is over
+        attempt = fleet.begin(A, KEY)
+        clock.now += 0.01
+        fleet.end(A, attempt, None, answered=False)
+        clock.now += 0.45
+    fleet.begin(A, KEY)
+    assert list(fleet.suspicions()) == []
+
+
+@pytest.mark.parametrize(("rate", "time_s"), [(6, 0.02), (6, 0.09), (30, 0.02)])
+def test_with_few_calls_nobody_of_three_alike_is_suspected(
+    rate: float, time_s: float, fleet: Fleet, clock: Clock
+) -> None:
+    chance = random.Random(2)
+    ends: list[tuple[float, int, Client, Attempt]] = []
+    comes_at, look_at = clock.now, clock.now
+    for number in range(1000):
+        comes_at += chance.expovariate(rate)
+        while min(look_at, ends[0][0] if ends else look_at) < comes_at:
+            if ends and ends[0][0] <= look_at:
+                clock.now, _, client, attempt = heappop(ends)
+                fleet.end(client, attempt, None, answered=True)
+            else:
+                clock.now = look_at
+                assert list(fleet.suspicions()) == []
+                look_at += 0.25
+        clock.now = comes_at
+        client = fleet.choose(KEY, (A, B, C))
+        ends_at = clock.now + time_s * chance.uniform(0.8, 1.2)
+        heappush(ends, (ends_at, number, client, fleet.begin(client, KEY)))
+
+
 def test_who_takes_long_as_always_is_not_hanging(fleet: Fleet, clock: Clock) -> None:
     answers(fleet, clock, A, 1.0, count=3)
     fleet.begin(A, KEY)
@@ -189,6 +236,53 @@ def test_slow_is_only_who_is_slower_than_others(fleet: Fleet, clock: Clock) -> N
     assert list(fleet.suspicions()) == []
     answers(fleet, clock, A, 3.0 * 1.5, count=50)
     assert list(fleet.suspicions()) == []
+
+
+def test_a_large_batch_that_takes_its_time_is_neither_slow_nor_hanging(
+    fleet: Fleet, clock: Clock
+) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.002, count=50)
+    usual_s = fleet.usual_s(KEY)
+    for _ in range(3):
+        large = fleet.begin(A, KEY, rows=1000)
+        for _ in range(16):
+            clock.now += 0.1
+            answers(fleet, clock, B, 0.002)
+            assert list(fleet.suspicions()) == []
+        fleet.end(A, large, None, answered=True)
+    assert fleet.usual_s(KEY) == pytest.approx(usual_s, rel=0.5), "not what a large one takes"
+
+
+def test_a_large_batch_that_never_comes_back_is_a_silence_after_twice_its_time(
+    fleet: Fleet, clock: Clock
+) -> None:
+    answers(fleet, clock, A, 0.01, count=10)
+    fleet.begin(A, KEY, rows=100)
+    clock.now += 1.9
+    assert list(fleet.suspicions()) == []
+    clock.now += 0.2
+    (found,) = fleet.suspicions()
+    assert found.kind == HANGS
+    assert found.usual_s == pytest.approx(0.2), "which its trial has ten times"
+
+
+def test_large_batches_do_not_make_those_who_get_small_ones_look_slow(
+    fleet: Fleet, clock: Clock
+) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.03, count=FEWEST_TIMES)
+    answers(fleet, clock, A, 0.05, count=100, rows=100)  # a row of many costs less
+    answers(fleet, clock, B, 0.03)
+    assert list(fleet.suspicions()) == []
+
+
+def test_a_triton_whose_large_batches_take_ever_longer_is_slow(fleet: Fleet, clock: Clock) -> None:
+    for client in (A, B):
+        answers(fleet, clock, client, 0.01, count=FEWEST_TIMES)
+    answers(fleet, clock, A, 10.0, count=50, rows=100)
+    (found,) = fleet.suspicions()
+    assert (found.client, found.kind) == (A, SLOW)
 
 
 def test_the_time_within_which_nearly_all_answers_come_is_known_after_some(

@@ -93,3 +93,54 @@ def test_a_call_with_less_time_than_any_batch_takes_is_hopeless_as_long_as_that_
     assert forecast.hopeless(now, 0.04)
     assert not forecast.hopeless(now, 0.06)
     assert not forecast.hopeless(now + 2, 0.04), "one must be sent to know"
+
+
+@pytest.mark.parametrize(("late_s", "left_s"), [(5, 0.1), (30, 0.25), (60, 0.05)])
+def test_one_batch_that_was_very_late_makes_no_call_hopeless(late_s: float, left_s: float) -> None:
+    forecast = Forecast(0, 64)
+    for place in range(100):
+        forecast.back(1, 0.01, 0.02 * place, busy=False)
+    forecast.back(1, late_s, 2 + late_s, busy=False)
+    assert not forecast.hopeless(2 + late_s, left_s)
+    assert forecast.batch_s < 0.02
+
+
+def test_one_batch_that_was_very_late_does_not_make_the_queue_look_endless() -> None:
+    forecast = Forecast(0, 8)
+    now = busy(forecast, 10, waited_s=0)
+    forecast.back(8, 30.0, now + 30, busy=True)
+    assert forecast.wait_s(80) < 2
+
+
+def test_a_first_batch_that_found_all_cold_is_no_usual_one() -> None:
+    forecast = Forecast(0, 64)
+    forecast.back(1, 5.0, 5.0, busy=False)
+    forecast.back(1, 0.01, 5.1, busy=False)
+    assert not forecast.hopeless(5.2, 0.1)
+
+
+def test_batches_that_go_on_taking_long_become_the_usual_ones() -> None:
+    forecast = Forecast(0, 64)
+    now = 0.0
+    for time_s in [0.01] * 10 + [1.0] * 40:
+        now += time_s
+        forecast.back(1, time_s, now, busy=False)
+    assert forecast.batch_s == pytest.approx(1.0, rel=0.1)
+
+
+def test_of_hopeless_calls_one_in_ten_is_sent_to_know_whether_batches_are_quick_again() -> None:
+    forecast = Forecast(0, 64)
+    now = 0.0
+    for _ in range(10):
+        now += 1.0
+        forecast.back(1, 1.0, now, busy=False)
+    refused = 0
+    for _ in range(600):  # six seconds
+        now += 0.01
+        if forecast.hopeless(now, 0.1) and not forecast.lets_through():
+            refused += 1
+        else:
+            forecast.back(1, 0.01, now, busy=False)
+    assert forecast.batch_s < 0.2
+    assert refused < 250
+    assert not forecast.hopeless(now, 0.1)

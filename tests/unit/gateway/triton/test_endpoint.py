@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -11,7 +13,8 @@ from tritonclient.grpc import service_pb2
 
 from gateway.triton import endpoint as endpoint_module
 from gateway.triton.endpoint import TritonEndpoint, Wanted
-from gateway.triton.verdicts import GONE, HANGS, MISFIT, REFUSES, UNREACHABLE, WRONG
+from gateway.triton.tritons import Tritons
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, REFUSES, SLOW, UNREACHABLE, WRONG
 from triton_models.release import Manifest
 
 RISK = manifest("score-risk")
@@ -318,10 +321,76 @@ async def test_a_doubt_that_a_trial_confirms_leaves_it_out(looked: Looked) -> No
 async def test_a_trial_that_is_not_answered_in_time_leaves_it_out(looked: Looked) -> None:
     await looked.look_until_served(RISK)
     looked.triton.may_answer.clear()
+    looked.endpoint.others_do_well = lambda key: key == KEY
     looked.endpoint.doubt(KEY, HANGS, "it has given no answer for 0.6 s", 0.01)
     await looked.changes.until(lambda: not looked.endpoint.serves(KEY))
     assert looked.endpoint.fault(KEY).endswith("nor one to a trial within 0.0 s")
     assert looked.triton.dropped
+
+
+async def test_of_several_that_are_busy_at_once_each_waits_until_another_does_well() -> None:
+    tritons = Tritons(lambda client: TritonEndpoint(client, changes, load_timeout_s=5), 5)
+    changes = Changes()
+    fakes = [FakeTriton(RISK, target=name) for name in "ab"]
+    endpoints, _ = tritons.take(fakes)  # type: ignore[arg-type]
+    for endpoint, fake in zip(endpoints, fakes, strict=True):
+        await endpoint.look(wanted(RISK))
+        await changes.until(partial(endpoint.serves, KEY))
+        fake.may_answer.clear()
+    for endpoint in endpoints:
+        endpoint.doubt(KEY, HANGS, "it has given no answer for 0.6 s", 0.01)
+        assert not endpoint.does_well(KEY)
+    await asyncio.sleep(0.05)
+    assert [one.serves(KEY) for one in endpoints] == [True, True]
+    fakes[1].may_answer.set()
+    await changes.until(lambda: not endpoints[0].serves(KEY))
+    assert endpoints[1].does_well(KEY)
+    assert (fakes[0].dropped != [], fakes[1].dropped) == (True, [])
+    await asyncio.gather(*(one.close() for one in endpoints))
+
+
+def takes(triton: FakeTriton, *times_s: float) -> None:
+    """Have the next inferences take so long."""
+    left, infer = list(times_s), triton.infer
+
+    async def late(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(left.pop(0))
+        return await infer(*args, **kwargs)
+
+    triton.infer = late  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("times_s", "may", "out"),
+    [((0.1, 0.1, 0.1), True, True), ((0.1, 0.1, 0), True, False), ((0.1, 0.1, 0.1), False, False)],
+    ids=["slow", "only behind others' calls", "the last one"],
+)
+async def test_who_seems_slow_is_left_out_if_trials_take_longer_than_elsewhere(
+    times_s: tuple[float, ...], may: bool, out: bool, looked: Looked
+) -> None:
+    other = Looked(FakeTriton(RISK))
+    for one in (looked, other):
+        await one.look_until_served(RISK)
+    takes(looked.triton, *times_s)
+    looked.endpoint.compare(KEY, [other.endpoint], "its answers take 100 ms", lambda: may)
+    looked.endpoint.compare(KEY, [other.endpoint], "its answers take 100 ms", lambda: may)
+    await asyncio.gather(*looked.endpoint._comparing.values())
+    assert looked.endpoint.serves(KEY) == (not out)
+    assert looked.endpoint.left_out == ({SLOW: 1} if out else {})
+    assert not looked.triton.dropped, "what is under way there is answered"
+    if out:
+        assert "its answers take 100 ms; a trial takes 1" in looked.endpoint.fault(KEY)
+
+
+async def test_a_comparison_with_others_that_fail_says_nothing(looked: Looked) -> None:
+    other = Looked(FakeTriton(RISK))
+    for one in (looked, other):
+        await one.look_until_served(RISK)
+    other.triton.up = False
+    takes(looked.triton, 0.05, 0.05, 0.05)
+    looked.endpoint.compare(KEY, [other.endpoint], "why", lambda: True)
+    await asyncio.gather(*looked.endpoint._comparing.values())
+    assert looked.endpoint.serves(KEY)
 
 
 async def test_after_another_connection_it_is_seen_whether_the_same_triton_is_there(
@@ -374,3 +443,46 @@ async def test_the_last_triton_may_be_silent_for_longer_before_it_is_gone(
         await looked.look(RISK)
         served_after.append(looked.endpoint.serves(KEY))
     assert served_after == [True] * (looks - 1) + [False] * (4 - looks)
+
+
+@pytest.mark.parametrize(
+    ("others", "answers", "serves"), [(False, 0, True), (True, 0, False), (True, 1, True)]
+)
+async def test_who_is_too_busy_to_say_what_is_loaded_has_not_lost_it_if_it_answers_or_is_the_last(
+    others: bool, answers: int, serves: bool, looked: Looked
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.endpoint.others_do_well = lambda key: others
+    readiness = looked.triton.readiness
+
+    async def busy(model_name: str) -> bool | None:
+        looked.triton.answers += answers
+        return await readiness(model_name)
+
+    looked.triton.readiness = busy  # type: ignore[method-assign]
+    looked.triton.says_nothing = True
+    for _ in range(5):
+        await looked.look(RISK)
+    assert looked.endpoint.serves(KEY) == serves
+    assert looked.triton.loads == [RISK.ensemble]
+    looked.triton.says_nothing = False
+    await looked.look(RISK)
+    await looked.changes.until(lambda: looked.endpoint.serves(KEY))
+    assert looked.triton.loads == [RISK.ensemble], "it was there all the time"
+    await looked.endpoint.close()
+
+
+async def test_a_doubted_release_of_one_too_busy_to_say_what_is_loaded_is_not_loaded_anew(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.says_nothing = True
+    asked = looked.triton.asked_ready
+    looked.endpoint.doubt(KEY, HANGS, "it has given no answer for 0.6 s", 5)
+    async with asyncio.timeout(5):
+        while looked.triton.asked_ready == asked:
+            await asyncio.sleep(0)
+    looked.triton.says_nothing = False
+    await asyncio.gather(*looked.endpoint._doubted.values())
+    assert looked.endpoint.serves(KEY)
+    assert looked.triton.loads == [RISK.ensemble]

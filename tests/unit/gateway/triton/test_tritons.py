@@ -25,12 +25,21 @@ class Endpoint:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.up = self.fits = True
+        self.doubted = False
+        self.may: Callable[[], bool] = lambda: False
         self.left_out: dict[str, int] = {}
         self.told: list[tuple[str, Kind]] = []
         self.within_s: list[float] = []
 
     def serves(self, key: Any) -> bool:
         return self.fits
+
+    def does_well(self, key: Any) -> bool:
+        return self.fits and not self.doubted
+
+    def compare(self, key: Any, others: Any, why: str, may: Callable[[], bool]) -> None:
+        self.told.append(("compared", SLOW))
+        self.may = may
 
     def leave_out(self, key: Any, kind: Kind, why: str) -> None:
         self.told.append(("left out", kind))
@@ -65,7 +74,7 @@ def suspect(
     [
         (WRONG, "left out"),
         (UNREACHABLE, "left out"),
-        (SLOW, "left out"),
+        (SLOW, "compared"),
         (HANGS, "tried"),
         (REFUSES, "tried"),
     ],
@@ -116,10 +125,20 @@ def test_a_silent_one_has_little_time_for_a_trial_but_ten_times_what_is_usual(
 def test_no_more_than_half_are_left_out_for_being_slow(build: Build) -> None:
     tritons, (first, second, _third) = build(3)
     suspect(tritons, first, SLOW)
-    assert first.told == [("left out", SLOW)]
-    first.fits = False
+    assert first.told == [("compared", SLOW)]
+    assert first.may()
+    second.fits = False
+    assert not first.may(), "another one has gone while they were compared"
+    second.fits, first.fits = True, False
     suspect(tritons, second, SLOW)
     assert second.told == []
+
+
+def test_nobody_is_left_out_for_being_slow_if_all_others_are_doubted(build: Build) -> None:
+    tritons, (first, second) = build(2)
+    second.doubted = True
+    suspect(tritons, first, SLOW)
+    assert first.told == []
 
 
 def test_who_stays_is_kept_and_who_has_left_is_suspected_of_nothing(build: Build) -> None:
