@@ -11,8 +11,11 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from gateway.security.watching import Watched
-from gateway.settings import Settings
+from gateway.settings import InvalidSettings, Settings, violations_of
+from gateway.settings_security import OF_CALLERS
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +53,32 @@ def changed(old: Settings, new: Settings) -> list[str]:
 
 
 def with_live(old: Settings, new: Settings) -> Settings:
-    """Return settings as they are in force: new where they are live, old where not."""
-    names = [name for name in changed(old, new) if name in live_names(old, new)]
-    return old.model_copy(update={name: getattr(new, name) for name in names})
+    """Return settings as they are in force: new where they are live, old where not.
+
+    Raises:
+        InvalidSettings: If the two do not go together: no worker could start with them.
+    """
+    mixed = _mixed(old, new, live_names(old, new))
+    try:
+        Settings.model_validate_json(mixed.model_dump_json())  # as workers will
+    except ValidationError as error:
+        raise InvalidSettings(violations_of(error)) from None
+    return mixed
 
 
 def live_names(old: Settings, new: Settings) -> frozenset[str]:
     """Return what takes effect without a restart, going from one to the other.
 
-    Whether calls need credentials at all is built into the table of RPCs.
+    Whether calls need credentials at all is built into the table of RPCs. Where that differs, or
+    would with the new settings beside those old ones that need a restart, nothing of who may call
+    changes: half of it would be neither the old nor the new.
     """
-    if old.asks_for_credentials == new.asks_for_credentials:
-        return LIVE
-    return LIVE - {"keys_file", "jwt_keys"}
+    asks = {one.asks_for_credentials for one in (old, new, _mixed(old, new, LIVE))}
+    return LIVE if len(asks) == 1 else LIVE - OF_CALLERS
+
+
+def _mixed(old: Settings, new: Settings, live: frozenset[str]) -> Settings:
+    return old.model_copy(update={name: getattr(new, name) for name in live})
 
 
 def told_file(folder: Path) -> Path:

@@ -183,6 +183,14 @@ class SecuritySettings(BaseSettings):
         return any((self.keys_file, self.jwt_keys, self.tls_client_ca))
 
 
+OF_CALLERS = frozenset(
+    name
+    for name in SecuritySettings.model_fields
+    if name in ("keys_file", "permissions_file") or name.startswith("jwt_")
+)
+"""The settings that say who may call, and may change while the gateway runs."""
+
+
 def _together(value: Path | None, other: str, info: ValidationInfo) -> Path | None:
     """Return a key's file, if there is one exactly where its certificate is."""
     if (value is None) != (info.data.get(other) is None):
