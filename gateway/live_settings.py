@@ -43,6 +43,11 @@ LIVE = frozenset(
 
 _FILE = "settings.json"
 
+
+class CannotApply(Exception):
+    """Some settings could not take effect; all that is in their way is said."""
+
+
 Apply = Callable[[Settings], object]
 """Makes new settings take effect; called on a thread."""
 
@@ -100,14 +105,21 @@ def followed(folder: Path, appliers: Iterable[Apply]) -> Watched:
 
     Args:
         folder: Of the supervisor.
-        appliers: Each takes what it knows of.
+        appliers: Each takes what it knows of, and again if another one failed.
     """
     path = told_file(folder)
+    appliers = tuple(appliers)
 
     def read() -> None:
         settings = Settings.model_validate_json(path.read_text())
+        failures = []
         for apply in appliers:
-            apply(settings)
+            try:
+                apply(settings)
+            except Exception as error:  # keeps none of the others from its settings
+                failures.append(str(error))
+        if failures:
+            raise CannotApply("; ".join(failures))
 
     # What is there may have come after this worker was given its own.
     return Watched("Settings", [path], read, unread=True)

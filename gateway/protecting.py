@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from gateway.security.watching import Watch, Watched
 from gateway.settings import Settings
 from gateway.settings_security import OF_CALLERS
+from gateway.telemetry.metrics.instruments import STALE_FILES
+from gateway.telemetry.metrics.readings import Reading
 from gateway.transport.api import api_methods
 from gateway.transport.guarding import Guard
 
@@ -54,6 +56,11 @@ class Guarded:
         self._settings = settings
         self._watch = Watch(watched)
         self._watch.start()
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many calls were refused, and of how many files the old stay in force."""
+        yield from self.guard.readings()
+        yield Reading(STALE_FILES, (), self._watch.stale)
 
     def stop(self) -> None:
         """Follow the files no more."""

@@ -99,6 +99,26 @@ def test_workers_find_what_the_supervisor_wrote_even_before_they_looked(tmp_path
     assert (tmp_path / "settings.json").stat().st_mode & 0o077 == 0
 
 
+def test_what_one_cannot_apply_keeps_no_other_from_its_settings_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError("the keys cannot be fetched"), OSError("and not yet")]
+    got: list[Settings] = []
+
+    def fail_twice(new: Settings) -> None:
+        if failures:
+            raise failures.pop(0)
+
+    tell_workers(tmp_path, settings(call_timeout_s=5))
+    watched = followed(tmp_path, [fail_twice, fail_twice, got.append])
+    watched.again_s = 1e-9
+    assert not watched.look()
+    assert [one.call_timeout_s for one in got] == [5]
+    assert "the keys cannot be fetched; and not yet" in caplog.text
+    assert watched.look()
+    assert not watched.look()
+
+
 def test_a_worker_without_news_applies_nothing(tmp_path: Path) -> None:
     assert not followed(tmp_path, [pytest.fail]).look()
 
