@@ -139,7 +139,7 @@ async def running_core(
             if audit is not None:
                 metrics.gauges(audit.readings)
             if guarded is not None:
-                metrics.gauges(guarded.guard.readings)
+                metrics.gauges(guarded.readings)
         lifecycle.ask_before_unloading(runner.busy)
         lifecycle.judge_with(runner.suspicions)
         stack.push_async_callback(runner.shadowing.close)

@@ -11,8 +11,11 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from gateway.security.watching import Watched
-from gateway.settings import Settings
+from gateway.settings import InvalidSettings, Settings, violations_of
+from gateway.settings_security import OF_CALLERS
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,11 @@ LIVE = frozenset(
 
 _FILE = "settings.json"
 
+
+class CannotApply(Exception):
+    """Some settings could not take effect; all that is in their way is said."""
+
+
 Apply = Callable[[Settings], object]
 """Makes new settings take effect; called on a thread."""
 
@@ -50,19 +58,32 @@ def changed(old: Settings, new: Settings) -> list[str]:
 
 
 def with_live(old: Settings, new: Settings) -> Settings:
-    """Return settings as they are in force: new where they are live, old where not."""
-    names = [name for name in changed(old, new) if name in live_names(old, new)]
-    return old.model_copy(update={name: getattr(new, name) for name in names})
+    """Return settings as they are in force: new where they are live, old where not.
+
+    Raises:
+        InvalidSettings: If the two do not go together: no worker could start with them.
+    """
+    mixed = _mixed(old, new, live_names(old, new))
+    try:
+        Settings.model_validate_json(mixed.model_dump_json())  # as workers will
+    except ValidationError as error:
+        raise InvalidSettings(violations_of(error)) from None
+    return mixed
 
 
 def live_names(old: Settings, new: Settings) -> frozenset[str]:
     """Return what takes effect without a restart, going from one to the other.
 
-    Whether calls need credentials at all is built into the table of RPCs.
+    Whether calls need credentials at all is built into the table of RPCs. Where that differs, or
+    would with the new settings beside those old ones that need a restart, nothing of who may call
+    changes: half of it would be neither the old nor the new.
     """
-    if old.asks_for_credentials == new.asks_for_credentials:
-        return LIVE
-    return LIVE - {"keys_file", "jwt_keys"}
+    asks = {one.asks_for_credentials for one in (old, new, _mixed(old, new, LIVE))}
+    return LIVE if len(asks) == 1 else LIVE - OF_CALLERS
+
+
+def _mixed(old: Settings, new: Settings, live: frozenset[str]) -> Settings:
+    return old.model_copy(update={name: getattr(new, name) for name in live})
 
 
 def told_file(folder: Path) -> Path:
@@ -84,14 +105,21 @@ def followed(folder: Path, appliers: Iterable[Apply]) -> Watched:
 
     Args:
         folder: Of the supervisor.
-        appliers: Each takes what it knows of.
+        appliers: Each takes what it knows of, and again if another one failed.
     """
     path = told_file(folder)
+    appliers = tuple(appliers)
 
     def read() -> None:
         settings = Settings.model_validate_json(path.read_text())
+        failures = []
         for apply in appliers:
-            apply(settings)
+            try:
+                apply(settings)
+            except Exception as error:  # keeps none of the others from its settings
+                failures.append(str(error))
+        if failures:
+            raise CannotApply("; ".join(failures))
 
     # What is there may have come after this worker was given its own.
     return Watched("Settings", [path], read, unread=True)

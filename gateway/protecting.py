@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from gateway.security.watching import Watch, Watched
 from gateway.settings import Settings
-from gateway.settings_security import SecuritySettings
+from gateway.settings_security import OF_CALLERS
+from gateway.telemetry.metrics.instruments import STALE_FILES
+from gateway.telemetry.metrics.readings import Reading
 from gateway.transport.api import api_methods
 from gateway.transport.guarding import Guard
 
@@ -18,14 +20,6 @@ if TYPE_CHECKING:
     from gateway.security.key_sets import KeySource
     from gateway.security.permissions import Grants, Methods
     from gateway.security.tokens import TokenRules
-
-
-_OF_CALLERS = (
-    "keys_file",
-    "permissions_file",
-    *(name for name in SecuritySettings.model_fields if name.startswith("jwt_")),
-)
-"""The settings that say who may call."""
 
 
 class Guarded:
@@ -54,9 +48,7 @@ class Guarded:
         Raises:
             UnusableFile: If a file, or the keys of tokens, cannot be used; then nothing changes.
         """
-        if not any(
-            getattr(settings, name) != getattr(self._settings, name) for name in _OF_CALLERS
-        ):
+        if not any(getattr(settings, name) != getattr(self._settings, name) for name in OF_CALLERS):
             return
         authenticator, watched = build_authenticator(settings)
         self.guard.use(authenticator)
@@ -64,6 +56,11 @@ class Guarded:
         self._settings = settings
         self._watch = Watch(watched)
         self._watch.start()
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many calls were refused, and of how many files the old stay in force."""
+        yield from self.guard.readings()
+        yield Reading(STALE_FILES, (), self._watch.stale)
 
     def stop(self) -> None:
         """Follow the files no more."""

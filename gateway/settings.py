@@ -305,15 +305,19 @@ def load_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:
     try:
         return FromEverywhere(**given)
     except ValidationError as error:
-        violations = {
-            ".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ")
-            for one in error.errors()
-        }
-        raise InvalidSettings(violations) from error
+        raise InvalidSettings(violations_of(error)) from error
     except AttributeError as error:  # pydantic-settings takes every name in a YAML file for a text
         raise InvalidSettings({str(config): "every name must be a text"}) from error
     except (YAMLError, OSError, ValueError, TypeError) as error:
         raise InvalidSettings({str(config): " ".join(str(error).split())}) from error
+
+
+def violations_of(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong, by the setting's name; without values, which may be secret."""
+    return {
+        ".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ")
+        for one in error.errors()
+    }
 
 
 def _address(value: str, lowest_port: int) -> str:

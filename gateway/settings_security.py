@@ -13,6 +13,7 @@ from gateway.security.algorithms import ALGORITHMS
 
 _ALGORITHMS = tuple(name for names in ALGORITHMS.values() for name in names)
 _Names = Annotated[tuple[str, ...], NoDecode]
+_WHO_MAY_CALL = ("keys_file", "jwt_keys", "tls_client_ca")
 
 
 class SecuritySettings(BaseSettings):
@@ -84,13 +85,21 @@ class SecuritySettings(BaseSettings):
     """The private key of ``triton_tls_certificate`` (PEM)."""
 
     @field_validator(
-        "tls_certificate", "tls_key", "tls_client_ca", "keys_file", "jwt_keys", "jwt_issuer",
-        "permissions_file", "triton_tls_ca", "triton_tls_certificate", "triton_tls_key",
+        "tls_certificate", "tls_key", "jwt_issuer",
+        "triton_tls_ca", "triton_tls_certificate", "triton_tls_key",
         mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_not_given(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator(*_WHO_MAY_CALL, "permissions_file", mode="before")
+    @classmethod
+    def _check_not_empty(cls, value: Any) -> Any:
+        # A variable of another variable that is not set: it must not open the gateway to all.
+        if value == "":
+            raise ValueError("is empty: name a file, or leave it out")
+        return value
 
     @field_validator("jwt_audience", "jwt_algorithms", mode="before")
     @classmethod
@@ -142,6 +151,24 @@ class SecuritySettings(BaseSettings):
             raise ValueError("jwt_keys needs it: for whom tokens must be")
         return value
 
+    @field_validator(
+        "jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_leeway_s", "jwt_refresh_s",
+        "jwt_permissions_claim", "jwt_permissions_prefix",
+    )  # fmt: skip
+    @classmethod
+    def _check_that_tokens_are_taken(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[info.field_name or ""].default
+        if value != default and info.data.get("jwt_keys", "wrong") is None:
+            raise ValueError("needs jwt_keys: without them no token is looked at")
+        return value
+
+    @field_validator("permissions_file")
+    @classmethod
+    def _check_permissions(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and all(info.data.get(one, "wrong") is None for one in _WHO_MAY_CALL):
+            raise ValueError(f"needs one of {', '.join(_WHO_MAY_CALL)}: else everybody may call")
+        return value
+
     @field_validator("jwt_algorithms")
     @classmethod
     def _check_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,6 +181,14 @@ class SecuritySettings(BaseSettings):
     def asks_for_credentials(self) -> bool:
         """Whether a call must say who it is from."""
         return any((self.keys_file, self.jwt_keys, self.tls_client_ca))
+
+
+OF_CALLERS = frozenset(
+    name
+    for name in SecuritySettings.model_fields
+    if name in ("keys_file", "permissions_file") or name.startswith("jwt_")
+)
+"""The settings that say who may call, and may change while the gateway runs."""
 
 
 def _together(value: Path | None, other: str, info: ValidationInfo) -> Path | None:

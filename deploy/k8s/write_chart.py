@@ -190,7 +190,7 @@ def schema_of(defaults: Mapping[str, Any], values: list[Value]) -> dict[str, Any
             one = {} if "enum" in value.schema else {"type": _type(value.default)}
             one |= value.schema
         group["properties"][value.path[-1]] = {"description": value.text} | one
-    definitions = DEFINITIONS | {"gatewaySettings": _gateway_settings()}
+    definitions = DEFINITIONS | _models() | {"gatewaySettings": _gateway_settings()}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of Trident"}
     return head | whole | {"definitions": definitions}
 
@@ -202,13 +202,22 @@ def _type(default: Any) -> str:
     return kinds[type(default)]
 
 
+def _models() -> dict[str, Any]:
+    """Return the schemas of those settings of the gateway that have fields of their own."""
+    models: dict[str, Any] = Settings.model_json_schema()["$defs"]
+    return models
+
+
 def _gateway_settings() -> dict[str, Any]:
-    """Return the schema of what a user may set of the gateway: environment takes simple values."""
-    full = Settings.model_json_schema()["properties"]
+    """Return the schema of what a user may set of the gateway: in its environment, maps as JSON."""
+    whole = Settings.model_json_schema(ref_template="#/definitions/{model}")
+    full = whole["properties"]
     properties = {}
     for name, field in sorted(full.items()):
         if name not in OWNED:
             kept = {"type", "enum", "anyOf", "minimum", "maximum", "exclusiveMinimum", "const"}
+            if field.get("type") == "object" or "$ref" in field:
+                kept |= {"$ref", "additionalProperties", "propertyNames"}
             properties[name] = {key: field[key] for key in field if key in kept}
             if field.get("type") == "array":  # in the environment with commas
                 properties[name] = {"type": "string"}

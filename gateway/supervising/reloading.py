@@ -46,6 +46,7 @@ class Reloading:
         """
         try:
             new = self._reread()
+            in_force = with_live(self.current, new)
         except InvalidSettings as error:
             lines = "; ".join(f"{name}: {text}" for name, text in error.violations.items())
             self._say(f"The settings stay as they were. {lines}")
@@ -54,7 +55,7 @@ class Reloading:
         live = live_names(self.current, new)
         taken = [name for name in names if name in live]
         left = [name for name in names if name not in live]
-        self.current = with_live(self.current, new)
+        self.current = in_force
         self._say(_told(taken, left))
         return bool(taken)
 

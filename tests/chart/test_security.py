@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from rendered import EVERYTHING, IDS, Chart, Object, Rendered, containers, gateway_container
 
+from gateway.settings import Settings, load_settings
+
 every_rendering = pytest.mark.parametrize("values", EVERYTHING, ids=IDS)
 
 
@@ -212,6 +214,49 @@ def test_helm_test_trusts_the_gateway_shows_who_it_is_and_never_sees_the_key(
         "secretName": "gateway-tls",
         "items": [{"key": "ca.crt", "path": "ca.crt"}],
     }
+
+
+LIMITS: dict[str, Any] = {
+    "client_limit": {"rate": 50, "burst": 100},
+    "client_limits": {
+        "key:billing": {"rate": 1000, "quota": 2_000_000, "quota_period_s": 0.5},
+        "token:nightly-job": {"priority": "low", "concurrent": 2},
+    },
+    "domain_limits": {"diagnose": 8},
+}
+
+
+def test_the_gateway_understands_the_settings_that_it_is_given(
+    chart: Chart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = LIMITS | {
+        "max_in_flight": 128, "call_timeout_s": 2.5, "hedging": True, "jwt_issuer": "i",
+        "jwt_keys": "https://issuer.example/keys", "jwt_audience": "trident,other",
+    }  # fmt: skip
+    found = variables(chart.render({"gateway": {"settings": given}}))
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(None, {}).model_dump(mode="json", exclude_defaults=True)
+    assert settings.items() >= (given | {"jwt_audience": ["trident", "other"]}).items()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"client_limit": {"rate": 0}},
+        {"client_limits": {"key:billing": {"rats": 1}}},
+        {"client_limits": "{}"},
+        {"domain_limits": {"diagnosis": 8}},
+        {"domain_limits": {"diagnose": 0}},
+    ],
+)
+def test_limits_that_the_gateway_would_refuse_are_refused_by_the_schema(
+    chart: Chart, settings: dict[str, Any]
+) -> None:
+    said = chart.refusal({"gateway": {"settings": settings}})
+    assert "don't meet the specifications of the schema" in said
 
 
 def test_keys_of_tokens_can_be_fetched_where_they_are_at_a_url(chart: Chart) -> None:

@@ -220,6 +220,13 @@ REFUSED_CREDENTIALS = Instrument(
     (),
     "Calls that did not say, or not convincingly, who they are from.",
 )
+STALE_FILES = Instrument(
+    "trident.security.stale_files",
+    "gauge",
+    "{file}",
+    (),
+    "Files of keys or permissions that changed and could not be read: the old stay in force.",
+)
 DROPPED_SPANS = Instrument(
     "trident.spans.dropped",
     "counter",

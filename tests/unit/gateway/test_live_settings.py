@@ -42,6 +42,50 @@ def test_whether_calls_need_credentials_at_all_needs_a_restart() -> None:
     assert "keys_file" in live_names(new, settings(keys_file="other.yaml"))
 
 
+TOKENS = {"jwt_keys": "jwks.json", "jwt_issuer": "i", "jwt_audience": ("a",)}
+MUTUAL = {"tls_certificate": "c", "tls_key": "k", "tls_client_ca": "ca"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (TOKENS | {"permissions_file": "p"}, {}),
+        ({}, TOKENS),
+        ({"keys_file": "keys.yaml"}, {}),
+        # Both ask for credentials, but the certificate's authority needs a restart.
+        ({"keys_file": "keys.yaml"}, MUTUAL),
+    ],
+)
+def test_who_may_call_changes_whole_or_not_at_all(
+    before: dict[str, object], after: dict[str, object]
+) -> None:
+    old, new = settings(**before), settings(**after, call_timeout_s=5)
+    reloading = Reloading(old, lambda: new)
+    assert reloading.reload()
+    in_force = reloading.current
+    assert Settings.model_validate_json(in_force.model_dump_json()) == in_force
+    assert in_force.asks_for_credentials == old.asks_for_credentials
+    assert in_force.call_timeout_s == 5
+    who = {name: getattr(in_force, name) for name in (*TOKENS, *MUTUAL, "keys_file")}
+    assert who == {name: getattr(old, name) for name in who}
+
+
+def test_new_settings_that_do_not_go_with_the_old_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.live_settings.LIVE", LIVE | {"require_signed"})
+    said: list[str] = []
+    before = settings()
+    new = settings(require_signed=True, public_key="key.pem", call_timeout_s=5)
+    reloading = Reloading(before, lambda: new, said.append)
+    assert not reloading.reload()
+    assert reloading.current is before
+    assert said == [
+        "The settings stay as they were. "
+        "require_signed: needs public_key, to check the signatures with"
+    ]
+
+
 def test_workers_find_what_the_supervisor_wrote_even_before_they_looked(tmp_path: Path) -> None:
     got: list[Settings] = []
     tell_workers(tmp_path, settings(trace_sample_ratio=0.25))
@@ -53,6 +97,26 @@ def test_workers_find_what_the_supervisor_wrote_even_before_they_looked(tmp_path
     assert [one.trace_sample_ratio for one in got] == [0.25, 0.125]
     assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
     assert (tmp_path / "settings.json").stat().st_mode & 0o077 == 0
+
+
+def test_what_one_cannot_apply_keeps_no_other_from_its_settings_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError("the keys cannot be fetched"), OSError("and not yet")]
+    got: list[Settings] = []
+
+    def fail_twice(new: Settings) -> None:
+        if failures:
+            raise failures.pop(0)
+
+    tell_workers(tmp_path, settings(call_timeout_s=5))
+    watched = followed(tmp_path, [fail_twice, fail_twice, got.append])
+    watched.again_s = 1e-9
+    assert not watched.look()
+    assert [one.call_timeout_s for one in got] == [5]
+    assert "the keys cannot be fetched; and not yet" in caplog.text
+    assert watched.look()
+    assert not watched.look()
 
 
 def test_a_worker_without_news_applies_nothing(tmp_path: Path) -> None:

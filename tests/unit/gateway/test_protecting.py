@@ -104,6 +104,22 @@ def test_a_file_that_is_not_there_is_no_start(
         pass
 
 
+async def test_a_file_that_cannot_be_read_anew_is_counted(keys: tuple[Path, str]) -> None:
+    path, key = keys
+    with guarding(settings(keys_file=path)) as guarded:
+        assert guarded is not None
+        guarded._watch.stop()  # looked at by hand
+        (watched,) = guarded._watch._watched
+        good = path.read_bytes()
+        path.write_text("no: keys")
+        watched.look()
+        assert [reading.value for reading in guarded.readings()] == [0, 1]
+        assert (await ask(guarded.guard, x_api_key=key))[1].id == "key:billing"
+        path.write_bytes(good)
+        watched.look()
+        assert [reading.value for reading in guarded.readings()] == [0, 0]
+
+
 async def test_permissions_follow_their_file(tmp_path: Path) -> None:
     issuer, permissions = Issuer(), tmp_path / "permissions.yaml"
     (tmp_path / "jwks.json").write_text(issuer.jwks("ec"))

@@ -168,6 +168,35 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert str(getattr(load(), name)) == "x:1"
 
 
+@pytest.mark.parametrize("name", ["keys_file", "jwt_keys", "tls_client_ca", "permissions_file"])
+def test_what_says_who_may_call_is_never_empty(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TRIDENT_{name.upper()}", "")
+    assert violations() == {name: "is empty: name a file, or leave it out"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("jwt_issuer", "https://issuer.test"), ("jwt_audience", "trident"), ("jwt_leeway_s", 5),
+     ("jwt_algorithms", "EdDSA"), ("jwt_permissions_claim", "roles"), ("jwt_refresh_s", 60),
+     ("jwt_permissions_prefix", "")],
+)  # fmt: skip
+def test_what_is_said_of_tokens_needs_the_keys_that_check_them(name: str, value: Any) -> None:
+    assert violations(**{name: value}, keys_file="keys.yaml").keys() == {name}
+    tokens = {"jwt_keys": "jwks.json", "jwt_issuer": "i", "jwt_audience": "a"}
+    assert load(**tokens | {name: value}).asks_for_credentials
+
+
+def test_permissions_need_something_that_says_who_calls() -> None:
+    (text,) = violations(permissions_file="permissions.yaml").values()
+    assert text == "needs one of keys_file, jwt_keys, tls_client_ca: else everybody may call"
+    assert load(permissions_file="permissions.yaml", keys_file="keys.yaml").permissions_file
+
+
+def test_what_needs_a_setting_that_is_wrong_is_not_told_as_well() -> None:
+    given = {"jwt_keys": "http://a", "jwt_issuer": "i", "permissions_file": "p"}
+    assert violations(**given).keys() == {"jwt_keys"}
+
+
 def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().trace_keep_slower_s == 1
     monkeypatch.setenv("TRIDENT_TRACE_KEEP_SLOWER_S", "")

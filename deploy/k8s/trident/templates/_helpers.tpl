@@ -250,7 +250,7 @@ priorityClassName: {{ . }}
 
 {{/* A value as text. Helm reads every number as a float, which it would write as 1e+06. */}}
 {{- define "trident.text" -}}
-{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ . | toString }}{{- end -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else if kindIs "map" . -}}{{ toJson . }}{{- else -}}{{ . | toString }}{{- end -}}
 {{- end -}}
 
 {{/* What a probe of a gateway asks: gateway values, path beside the metrics, service over gRPC. */}}

@@ -57,6 +57,46 @@ def test_what_cannot_be_read_is_logged_once_and_the_old_stays(
     assert caplog.messages == ["Keys: the old stays in force: cannot be used"]
 
 
+def test_what_could_not_be_read_is_read_again_until_it_can(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [OSError(24, "Too many open files")] * 2
+    read: list[str] = []
+
+    def read_file() -> None:
+        if errors:
+            raise errors.pop()
+        read.append(file.read_text())
+
+    watched = Watched("API keys", [file], read_file, again_s=1e-9)
+    watch = Watch([watched])
+    file.write_text("without the key that was stolen")
+    assert [watched.look(), watched.look()] == [False, False]
+    assert watch.stale == 1
+    assert watched.look()
+    assert read == ["without the key that was stolen"]
+    assert watch.stale == 0
+    assert not watched.look()
+    assert len(caplog.messages) == 1  # the same is said once
+
+
+def test_the_pause_before_reading_again_grows_and_ends_with_a_change(file: Path) -> None:
+    tried: list[str] = []
+
+    def read() -> None:
+        tried.append(file.read_text())
+        raise ValueError("cannot be used")
+
+    watched = Watched("Keys", [file], read, again_s=3600)
+    file.write_text("wrong")
+    watched.look()
+    watched.look()
+    assert tried == ["wrong"]
+    file.write_text("as wrong")
+    watched.look()
+    assert tried == ["wrong", "as wrong"]
+
+
 def test_what_is_due_is_read_without_a_change() -> None:
     read: list[int] = []
     watched = Watched("Keys", [], lambda: read.append(1), every_s=0)
