@@ -3,10 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_builder.diagnosis.evaluation import Held, balanced_accuracy, confusion, judge
+from model_builder.diagnosis.evaluation import (
+    Held,
+    balanced_accuracy,
+    classwise_ece,
+    confusion,
+    judge,
+)
 from model_builder.diagnosis.report import Shown, page, reliability, roc
 from model_builder.diagnosis.settings import DiagnosisSettings
-from model_builder.evaluation.metrics import auc
+from model_builder.evaluation.metrics import auc, ece
 from triton_models.release import DataSource
 
 SETTINGS = DiagnosisSettings(resamples=50, review_coverage=0.8)
@@ -73,6 +79,14 @@ def test_balanced_accuracy_counts_every_class_alike() -> None:
     target = np.array([0] * 9 + [1])
     always_first = np.tile([1.0, 0.0], (10, 1))
     assert balanced_accuracy(target, always_first) == 0.5
+
+
+def test_the_error_of_each_class_sees_what_that_of_the_likeliest_averages_away() -> None:
+    rows = np.arange(400)
+    target = np.where(rows % 10 == 1, 0, rows % 2)  # each fifth that is said to be of 1 is of 0
+    said = np.where(rows[:, None] % 2 == 0, [[0.9, 0.1]], [[0.1, 0.9]])
+    assert ece(target, said) == pytest.approx(0)
+    assert classwise_ece(target, said) == pytest.approx(0.1)
 
 
 def test_confusion_has_the_classes_down_and_the_answers_across() -> None:
