@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,16 @@ def test_the_page_shows_everything_and_no_text_of_others_as_html() -> None:
         assert part in text
     assert "<b>set" not in text
     assert text.count("<svg") == 4
+
+
+def test_a_subgroup_of_one_class_hides_no_measure_of_the_others() -> None:
+    groups = JUDGED.groups["test"]
+    alone = {name: one for name, one in groups["<old>"].items() if name != "auc"}
+    judged = replace(JUDGED, groups={"validation": {}, "test": groups | {"<old>": alone}})
+    source = DataSource(name="set", sha256="", rows=500)
+    text = page(Shown(source, judged, {}, 1.3, ())).decode()
+    table = text[text.index("Subgroups") :]
+    assert "auc" in table[: table.index("</table>")]
 
 
 def test_what_cannot_be_measured_is_left_out() -> None:
