@@ -23,6 +23,9 @@ QUICK_CHARACTERS = 1_000
 """Read in less than a millisecond; the longest note takes ten, or fifty where each character is a
 token."""
 
+_TOKENS_OF_NO_TEXT = 8
+"""More than any tokenizer puts around a note, such as ``[CLS]`` and ``[SEP]``."""
+
 Ids = npt.NDArray[np.int32]
 """``(T,)``, the tokens of one note."""
 
@@ -77,8 +80,10 @@ def notes_to_tensors(rows: Sequence[Ids]) -> dict[str, npt.NDArray[np.int32]]:
 def note_notes(note: str, manifest: Manifest) -> list[InputNote]:
     """Return what a client must know of how its note was read."""
     assert manifest.note is not None, "checked when the release was loaded"
-    # A token has a character at least: most notes need not be read again to know.
-    if len(note) <= manifest.note.max_tokens or not TOKENIZERS.of(manifest).cuts(note):
+    # Of ASCII a token has a character at least: a short note need not be read again to know. Of
+    # other text a character can have several, as bytes or when it is written out.
+    few = len(note) + _TOKENS_OF_NO_TEXT <= manifest.note.max_tokens
+    if (few and note.isascii()) or not TOKENIZERS.of(manifest).cuts(note):
         return []
     return [InputNote(feature="note", rule=input_note_pb2.INPUT_RULE_TRUNCATED)]
 

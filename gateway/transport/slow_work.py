@@ -1,6 +1,7 @@
 """Work that would hold up the event loop, on a few threads of its own.
 
-A few, because each decodes up to 100 MB at a time; the libraries that decode let others run.
+A few, because each can take hundreds of megabytes at a time. Pillow and NumPy let others run
+meanwhile; reading the header of a DICOM file is plain Python and does not.
 """
 
 from __future__ import annotations

@@ -6,14 +6,18 @@ import torch
 from torch import nn
 
 from model_builder.diagnosis.unusual import Unusualness, Usual
+from model_builder.evaluation.scaling import Scaling
 
 
 class Calibrate(nn.Module):
     """Turns logits into probabilities, and features into how unusual they are."""
 
-    def __init__(self, temperature: float, usual: Usual) -> None:
+    constants: torch.Tensor
+
+    def __init__(self, scaling: Scaling, usual: Usual) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = scaling.temperature
+        self.register_buffer("constants", torch.tensor(scaling.constants))
         self.unusualness = Unusualness(usual)
 
     def forward(
@@ -25,4 +29,5 @@ class Calibrate(nn.Module):
             logits: ``(B, K)``.
             features: ``(B, D)``.
         """
-        return (logits / self.temperature).softmax(1), self.unusualness(features)
+        scaled = logits / self.temperature + self.constants
+        return scaled.softmax(1), self.unusualness(features)

@@ -1,4 +1,4 @@
-"""Probabilities of validation rows by a temperature that has not seen them."""
+"""Probabilities of validation rows by a calibration that has not seen them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_builder.diagnosis.probability import probabilities
-from model_builder.evaluation.calibration import fit_temperature
+from model_builder.evaluation.scaling import fit_scaling
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
@@ -16,12 +15,13 @@ Classes = npt.NDArray[np.int64]
 _PARTS = 5
 
 
-def cross_tempered(logits: Floats, target: Classes) -> Floats:
-    """Return ``(rows, K)``: each row's probabilities by a temperature that others chose.
+def cross_tempered(logits: Floats, target: Classes, expected: Floats | None = None) -> Floats:
+    """Return ``(rows, K)``: each row's probabilities by a scaling that others chose.
 
     Args:
         logits: ``(rows, K)``, of rows that did not train the network.
         target: ``(rows,)``, the class.
+        expected: As in :func:`~model_builder.evaluation.scaling.fit_scaling`.
     """
     parts = np.zeros(len(target), np.int64)
     for k in np.unique(target):
@@ -31,5 +31,6 @@ def cross_tempered(logits: Floats, target: Classes) -> Floats:
     for part in np.unique(parts):
         asked = parts == part
         known = ~asked if not asked.all() else asked
-        answers[asked] = probabilities(logits[asked], fit_temperature(logits[known], target[known]))
+        scaling = fit_scaling(logits[known], target[known], expected)
+        answers[asked] = scaling.probabilities(logits[asked])
     return answers

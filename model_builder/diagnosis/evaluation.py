@@ -86,6 +86,7 @@ def judge(
     measures = {
         **DIAGNOSIS_MEASURES,
         "balanced_accuracy": balanced_accuracy,
+        "classwise_ece": classwise_ece,
         **answered_measures(threshold),
         **(_class_measures(labels) if len(labels) > 2 else {}),
         **point_measures(points, labels),
@@ -104,6 +105,17 @@ def balanced_accuracy(target: Classes, probabilities: Floats) -> float:
     """Mean over the classes of the share of their rows that are named right."""
     said = probabilities.argmax(axis=1)
     return float(np.mean([np.mean(said[target == k] == k) for k in np.unique(target)]))
+
+
+def classwise_ece(target: Classes, probabilities: Floats) -> float:
+    """Mean over the classes of the calibration error of their own probability.
+
+    Unlike that of the likeliest class, it sees one class promised too much and another too little.
+    """
+    classes = range(probabilities.shape[1])
+    return float(
+        np.mean([metrics.ece((target == k).astype(np.int64), probabilities[:, k]) for k in classes])
+    )
 
 
 def confusion(held: Held) -> npt.NDArray[np.int64]:

@@ -152,7 +152,8 @@ def _groups(judged: Judged, split: str) -> str:
         return ""
     held = judged.held[split]
     assert held.groups is not None
-    names = list(next(iter(groups.values())))
+    # One of them may have nothing to measure an AUC by: that hides no other's.
+    names = list(dict.fromkeys(name for measures in groups.values() for name in measures))
     rows = [
         (
             group,

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+SMALLEST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
 
@@ -32,5 +34,5 @@ def fit_temperature(logits: Floats, target: Integers) -> float:
         scaled = logits.astype(np.float64) / np.exp(log_temperature)
         return float(-log_softmax(scaled, axis=1)[rows, target].mean())
 
-    bounds = (np.log(0.05), np.log(20.0))
+    bounds = (np.log(SMALLEST_TEMPERATURE), np.log(MOST_TEMPERATURE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers.models import BPE, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
 from tokenizers.processors import TemplateProcessing
 
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "fever", "cough", "head", "##ache", "my", ",", ".")
@@ -26,4 +26,12 @@ def tokenizer_json(special: bool = True) -> bytes:
             single="[CLS] $A [SEP]",
             special_tokens=[(name, numbers[name]) for name in ("[CLS]", "[SEP]")],
         )
+    return bytes(tokenizer.to_str(), "utf-8")
+
+
+def byte_tokenizer_json() -> bytes:
+    """The content of a ``tokenizer.json`` of which each byte is a token."""
+    pieces = {piece: number for number, piece in enumerate(sorted(ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(BPE(pieces | {"[PAD]": len(pieces)}, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     return bytes(tokenizer.to_str(), "utf-8")

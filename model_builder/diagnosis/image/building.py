@@ -26,8 +26,8 @@ from model_builder.diagnosis.image.training import Fitted, train_members
 from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.review import review_rule
 from model_builder.diagnosis.unusual import Usual, fit_usual
-from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
+from model_builder.evaluation.scaling import Scaling, fit_scaling, log_shares
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
@@ -115,16 +115,16 @@ def candidate(
     images = fitted.data
     with progress.stage("evaluate"):
         logits, _, features = fitted.validation_answers
-        temperature = fit_temperature(logits, images.validation.target)
+        scaling = fit_scaling(logits, images.validation.target, _expected(fitted, config))
         usual = fit_usual(
             fitted.train_answers[2], images.train.target, features, config.usual_share
         )
-        answers = _test_answers(fitted, temperature, usual)
+        answers = _test_answers(fitted, scaling, usual)
         judged = _judge(fitted, answers, usual, config)
         baselines = _baselines(images, config)
         source = _source(images, data)
     with progress.stage("export"):
-        steps = _steps(fitted, temperature, usual)
+        steps = _steps(fitted, scaling, usual)
     tensors = {"pixels": images.test.pixels}
     with progress.stage("compare"):
         parity, fused_parity = (
@@ -147,16 +147,23 @@ def candidate(
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         extra_files={
             "report.html": page(
-                Shown(source, judged, baselines, temperature, _notes(fitted, config))
+                Shown(source, judged, baselines, scaling.temperature, _notes(fitted, config))
             )
         },
     )
 
 
+def _expected(fitted: Fitted, config: ImageConfig) -> npt.NDArray[np.float64] | None:
+    """Return what the classes' weights took out of the logits: how frequent each is."""
+    if config.class_weights == "none":
+        return None
+    return log_shares(fitted.data.train.target, len(fitted.data.labels))
+
+
 def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: ImageConfig) -> Judged:
     validation, test = fitted.data.validation, fitted.data.test
     logits, _, features = fitted.validation_answers
-    probabilities = cross_tempered(logits, validation.target)
+    probabilities = cross_tempered(logits, validation.target, _expected(fitted, config))
     held = {
         "validation": Held(
             validation.target, probabilities, usual.unusualness(features), validation.groups
@@ -169,12 +176,12 @@ def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: ImageConfig) 
     return judge(held, fitted.data.labels, threshold, config)
 
 
-def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
+def _test_answers(fitted: Fitted, scaling: Scaling, usual: Usual) -> Answers:
     """Return what the release must answer for the test rows, by torch."""
     logits, maps, features = (torch.from_numpy(one) for one in fitted.test_answers)
     with torch.no_grad():
-        probabilities, unusualness = Calibrate(temperature, usual)(logits, features)
-        saliency = Explain()(logits, maps)
+        probabilities, unusualness = Calibrate(scaling, usual)(logits, features)
+        saliency = Explain(scaling)(logits, maps)
     return {
         "probabilities": probabilities.numpy(),
         "unusualness": unusualness.numpy(),
@@ -182,7 +189,7 @@ def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
     }
 
 
-def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel, ...]:
+def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, ...]:
     pixels = torch.from_numpy(fitted.data.train.pixels[:2])
     with torch.no_grad():
         images = fitted.prepare(pixels)
@@ -194,13 +201,13 @@ def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel,
         StepModel(
             "explain",
             "post",
-            export_core(Explain(), {"logits": logits, "maps": maps}, ["saliency"]),
+            export_core(Explain(scaling), {"logits": logits, "maps": maps}, ["saliency"]),
         ),
         StepModel(
             "calibrate",
             "post",
             export_core(
-                Calibrate(temperature, usual),
+                Calibrate(scaling, usual),
                 {"logits": logits, "features": features},
                 ["probabilities", "unusualness"],
             ),

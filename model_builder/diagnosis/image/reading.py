@@ -76,9 +76,10 @@ def read_images(data: ResolvedData, config: ImageConfig, base_size: int | None) 
         rows = np.flatnonzero(splits == name)
         groups = None if raw.groups is None else raw.groups[rows]
         parts.append(Part(raw.pixels[rows], target[rows], groups))
-    _check_classes(data.path.name, labels, dict(zip(SPLITS, parts, strict=True)))
     shown = tuple(known.get(label, label) for label in labels)
-    return without_leaks(ImageData(spec, shown, *parts, protocol), config.drop_duplicates)
+    read = without_leaks(ImageData(spec, shown, *parts, protocol), config.drop_duplicates)
+    _check_classes(data.path.name, labels, read.parts)
+    return read
 
 
 def _read_archive(path: Path, config: ImageConfig, base_size: int | None) -> tuple[ImageSpec, _Raw]:

@@ -25,8 +25,8 @@ from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.review import review_rule
 from model_builder.diagnosis.unusual import Usual, fit_usual
 from model_builder.errors import BaseUnusable
-from model_builder.evaluation.calibration import fit_temperature
 from model_builder.evaluation.parity import compare
+from model_builder.evaluation.scaling import Scaling, fit_scaling, log_shares
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
@@ -126,16 +126,16 @@ def candidate(
     notes = fitted.data
     with progress.stage("evaluate"):
         known = fitted.answers["validation"]
-        temperature = fit_temperature(known.logits, notes.validation.target)
+        scaling = fit_scaling(known.logits, notes.validation.target, _expected(fitted))
         usual = fit_usual(
             fitted.answers["train"].features, notes.train.target, known.features, config.usual_share
         )
-        answers = _test_answers(fitted, temperature, usual)
+        answers = _test_answers(fitted, scaling, usual)
         judged = _judge(fitted, answers, usual, config)
         baselines = measured_baselines(notes, config)
         source = _source(notes, data)
     with progress.stage("export"):
-        steps = _steps(fitted, temperature, usual)
+        steps = _steps(fitted, scaling, usual)
     tensors = test_tensors(fitted)
     with progress.stage("compare"):
         parity, fused_parity = (
@@ -161,7 +161,9 @@ def candidate(
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         model_files={TOKENIZER_FILE: fitted.content},
         extra_files={
-            "report.html": page(Shown(source, judged, baselines, temperature, _said(fitted)))
+            "report.html": page(
+                Shown(source, judged, baselines, scaling.temperature, _said(fitted))
+            )
         },
     )
 
@@ -172,10 +174,17 @@ def test_tensors(fitted: Fitted) -> dict[str, npt.NDArray[np.int32]]:
     return {"token_ids": ids.int().numpy(), "attention_mask": mask.int().numpy()}
 
 
+def _expected(fitted: Fitted) -> npt.NDArray[np.float64] | None:
+    """Return what the classes' weights took out of the logits: how frequent each is."""
+    if fitted.config.class_weights == "none":
+        return None
+    return log_shares(fitted.data.train.target, len(fitted.data.labels))
+
+
 def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: NoteConfig) -> Judged:
     validation, test = fitted.data.validation, fitted.data.test
     known = fitted.answers["validation"]
-    probabilities = cross_tempered(known.logits, validation.target)
+    probabilities = cross_tempered(known.logits, validation.target, _expected(fitted))
     held = {
         "validation": Held(
             validation.target, probabilities, usual.unusualness(known.features), validation.groups
@@ -188,11 +197,11 @@ def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: NoteConfig) -
     return judge(held, fitted.data.labels, threshold, config)
 
 
-def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
+def _test_answers(fitted: Fitted, scaling: Scaling, usual: Usual) -> Answers:
     """Return what the release must answer for the test rows, by torch, each row by itself."""
     rows = fitted.rows["test"]
     weights = np.zeros((len(rows), max(map(len, rows))), np.float32)
-    calibrate, explain = Calibrate(temperature, usual), Explain(temperature)
+    calibrate, explain = Calibrate(scaling, usual), Explain(scaling)
     probabilities, unusualness = [], []
     with torch.no_grad():
         for place, row in enumerate(rows):
@@ -208,7 +217,7 @@ def _test_answers(fitted: Fitted, temperature: float, usual: Usual) -> Answers:
     }
 
 
-def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel, ...]:
+def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, ...]:
     ids, mask = padded(fitted.rows["train"][:2])
     tensors = {"token_ids": ids.int(), "attention_mask": mask.int()}
     with torch.no_grad():
@@ -220,7 +229,7 @@ def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel,
             "explain",
             "post",
             export_core(
-                Explain(temperature),
+                Explain(scaling),
                 {"logits": logits, "shares": shares},
                 ["token_weights"],
                 {"shares": {1: "T"}},
@@ -230,7 +239,7 @@ def _steps(fitted: Fitted, temperature: float, usual: Usual) -> tuple[StepModel,
             "calibrate",
             "post",
             export_core(
-                Calibrate(temperature, usual),
+                Calibrate(scaling, usual),
                 {"logits": logits, "features": features},
                 ["probabilities", "unusualness"],
             ),

@@ -10,17 +10,23 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from model_builder.evaluation.scaling import Scaling
+
 
 class Explain(nn.Module):
     """Says which tokens speak for the likeliest class.
 
     Args:
-        temperature: Of the calibration: of two classes, the weights are log-odds as answered.
+        scaling: Of the calibration, which says what is likeliest: of two classes, the weights are
+            log-odds as answered, but for a constant.
     """
 
-    def __init__(self, temperature: float) -> None:
+    constants: torch.Tensor
+
+    def __init__(self, scaling: Scaling) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = scaling.temperature
+        self.register_buffer("constants", torch.tensor(scaling.constants))
 
     def forward(self, logits: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Return ``(B, T)``: by how much a token lifts the class above the mean of the others.
@@ -30,7 +36,8 @@ class Explain(nn.Module):
             shares: ``(B, T, K)``, what each token adds to each logit.
         """
         classes = shares.shape[2]
-        chosen = nn.functional.one_hot(logits.argmax(1), classes).to(shares.dtype)[:, None]
+        likeliest = (logits / self.temperature + self.constants).argmax(1)
+        chosen = nn.functional.one_hot(likeliest, classes).to(shares.dtype)[:, None]
         for_it = (shares * chosen).sum(2)
         for_others = (shares * (1 - chosen)).sum(2) / (classes - 1)
         return (for_it - for_others) / self.temperature

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fake_runner import FakeCall, FakeRunner, Outputs, read_note
 from manifests import LABELS, NOTE_TOKENS, manifest
-from small_tokenizer import PIECES, tokenizer_json
+from small_tokenizer import PIECES, byte_tokenizer_json, tokenizer_json
 
 from gateway.domains import diagnose
-from gateway.domains.diagnose_notes import MAX_NOTE_LENGTH, NoteRow, notes_to_tensors
+from gateway.domains.diagnose_notes import MAX_NOTE_LENGTH, NoteRow, note_notes, notes_to_tensors
 from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import InvalidRequest, ModelContractBroken
@@ -125,6 +125,23 @@ def test_a_note_that_was_cut_says_so_and_is_not_unusual_for_that() -> None:
         ("note", INPUT_RULE_TRUNCATED)
     ]
     assert not response.needs_review
+
+
+def test_a_note_with_no_more_characters_than_tokens_can_be_cut_too() -> None:
+    commas = "," * NOTE_TOKENS  # beside them are the tokens that stand for no text
+    assert [one.rule for one in answered(asked(commas)).input_notes] == [INPUT_RULE_TRUNCATED]
+    assert not answered(asked(commas[:-2])).input_notes
+
+
+def test_characters_of_several_tokens_are_counted_as_such() -> None:
+    release = manifest("diagnose-note", release="r2", note=NoteSpec(max_tokens=64))
+    TOKENIZERS.add(release, byte_tokenizer_json())
+    try:
+        assert [one.rule for one in note_notes("痛" * 22, release)] == [INPUT_RULE_TRUNCATED]
+        assert note_notes("痛" * 21, release) == []
+        assert note_notes("a" * 64, release) == []
+    finally:
+        TOKENIZERS.forget(release)
 
 
 def test_a_note_unlike_the_training_data_needs_a_person() -> None:

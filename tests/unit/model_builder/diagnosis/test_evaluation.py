@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from model_builder.diagnosis.evaluation import Held, balanced_accuracy, confusion, judge
+from model_builder.diagnosis.evaluation import (
+    Held,
+    balanced_accuracy,
+    classwise_ece,
+    confusion,
+    judge,
+)
 from model_builder.diagnosis.report import Shown, page, reliability, roc
 from model_builder.diagnosis.settings import DiagnosisSettings
-from model_builder.evaluation.metrics import auc
+from model_builder.evaluation.metrics import auc, ece
 from triton_models.release import DataSource
 
 SETTINGS = DiagnosisSettings(resamples=50, review_coverage=0.8)
@@ -75,6 +83,14 @@ def test_balanced_accuracy_counts_every_class_alike() -> None:
     assert balanced_accuracy(target, always_first) == 0.5
 
 
+def test_the_error_of_each_class_sees_what_that_of_the_likeliest_averages_away() -> None:
+    rows = np.arange(400)
+    target = np.where(rows % 10 == 1, 0, rows % 2)  # each fifth that is said to be of 1 is of 0
+    said = np.where(rows[:, None] % 2 == 0, [[0.9, 0.1]], [[0.1, 0.9]])
+    assert ece(target, said) == pytest.approx(0)
+    assert classwise_ece(target, said) == pytest.approx(0.1)
+
+
 def test_confusion_has_the_classes_down_and_the_answers_across() -> None:
     given = Held(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]))
     assert confusion(given).tolist() == [[1, 1], [0, 1]]
@@ -104,6 +120,16 @@ def test_the_page_shows_everything_and_no_text_of_others_as_html() -> None:
         assert part in text
     assert "<b>set" not in text
     assert text.count("<svg") == 4
+
+
+def test_a_subgroup_of_one_class_hides_no_measure_of_the_others() -> None:
+    groups = JUDGED.groups["test"]
+    alone = {name: one for name, one in groups["<old>"].items() if name != "auc"}
+    judged = replace(JUDGED, groups={"validation": {}, "test": groups | {"<old>": alone}})
+    source = DataSource(name="set", sha256="", rows=500)
+    text = page(Shown(source, judged, {}, 1.3, ())).decode()
+    table = text[text.index("Subgroups") :]
+    assert "auc" in table[: table.index("</table>")]
 
 
 def test_what_cannot_be_measured_is_left_out() -> None:

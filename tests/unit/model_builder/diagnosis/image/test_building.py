@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import numpy_helper
 from PIL import Image
 from planted_images import SIDE, SQUARE, write_archive
 
@@ -16,6 +17,7 @@ from model_builder.diagnosis.image.explaining import Explain
 from model_builder.diagnosis.image.reading import read_images
 from model_builder.diagnosis.image.training import Fitted, train_members
 from model_builder.errors import BaseUnusable, ParityBroken
+from model_builder.evaluation.scaling import Scaling
 from model_builder.export.ensemble import run_steps, write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate, ResolvedData
@@ -62,6 +64,16 @@ def test_the_square_is_found_by_network_and_release_alike(built: Candidate) -> N
     for name, tolerance in TOLERANCES.items():
         np.testing.assert_allclose(made[name], built.recorded.outputs[name], atol=tolerance)
     assert built.parity.keys() == built.fused_parity.keys() == TOLERANCES.keys()
+
+
+def test_classes_that_count_alike_come_with_a_constant_each(built: Candidate) -> None:
+    assert CONFIG.class_weights == "balanced"
+    (calibrate,) = (step.model for step in built.steps if step.name == "calibrate")
+    held = {one.name: numpy_helper.to_array(one) for one in calibrate.graph.initializer}
+    (constants,) = (value for name, value in held.items() if name.endswith("constants"))
+    assert constants.shape == (2,)
+    assert constants.any()
+    assert 0 <= built.metrics["test"]["classwise_ece"].value < 0.2
 
 
 def test_the_explanation_points_at_the_square(built: Candidate) -> None:
@@ -140,10 +152,12 @@ def test_the_explanation_is_of_the_likeliest_class() -> None:
     maps[0, 0, 0, 0] = 9
     maps[1, 1] = -1
     logits = torch.tensor([[0.0, 0.0, 3.0], [0.0, 3.0, 0.0]])
-    shown = Explain()(logits, maps)
+    shown = Explain(Scaling(1.0, (0.0, 0.0, 0.0)))(logits, maps)
     assert shown[0].argmax() == 1 * 4 + 3
     assert shown[0, 0, 0] == 0
     assert not shown[1].any()
+    calibrated = Explain(Scaling(1.0, (8.0, 0.0, 0.0)))(logits, maps)
+    assert calibrated[0].argmax() == 0
 
 
 def test_a_base_that_is_none_says_so(data: ResolvedData, tmp_path: Path) -> None:

@@ -113,6 +113,14 @@ def test_an_image_that_stands_in_two_splits_is_told_and_can_be_dropped(
     assert len(data.test) == 20
 
 
+def test_classes_are_counted_when_duplicates_are_gone(archive: Path) -> None:
+    arrays = dict(np.load(archive))
+    np.savez(archive, **(arrays | {"val_images": arrays["test_images"]}))
+    assert faults(archive, drop_duplicates=True) == [
+        "set.npz: expected rows in the validation split, found none"
+    ]
+
+
 def test_subgroups_come_with_the_rows(archive: Path) -> None:
     arrays = dict(np.load(archive))
     for split in ("train", "val", "test"):

@@ -6,6 +6,7 @@ import torch
 from model_builder.diagnosis.note.explaining import Explain
 from model_builder.diagnosis.note.network import NoteNetwork, SmallEncoder
 from model_builder.diagnosis.note.training import answers, padded
+from model_builder.evaluation.scaling import Scaling
 
 ROWS = [[2, 3, 4, 5, 6, 7], [8], [3, 3, 9], [9, 8, 7, 6]]
 CLASSES = 3
@@ -82,8 +83,10 @@ def test_answers_of_many_rows_are_in_their_order(
 def test_an_explanation_lifts_the_likeliest_class_above_the_others() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0]])
     shares = torch.tensor([[[1.0, 3.0, 1.0], [0.0, -1.0, 4.0]]])
-    weights = Explain(temperature=2.0)(logits, shares)
+    weights = Explain(Scaling(2.0, (0.0,) * CLASSES))(logits, shares)
     assert weights.tolist() == [[(3 - 1) / 2, (-1 - 2) / 2]]
+    calibrated = Explain(Scaling(2.0, (0.0, 0.0, 1.0)))(logits, shares)
+    assert calibrated.tolist() == [[(1 - 2) / 2, (4 + 0.5) / 2]]
 
 
 def test_of_two_classes_the_weights_are_the_log_odds_that_are_answered(
@@ -95,4 +98,6 @@ def test_of_two_classes_the_weights_are_the_log_odds_that_are_answered(
     signs = 2 * likeliest - 1
     constant = (two.head.bias[1] - two.head.bias[0]) * signs / 1.5
     odds = (logits[:, 1] - logits[:, 0]) * signs / 1.5
-    torch.testing.assert_close(Explain(1.5)(logits, shares).sum(1) + constant, odds)
+    torch.testing.assert_close(
+        Explain(Scaling(1.5, (0.0, 0.0)))(logits, shares).sum(1) + constant, odds
+    )
