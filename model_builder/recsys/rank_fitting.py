@@ -36,8 +36,6 @@ class FittedRanker:
     """NDCG@10 of the first stage alone."""
     ndcg: float
     """NDCG@10 with what was learned, kept or not."""
-    found: float
-    """Share of the targets that are on the shortlist."""
 
 
 def fit_ranker(
@@ -86,7 +84,7 @@ def fit_ranker(
     kept = after > before
     if not kept:
         ranker.reset()
-    return FittedRanker(ranker.eval(), kept, before, after, validation.found)
+    return FittedRanker(ranker.eval(), kept, before, after)
 
 
 def training_questions(sequences: Sequences, seed: int) -> Questions:

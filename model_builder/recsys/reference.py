@@ -142,7 +142,7 @@ class Reference:
         lists = []
         for row, request in enumerate(requests):
             logits[row, ~self._allowed(request)] = FORBIDDEN
-            best = np.argsort(-logits[row], kind="stable")[: self._shortlist]
+            best = best_places(logits[row], self._shortlist)
             lists.append(best[logits[row, best] > FORBIDDEN / 2])
         found = logits.astype(np.float64)
         for row, final in enumerate(self._second(requests, histories, lists, logits)):
@@ -235,6 +235,25 @@ def next_item_logits(
     with torch.no_grad():
         parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
     return torch.cat(parts).numpy()
+
+
+def best_places(values: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.int64]:
+    """Return the places of the ``count`` largest, best first; of equal ones the first.
+
+    The same as sorting all, which takes many times as long for a large catalogue.
+
+    Args:
+        values: ``(n,)``.
+        count: At least 1.
+    """
+    downwards = -values
+    if count < len(values):
+        last = np.partition(downwards, count - 1)[count - 1]
+        better, alike = np.flatnonzero(downwards < last), np.flatnonzero(downwards == last)
+        places = np.sort(np.concatenate([better, alike[: count - len(better)]]))
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(downwards[places], kind="stable")]
 
 
 def padded_items(

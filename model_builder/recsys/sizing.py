@@ -32,7 +32,6 @@ _DRAWN = 2048
 class Shape:
     """How large a log is."""
 
-    users: int
     items: int
     interactions: int
     """That are learnt from."""
@@ -44,7 +43,7 @@ class Shape:
         """Measure what is learnt from."""
         lengths = np.sort(splits.training.lengths)
         half = np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)
-        return Shape(len(lengths), item_count, int(lengths.sum()), float(lengths[half]))
+        return Shape(item_count, int(lengths.sum()), float(lengths[half]))
 
 
 @dataclass(frozen=True)

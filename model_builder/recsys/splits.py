@@ -54,7 +54,6 @@ class Splits:
     """By split: users who could be asked for, and are not because others were drawn."""
     cuts: tuple[float, float] | None = None
     """Of a split by time: when what is learnt from ends, and when the validation does."""
-    way: str = field(default="leave_one_out")
 
     @property
     def asked(self) -> dict[str, Questions]:
@@ -165,7 +164,6 @@ def split_by_time(
         unevaluated=len(sequences) - _users_of(sequences, first),
         unused=sequences.total - learnt,
         cuts=(float(cuts[0]), float(cuts[1])),
-        way="time",
     )
 
 

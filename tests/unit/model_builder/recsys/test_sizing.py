@@ -7,15 +7,15 @@ from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import leave_one_out
 from model_builder.recsys.sizing import Shape, sizes_for
 
-SMALL = Shape(users=610, items=9724, interactions=99_616, usual_history=400.0)
-LARGE = Shape(users=6040, items=3416, interactions=987_531, usual_history=300.0)
-SHORT = Shape(users=200_000, items=60_000, interactions=1_500_000, usual_history=9.0)
+SMALL = Shape(items=9724, interactions=99_616, usual_history=400.0)
+LARGE = Shape(items=3416, interactions=987_531, usual_history=300.0)
+SHORT = Shape(items=60_000, interactions=1_500_000, usual_history=9.0)
 
 
 def test_a_log_is_measured_by_what_is_learnt_from():
     sequences = [np.arange(1, 6)] * 10 + [np.arange(1, 103)]
     shape = Shape.of(leave_one_out(sequences, "log.csv"), 102)
-    assert shape == Shape(users=11, items=102, interactions=130, usual_history=100.0)
+    assert shape == Shape(items=102, interactions=130, usual_history=100.0)
 
 
 def test_more_data_gets_more_weights_and_less_dropout():
@@ -76,7 +76,7 @@ def test_a_context_of_the_interaction_itself_is_refused():
 
 def test_the_time_of_a_training_does_not_grow_with_the_log_without_end():
     epochs = [
-        sizes_for(RecsysConfig(), Shape(10**5, 10**5, count, 200.0)).epochs
+        sizes_for(RecsysConfig(), Shape(10**5, count, 200.0)).epochs
         for count in (600_000, 1_000_000, 3_000_000, 25_000_000)
     ]
     assert epochs == [30, 30, 10, 5]
