@@ -168,6 +168,16 @@ def test_what_is_empty_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert str(getattr(load(), name)) == "x:1"
 
 
+def test_a_queue_stands_after_a_second_unless_that_is_emptied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load().queue_stands_s == 1
+    monkeypatch.setenv("TRIDENT_QUEUE_STANDS_S", "")
+    assert load().queue_stands_s is None
+    monkeypatch.setenv("TRIDENT_QUEUE_STANDS_S", "0")
+    assert load().queue_stands_s == 0
+
+
 def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().trace_keep_slower_s == 1
     monkeypatch.setenv("TRIDENT_TRACE_KEEP_SLOWER_S", "")
@@ -184,6 +194,7 @@ def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPa
         ("max_message_bytes", [1024], [1023]),
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
+        ("queue_stands_s", [0, 2.5], [-0.1, "nan"]),
         ("max_stream_outstanding", [1], [0]),
         ("cache_bytes", [0], [-1]),
         ("cache_entries", [1], [0]),
