@@ -21,7 +21,11 @@ def services_of(core: Core, settings: Settings) -> Services:
         core.runner,
         core.tracing,
         max_outstanding=settings.max_stream_outstanding,
-        batching=Batching(max_rows=settings.max_batch_rows, max_waiting=settings.max_waiting),
+        batching=Batching(
+            max_rows=settings.max_batch_rows,
+            max_waiting=settings.max_waiting,
+            stands_s=settings.queue_stands_s,
+        ),
         cache=core.cache,
         entrance=_entrance(settings),
         reflection_enabled=settings.reflection,

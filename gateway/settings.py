@@ -136,6 +136,11 @@ class Settings(SecuritySettings, AuditSettings):
     max_waiting: int = Field(default=512, ge=0)
     """Calls of one line that wait for that; one more is refused."""
 
+    queue_stands_s: float | None = Field(default=1.0, ge=0)
+    """A queue in which nobody has waited less for a while stands: it is cut down to what is
+    answered in half of a batch's time, and more calls are refused; 0: once all wait longer than
+    that; empty: never."""
+
     client_limit: ClientLimit = ClientLimit()
     """What each client may have that is not in ``client_limits``: rate, burst, quota, calls at a
     time, priority. Clients are who they have shown to be, or else their addresses. Each worker
@@ -242,7 +247,12 @@ class Settings(SecuritySettings, AuditSettings):
         return value or None
 
     @field_validator(
-        "otlp_endpoint", "triton_log_file", "public_key", "trace_keep_slower_s", mode="before"
+        "otlp_endpoint",
+        "triton_log_file",
+        "public_key",
+        "queue_stands_s",
+        "trace_keep_slower_s",
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:

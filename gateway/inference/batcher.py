@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, ModelContractBroken, Overloaded
 from gateway.inference.alarm import Alarm
-from gateway.inference.forecast import Forecast
+from gateway.inference.forecast import STANDS_S, Forecast
 from gateway.inference.pace import MOST_UNDER_WAY, Pace
 from gateway.inference.priority import NORMAL
 from gateway.inference.refusals import DEADLINE, DISPLACED, FULL, OVERLOAD, Reason
@@ -97,6 +97,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         max_rows: The largest batch; each item is one row.
         pace: Decides when a batch leaves.
         places: Tells how many batches may be at Triton now.
+        stands_s: As :class:`.forecast.Forecast` has it.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         max_rows: int,
         pace: Pace | None = None,
         places: Callable[[], int] = lambda: MOST_UNDER_WAY,
+        stands_s: float | None = STANDS_S,
     ) -> None:
         self._run = run
         self._places = places
@@ -113,7 +115,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._max_rows = max_rows
         self._pace = pace or Pace()
         self._loop = asyncio.get_running_loop()
-        self.forecast = Forecast(self._loop.time(), max_rows)
+        self.forecast = Forecast(self._loop.time(), max_rows, stands_s)
         self._ranked = 0
         """Calls that have come with another priority than the usual one, and wait."""
         self._waiting: deque[Entry[ItemT, AnswerT]] = deque()

@@ -2,8 +2,11 @@
 
 A queue that absorbs a burst is good: it gets shorter by itself. A queue that stays as long as it is
 gives every call the same wait for nothing. Controlled delay (CoDel, RFC 8289) tells them apart by
-time, not by length: a queue stands once nobody has waited *less* than a target for a whole
-interval. Then only so many may wait as are answered within the target.
+time, not by length: a queue stands once nobody has waited *less* than a bound for a whole
+interval. Then only so many may wait as are answered within a target, which is much less.
+
+The bound is larger than the target, which in the RFC it is not: clients that ask one call after the
+other fill a queue that stays as long as they are many, and refusing them makes nothing faster.
 """
 
 from __future__ import annotations
@@ -14,6 +17,10 @@ _MOST_TIMES = 4.0
 """Of the usual time of a batch, as one counts at most that was late by chance."""
 _FIRST = 3
 """Batches of which the quickest is the usual one: the very first may find all cold."""
+
+STANDS_S = 1.0
+_STANDS_BATCHES = 4.0
+"""A queue in which somebody has waited less, or less than so many batches take, does not stand."""
 
 _INTERVAL_S = 0.1
 _CALM_S = 1.0
@@ -36,15 +43,18 @@ class Forecast:
     Args:
         now: The time.
         max_rows: The largest batch: so many may wait in any case.
+        stands_s: What all must have waited for the queue to stand; 0: the target; ``None``: none
+            ever does.
 
     Attributes:
         batch_s: What a batch takes from its leaving to its answer; 0 while unknown.
         rate: Calls that are answered in a second while some wait; 0 while unknown.
     """
 
-    def __init__(self, now: float, max_rows: int) -> None:
+    def __init__(self, now: float, max_rows: int, stands_s: float | None = STANDS_S) -> None:
         self.batch_s = self.rate = 0.0
         self._max_rows = max_rows
+        self._stands_s = stands_s
         self._short_at = self._back_at = now
         self._busy_since: float | None = None
         self._stands = False
@@ -60,7 +70,10 @@ class Forecast:
             now: The time.
             waited_s: For how long the first of it has waited.
         """
-        if waited_s <= self.target_s:
+        bound_s = self.target_s
+        if self._stands_s:
+            bound_s = max(self._stands_s, _STANDS_BATCHES * self.batch_s)
+        if waited_s <= bound_s:
             self._short_at = now
 
     def back(self, rows: int, time_s: float, now: float, *, busy: bool) -> None:
@@ -113,6 +126,8 @@ class Forecast:
         Once it has stood it does so for a while, until few had to be refused: else as many as come
         in an interval would be let in each time that it was short for a moment.
         """
+        if self._stands_s is None:
+            return None
         interval_s = max(_INTERVAL_S, 2 * self.batch_s)
         if not self._stands:
             if not self.rate or now - self._short_at <= interval_s:

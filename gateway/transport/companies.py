@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.forecast import STANDS_S
 from gateway.inference.priority import NORMAL
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
@@ -39,6 +40,8 @@ class Batching:
     """The most that one inference is asked for single calls; 1: each goes by itself."""
     max_waiting: int = 512
     """Calls of one line that wait; one more is refused."""
+    stands_s: float | None = STANDS_S
+    """What all must have waited for their queue to stand; ``None``: none ever does."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= MAX_BATCH_ROWS:
@@ -139,7 +142,11 @@ class Companies:
             run = partial(self._run, domain, release, outputs, served(release))
             rows = min(self._batching.max_rows, most_rows(release.manifest))
             batcher = self._batchers[key] = Batcher(
-                run, room, rows, places=partial(self._runner.places, release.line)
+                run,
+                room,
+                rows,
+                places=partial(self._runner.places, release.line),
+                stands_s=self._batching.stands_s,
             )
         return batcher
 

@@ -197,6 +197,16 @@ def test_what_needs_a_setting_that_is_wrong_is_not_told_as_well() -> None:
     assert violations(**given).keys() == {"jwt_keys"}
 
 
+def test_a_queue_stands_after_a_second_unless_that_is_emptied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load().queue_stands_s == 1
+    monkeypatch.setenv("TRIDENT_QUEUE_STANDS_S", "")
+    assert load().queue_stands_s is None
+    monkeypatch.setenv("TRIDENT_QUEUE_STANDS_S", "0")
+    assert load().queue_stands_s == 0
+
+
 def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().trace_keep_slower_s == 1
     monkeypatch.setenv("TRIDENT_TRACE_KEEP_SLOWER_S", "")
@@ -213,6 +223,7 @@ def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPa
         ("max_message_bytes", [1024], [1023]),
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
+        ("queue_stands_s", [0, 2.5], [-0.1, "nan"]),
         ("max_stream_outstanding", [1], [0]),
         ("cache_bytes", [0], [-1]),
         ("cache_entries", [1], [0]),

@@ -513,6 +513,23 @@ async def test_when_a_queue_is_seen_to_stand_those_who_would_keep_it_long_are_re
     assert bench.room.taken == 0
 
 
+@pytest.mark.parametrize(("stands_s", "refused"), [(0, 4), (None, 0)])
+async def test_a_queue_that_may_stand_refuses_nobody(
+    stands_s: float | None, refused: int, model: Model
+) -> None:
+    bench = Bench(model, max_rows=2, pace=Never())
+    bench.batcher = Batcher(model.run, bench.room, 2, Never(), stands_s=stands_s)
+    first, *waiting = await held(bench, 1, 1, 1, 1, 1)
+    forecast = bench.batcher.forecast
+    forecast.batch_s, forecast.rate, forecast._short_at = 0.01, 400.0, 0.0
+    last = bench.ask(9)
+    await turns()
+    model.free.set()
+    found = await asyncio.gather(first, *waiting, last, return_exceptions=True)
+    assert sum(isinstance(one, Overloaded) for one in found) == refused
+    assert bench.room.refused == refused
+
+
 async def test_one_of_ten_hopeless_calls_is_sent_and_tells_that_batches_are_quick_again(
     model: Model,
 ) -> None:

@@ -35,13 +35,13 @@ def test_several_batches_that_come_back_at_once_do_not_make_the_rate_infinite() 
 
 
 def test_a_queue_in_which_somebody_waited_little_stands_not() -> None:
-    forecast = Forecast(0, 8)
+    forecast = Forecast(0, 8, 0)
     now = busy(forecast, 5, waited_s=0.04)
     assert forecast.limit(now) is None
 
 
 def test_a_queue_that_stays_long_stands_after_an_interval_and_then_holds_half_a_batch() -> None:
-    forecast = Forecast(0, 2)
+    forecast = Forecast(0, 2, 0)
     now = busy(forecast, 1, waited_s=0.01)
     assert forecast.limit(now) is None
     now = busy(forecast, 1, waited_s=0.4, start=now)
@@ -49,13 +49,13 @@ def test_a_queue_that_stays_long_stands_after_an_interval_and_then_holds_half_a_
 
 
 def test_a_whole_batch_may_wait_in_any_case() -> None:
-    forecast = Forecast(0, 64)
+    forecast = Forecast(0, 64, 0)
     now = busy(forecast, 2, waited_s=0.4)
     assert forecast.limit(now) == 64
 
 
 def test_a_queue_that_was_empty_does_not_stand() -> None:
-    forecast = Forecast(0, 8)
+    forecast = Forecast(0, 8, 0)
     now = busy(forecast, 2, waited_s=0.4)
     forecast.empty(now)
     assert forecast.limit(now + 0.1) is None
@@ -65,7 +65,7 @@ def test_a_queue_that_was_empty_does_not_stand() -> None:
 def test_it_stands_until_few_had_to_be_refused_for_a_second(
     refused: int, limit: int | None
 ) -> None:
-    forecast = Forecast(0, 8)
+    forecast = Forecast(0, 8, 0)
     now = busy(forecast, 2, waited_s=0.4)
     for place in range(10):
         assert forecast.limit(now) == 8
@@ -78,12 +78,31 @@ def test_it_stands_until_few_had_to_be_refused_for_a_second(
 
 
 def test_a_queue_to_which_nobody_came_for_long_stands_no_more() -> None:
-    forecast = Forecast(0, 8)
+    forecast = Forecast(0, 8, 0)
     now = busy(forecast, 2, waited_s=0.4)
     for _ in range(10):
         forecast.limit(now)
         forecast.refused()
     assert forecast.limit(now + 10) is None
+
+
+@pytest.mark.parametrize(
+    ("stands_s", "waited_s", "stands"),
+    [(1.0, 0.9, False), (1.0, 1.1, True), (0.2, 0.3, False), (0.2, 0.5, True), (None, 9, False)],
+)
+def test_a_queue_stands_once_all_have_waited_so_long_and_longer_than_four_batches_take(
+    stands_s: float | None, waited_s: float, stands: bool
+) -> None:
+    forecast = Forecast(0, 2, stands_s)
+    now = busy(forecast, 1, waited_s=0.01)
+    now = busy(forecast, 10, waited_s=waited_s, start=now)
+    assert forecast.limit(now) == (4 if stands else None)
+
+
+def test_clients_that_ask_one_call_after_the_other_make_no_queue_that_stands() -> None:
+    forecast = Forecast(0, 64)
+    now = busy(forecast, 10, waited_s=0.3)  # as many as three batches hold, all the time
+    assert forecast.limit(now) is None
 
 
 def test_a_call_with_less_time_than_any_batch_takes_is_hopeless_as_long_as_that_is_fresh() -> None:

@@ -47,6 +47,17 @@ async def test_how_many_wait_for_company_and_were_refused(runner: FakeRunner) ->
     assert read(answering)["trident.calls.waiting", place] == 0
 
 
+@pytest.mark.parametrize(("stands_s", "stands"), [(0.0, True), (None, False)])
+async def test_a_queue_stands_as_it_was_asked_for(
+    stands_s: float | None, stands: bool, runner: FakeRunner
+) -> None:
+    answering = Answering(runner, batching=Batching(stands_s=stands_s))
+    await answering.one(risk, REQUEST, FakeCall())
+    (batcher,) = answering._companies._batchers.values()
+    batcher.forecast.rate = 1.0
+    assert (batcher.forecast.limit(float("inf")) is not None) == stands
+
+
 async def test_services_say_how_many_calls_are_answered(runner: FakeRunner) -> None:
     services = build_services(runner, build_tracing(environment={}))
 
