@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -17,11 +17,13 @@ from gateway.transport.grpc_wire import (
     HEADER_BYTES,
     Deframer,
     Headers,
+    Packed,
     encode_metadata,
     encode_status,
     failure,
     frame,
     too_large,
+    unpacked,
 )
 from gateway.transport.rpc import Rpc, RpcFailed
 
@@ -68,7 +70,9 @@ class GrpcOverAsgi:
                 raise failure(code_pb2.UNIMPLEMENTED, f"There is no method {scope['path']}.")
             call.start_clock()
             self._watch.add(call)
-            await (self._stream if rpc.streaming else self._unary)(rpc, call)
+            refused = rpc.look is not None and not await rpc.look(call)
+            if call.task is not None:  # else the deadline passed meanwhile
+                await (self._stream if rpc.streaming else self._unary)(rpc, call, refused)
         except RpcFailed as failed:
             await _end(call, encode_status(failed.status))
         except asyncio.CancelledError:
@@ -86,8 +90,8 @@ class GrpcOverAsgi:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _unary(self, rpc: Rpc, call: AsgiCall) -> None:
-        message = await self._only_message(call)
+    async def _unary(self, rpc: Rpc, call: AsgiCall, refused: bool) -> None:
+        message = b"" if refused else await self._only_message(call)
         if message is None or call.task is None:
             return
         call.waiting_for_body = False
@@ -116,7 +120,7 @@ class GrpcOverAsgi:
             call.request_ended = True
             return body[HEADER_BYTES:]
         deframer = self._deframer(call)
-        messages: list[bytes] = []
+        messages: list[bytes | Packed] = []
         while event["type"] == "http.request":
             messages += deframer.feed(event["body"])
             if not event["more_body"]:
@@ -124,18 +128,18 @@ class GrpcOverAsgi:
                 if len(messages) != 1 or not deframer.is_empty:
                     text = f"One message was expected, and {len(messages)} came."
                     raise failure(code_pb2.UNIMPLEMENTED, text)
-                return messages[0]
+                return await unpacked(messages[0])
             event = await call.receive()
         return None
 
-    async def _stream(self, rpc: Rpc, call: AsgiCall) -> None:
+    async def _stream(self, rpc: Rpc, call: AsgiCall, refused: bool) -> None:
         call.waiting_for_body = False
-        reader = MessageReader(call, self._deframer(call))
+        messages = _nothing() if refused else MessageReader(call, self._deframer(call))
         writer: MessageWriter | None = None
         trailers = _OK
         compress = False
         try:
-            async with aclosing(rpc.answer(reader, call)) as answers:
+            async with aclosing(rpc.answer(messages, call)) as answers:
                 async for answer in answers:
                     self._check_size(answer)
                     if writer is None:
@@ -175,6 +179,13 @@ class GrpcOverAsgi:
         self._expiring.discard(ending)
         if not ending.cancelled():
             ending.exception()  # the client has gone too
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    """Give no message."""
+    messages: tuple[bytes, ...] = ()
+    for message in messages:
+        yield message
 
 
 def _cancelled(call: AsgiCall) -> Headers:

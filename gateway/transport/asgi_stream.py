@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from gateway.transport.asgi_call import AsgiCall, Event, Send
-from gateway.transport.grpc_wire import Deframer
+from gateway.transport.grpc_wire import Deframer, Packed, unpacked
 from gateway.transport.rpc import RpcFailed
 
 READ_AHEAD = 64
@@ -27,7 +27,7 @@ class MessageReader(AsyncIterator[bytes]):
     def __init__(self, call: AsgiCall, deframer: Deframer) -> None:
         self._call = call
         self._deframer = deframer
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[bytes | Packed] = deque()
         self._size = 0
         self._failure: RpcFailed | None = None
         self._asking = False
@@ -45,7 +45,7 @@ class MessageReader(AsyncIterator[bytes]):
         message = self._messages.popleft()
         self._size -= len(message)
         self._ask()
-        return message
+        return message if isinstance(message, bytes) else await unpacked(message)
 
     def _ask(self) -> None:
         full = len(self._messages) >= READ_AHEAD or self._size >= READ_AHEAD_BYTES

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from random import random
 from typing import Any
 
@@ -43,9 +44,9 @@ class Auditing:
     def of(self, name: str, method: MethodDescriptor, rpc: Rpc) -> Rpc:
         """Return an RPC whose calls are written down."""
         if rpc.streaming:
-            return Rpc(True, self._stream(name, rpc.answer))
+            return replace(rpc, answer=self._stream(name, rpc.answer))
         kept = self._payload is not None and self._has_payload(name)
-        return Rpc(False, self._unary(name, rpc.answer, kept))
+        return replace(rpc, answer=self._unary(name, rpc.answer, kept))
 
     def _unary(self, name: str, inner: Handler, kept: bool) -> Handler:
         async def answer(data: bytes, call: Call) -> bytes:

@@ -33,16 +33,19 @@ class Call(ABC):
         received_ns: When the call's message came, in ns since 1970.
         trace: The trace of this call.
         client: Who makes it; ``None`` where nobody has to say.
+        verdict: Who makes it or why it is refused, until a guard takes that; ``None`` if nobody has
+            looked yet.
         reply: What the servicer wants to send beside the messages; ``None`` if nothing.
     """
 
-    __slots__ = ("client", "method", "received_ns", "reply", "trace")
+    __slots__ = ("client", "method", "received_ns", "reply", "trace", "verdict")
 
     def __init__(self, method: str, received_ns: int) -> None:
         self.method = method
         self.received_ns = received_ns
         self.trace: CallTrace = NO_TRACE
         self.client: Client | None = None
+        self.verdict: Client | Exception | None = None
         self.reply: Reply | None = None
 
     @abstractmethod

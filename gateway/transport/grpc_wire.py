@@ -5,6 +5,7 @@ As in https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import gzip
 import zlib
@@ -28,6 +29,8 @@ HEADER_BYTES = 5
 
 _COMPRESSED = frozenset({b"gzip", b"deflate"})
 _ANY_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+_QUICK_BYTES = 256 * 1024
+"""What is larger, before or after, takes the event loop more than a millisecond to inflate."""
 _LEVEL = 1
 """Of gzip. More costs more time than the bytes it saves are worth."""
 
@@ -92,14 +95,14 @@ class Deframer:
         """Whether no part of a message waits for its rest."""
         return not self._buffer
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the messages that a chunk completes.
+    def feed(self, chunk: bytes) -> list[bytes | Packed]:
+        """Return the messages that a chunk completes, those that are compressed as they came.
 
         Raises:
             RpcFailed: If a message is too large, or compressed in a way that is not known.
         """
         self._buffer += chunk
-        messages = []
+        messages: list[bytes | Packed] = []
         start = 0
         while len(self._buffer) - start >= HEADER_BYTES:
             size = int.from_bytes(self._buffer[start + 1 : start + HEADER_BYTES], "big")
@@ -109,28 +112,73 @@ class Deframer:
             if len(self._buffer) < end:
                 break
             message = bytes(self._buffer[start + HEADER_BYTES : end])
-            messages.append(self._plain(message) if self._buffer[start] else message)
+            messages.append(self._packed(message) if self._buffer[start] else message)
             start = end
         del self._buffer[:start]
         return messages
 
-    def _plain(self, message: bytes) -> bytes:
+    def _packed(self, message: bytes) -> Packed:
         if self._encoding in (b"", b"identity"):
             text = "A message is marked as compressed, and grpc-encoding does not say how."
             raise failure(code_pb2.INTERNAL, text)
         if self._encoding not in _COMPRESSED:
             text = f"Compression '{self._encoding.decode('latin-1')}' is not supported."
             raise failure(code_pb2.UNIMPLEMENTED, text)
+        return Packed(message, self._max_bytes)
+
+
+class Packed:
+    """A message that is compressed; :func:`unpacked` inflates it.
+
+    Args:
+        data: As it came.
+        max_bytes: Of what it may become.
+    """
+
+    __slots__ = ("_data", "_max_bytes")
+
+    def __init__(self, data: bytes, max_bytes: int) -> None:
+        self._data = data
+        self._max_bytes = max_bytes
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def inflate(self, at_most: int | None = None) -> bytes | None:
+        """Return the message; ``None`` if it is larger than ``at_most`` bytes.
+
+        Raises:
+            RpcFailed: If it is too large, or not whole.
+        """
+        limit = self._max_bytes if at_most is None else min(at_most, self._max_bytes)
         inflater = zlib.decompressobj(_ANY_ZLIB_OR_GZIP)
         try:
-            plain = inflater.decompress(message, self._max_bytes + 1)
+            plain = inflater.decompress(self._data, limit + 1)
         except zlib.error as error:
             raise failure(code_pb2.INTERNAL, "A message cannot be decompressed.") from error
-        if len(plain) > self._max_bytes:
+        if len(plain) > limit:
+            if limit < self._max_bytes:
+                return None
             raise too_large(len(plain), self._max_bytes)
         if not inflater.eof:
             raise failure(code_pb2.INTERNAL, "A compressed message is cut off.")
         return plain
+
+
+async def unpacked(message: bytes | Packed) -> bytes:
+    """Return a message as it was before it was compressed: a large one is inflated on a thread.
+
+    Raises:
+        RpcFailed: If it is too large, or not whole.
+    """
+    if isinstance(message, bytes):
+        return message
+    # Of what was compressed well, a few bytes can stand for as much as a message may have.
+    plain = message.inflate(_QUICK_BYTES) if len(message) <= _QUICK_BYTES else None
+    if plain is None:
+        plain = await asyncio.to_thread(message.inflate)
+        assert plain is not None
+    return plain
 
 
 def parse_timeout(value: bytes) -> float:

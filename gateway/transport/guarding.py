@@ -11,6 +11,7 @@ from gateway.security.client import Client
 from gateway.telemetry.metrics.instruments import REFUSED_CREDENTIALS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.transport.call import Call
+from gateway.transport.rpc import Look
 
 if TYPE_CHECKING:  # what checks tokens is for gateways only that are given any
     from gateway.security.authentication import Authenticator
@@ -37,6 +38,29 @@ class Guard:
     def readings(self) -> Iterator[Reading]:
         """Yield how many calls were refused."""
         yield Reading(REFUSED_CREDENTIALS, (), self._authenticator.refused_calls)
+
+    def look(self, method: str | None) -> Look:
+        """Return what looks at a call's headers, before anything of its messages is read.
+
+        What it finds stays with the call: its handler does not look again.
+
+        Args:
+            method: As for :meth:`unary`.
+        """
+
+        async def look(call: Call) -> bool:
+            authenticator = self._authenticator
+            try:
+                client = authenticator.client(call)
+                if client is None:
+                    client = await authenticator.client_with_new_keys(call)
+            except Exception as error:  # the handler raises it, where it is traced and said
+                call.verdict = error
+                return False
+            call.verdict = client
+            return method is None or method in client.methods
+
+        return look
 
     def unary(self, parse: Any, handler: Any, method: str | None) -> Any:
         """Return a handler of bytes that only lets through who may call.
@@ -74,7 +98,8 @@ class Guard:
 
     def _admit(self, call: Call, method: str | None) -> bool:
         """Let a call in, or refuse it; ``False`` if that cannot be said at once."""
-        client = self._authenticator.client(call)
+        looked = call.verdict is not None
+        client = _taken(call) if looked else self._authenticator.client(call)
         if client is None:
             return False
         _check(call, client, method)
@@ -82,6 +107,22 @@ class Guard:
 
     async def _admit_later(self, call: Call, method: str | None) -> None:
         _check(call, await self._authenticator.client_with_new_keys(call), method)
+
+
+def _taken(call: Call) -> Client:
+    """Return who was found to call.
+
+    Raises:
+        Exception: Why the call is refused.
+    """
+    verdict, call.verdict = call.verdict, None  # else call and error would hold each other
+    try:
+        if isinstance(verdict, Exception):
+            raise verdict
+        assert verdict is not None
+        return verdict
+    finally:
+        del verdict
 
 
 def _check(call: Call, client: Client, method: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from google.rpc import code_pb2, status_pb2
 from gateway.transport.call import Call
 
 Handler = Callable[..., Any]
+Look = Callable[[Call], Awaitable[bool]]
 
 
 class RpcFailed(Exception):
@@ -32,10 +33,14 @@ class Rpc:
         streaming: Whether messages are streamed in either direction.
         answer: ``async (bytes, Call) -> bytes``, or if streaming
             ``(AsyncIterator[bytes], Call) -> AsyncGenerator[bytes]``.
+        look: Tells from the headers alone whether whoever calls may; ``None``: everybody. A
+            transport that could leave messages unread asks it first, and hands ``answer`` none
+            if not: that then refuses the call, as it does any other.
     """
 
     streaming: bool
     answer: Handler
+    look: Look | None = None
 
 
 def code_of_cancelled(call: Call) -> int:

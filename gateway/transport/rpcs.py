@@ -117,11 +117,12 @@ class Rpcs:
         guard: tuple[Guard, str | None] | None,
     ) -> Rpc:
         parse, serialize = _codec(method, handler)
+        look = guard[0].look(guard[1]) if guard is not None else None
         if not method.client_streaming and not method.server_streaming:
             surround = _plain_unary if infrastructure else self._unary
             if guard is not None:  # before the message is parsed
                 handler, parse = guard[0].unary(parse, handler, guard[1]), bytes
-            return Rpc(False, surround(name, parse, handler, serialize))
+            return Rpc(False, surround(name, parse, handler, serialize), look)
         if not method.client_streaming:
             handler = _from_one(handler)
         if not method.server_streaming:
@@ -132,7 +133,7 @@ class Rpcs:
         if guard is not None:
             handler = guard[0].stream(partial(_parsed, parse=parse), handler, guard[1])
             parse = bytes
-        return Rpc(True, surround(name, parse, handler, serialize))
+        return Rpc(True, surround(name, parse, handler, serialize), look)
 
     def _unary(self, name: str, parse: Parse, handler: Handler, serialize: Serialize) -> Handler:
         start_call = self._tracing.start_call

@@ -64,6 +64,22 @@ class Handlers:
             self.ended.append(type(error).__name__)
             raise
 
+    async def look(self, call: Call) -> bool:
+        if call.header("who") == "slow":
+            await self.go_on.wait()
+        return call.header("who") == "friend"
+
+    async def refuse_nothing(self, data: bytes, call: Call) -> bytes:
+        if not data:
+            raise RpcFailed(status_pb2.Status(code=code_pb2.UNAUTHENTICATED))
+        return data
+
+    async def refuse_no_messages(
+        self, data: AsyncIterator[bytes], call: Call
+    ) -> AsyncGenerator[bytes]:
+        messages = [one async for one in data]
+        yield await self.refuse_nothing(b"".join(messages), call)
+
     async def flood(self, data: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes]:
         for place in range(1000):
             yield b"x" * 900
@@ -82,6 +98,8 @@ async def grpc(handlers: Handlers) -> GrpcOverAsgi:
     names = ("echo", "wait", "fail", "dress")
     table = {f"/{name}": Rpc(False, getattr(handlers, name)) for name in names}
     table |= {f"/{name}": Rpc(True, getattr(handlers, name)) for name in ("stream", "flood")}
+    table["/guarded"] = Rpc(False, handlers.refuse_nothing, handlers.look)
+    table["/guarded-stream"] = Rpc(True, handlers.refuse_no_messages, handlers.look)
     return GrpcOverAsgi(table, MAX)
 
 
@@ -162,6 +180,34 @@ async def test_a_body_that_is_not_one_message_is_refused(
     connection = await asked(grpc, "/echo", body)
     assert connection.headers[b"grpc-status"] == b"%d" % code
     assert not handlers.calls
+
+
+@pytest.mark.parametrize("path", ["/guarded", "/guarded-stream"])
+async def test_of_a_call_that_is_refused_by_its_headers_no_message_is_read(
+    grpc: GrpcOverAsgi, handlers: Handlers, path: str
+) -> None:
+    body = frame(bytes(MAX - 1), compress=True)
+    refused = await asked(grpc, path, body, grpc_encoding="gzip")
+    assert refused.headers[b"grpc-status"] == b"%d" % code_pb2.UNAUTHENTICATED
+    assert refused.asked == 0
+    let_in = await asked(grpc, path, body, grpc_encoding="gzip", who="friend")
+    assert let_in.trailers == OK
+    assert let_in.answer == frame(bytes(MAX - 1))
+    assert let_in.asked > 0
+
+
+async def test_a_deadline_may_pass_while_it_is_looked_who_calls(
+    grpc: GrpcOverAsgi, handlers: Handlers
+) -> None:
+    connection = FakeConnection("/guarded", {"grpc-timeout": "1m", "who": "slow"})
+    answering = start(grpc, connection)
+    async with asyncio.timeout(20):
+        while len(connection.sent) < 2:
+            await asyncio.sleep(0.005)
+    handlers.go_on.set()
+    await answering
+    assert connection.headers[b"grpc-status"] == b"%d" % code_pb2.DEADLINE_EXCEEDED
+    assert (len(connection.sent), connection.asked) == (2, 0)
 
 
 async def test_an_error_comes_with_trailers_only(grpc: GrpcOverAsgi) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
+import random
+import threading
 import zlib
 from itertools import pairwise
 from typing import Any
@@ -15,16 +18,22 @@ from hypothesis import strategies as st
 
 from gateway.transport.grpc_wire import (
     Deframer,
+    Packed,
     decode_metadata,
     encode_message,
     encode_metadata,
     encode_status,
     frame,
     parse_timeout,
+    unpacked,
 )
 from gateway.transport.rpc import RpcFailed
 
 MAX = 1000
+
+
+def plain(messages: list[bytes | Packed]) -> list[bytes]:
+    return [asyncio.run(unpacked(message)) for message in messages]
 
 
 def code_of(raised: Any) -> int:
@@ -44,7 +53,7 @@ def test_messages_come_out_whole_however_the_body_is_cut(
     out = []
     for start, end in pairwise(places):
         out += deframer.feed(body[start:end])
-    assert out == [message for message, _ in messages]
+    assert plain(out) == [message for message, _ in messages]
     assert deframer.is_empty
 
 
@@ -65,14 +74,40 @@ def test_a_message_that_grows_over_the_limit_is_refused() -> None:
     small = frame(b"x" * 100_000, compress=True)
     assert len(small) < MAX
     with pytest.raises(RpcFailed) as raised:
-        Deframer(b"gzip", MAX).feed(small)
+        plain(Deframer(b"gzip", MAX).feed(small))
     assert code_of(raised) == code_pb2.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("data", "on_a_thread"),
+    [(b"x" * 1000, False), (bytes(10_000_000), True), (random.Random(1).randbytes(300_000), True)],
+    ids=["small", "large once inflated", "large as it comes"],
+)
+def test_what_takes_long_to_inflate_does_not_hold_up_the_event_loop(
+    data: bytes, on_a_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inflated: list[bool] = []
+    inflate = Packed.inflate
+
+    def noted(self: Packed, at_most: int | None = None) -> bytes | None:
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            assert at_most is not None
+            assert at_most < 1_000_000, "all of it, on the event loop"
+        inflated.append(not main)
+        return inflate(self, at_most)
+
+    monkeypatch.setattr(Packed, "inflate", noted)
+    messages = Deframer(b"gzip", 2 * len(data)).feed(frame(data, compress=True))
+    same = plain(messages) == [data]  # a difference would be long
+    assert same
+    assert inflated[-1] == on_a_thread
 
 
 def test_deflate_is_understood_too() -> None:
     data = zlib.compress(b"abc")
     body = b"\1" + len(data).to_bytes(4, "big") + data
-    assert Deframer(b"deflate", MAX).feed(body) == [b"abc"]
+    assert plain(Deframer(b"deflate", MAX).feed(body)) == [b"abc"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +123,7 @@ def test_deflate_is_understood_too() -> None:
 )
 def test_what_cannot_be_decompressed_is_refused(encoding: bytes, data: bytes, code: int) -> None:
     with pytest.raises(RpcFailed) as raised:
-        Deframer(encoding, MAX).feed(b"\1" + len(data).to_bytes(4, "big") + data)
+        plain(Deframer(encoding, MAX).feed(b"\1" + len(data).to_bytes(4, "big") + data))
     assert code_of(raised) == code
 
 

@@ -95,9 +95,16 @@ class Served:
         rpcs.add_service(SERVICE, self.servicer, **options)
         self.table = rpcs.table
 
-    async def ask(self, method: str, who: str, data: bytes = DATA) -> list[bytes]:
+    async def ask(
+        self, method: str, who: str, data: bytes = DATA, look: bool | None = None
+    ) -> list[bytes]:
+        """Call; if ``look`` is given, look at the headers first, and expect that to be found."""
         rpc = self.table[f"/{NAME}/{method}"]
         call = PlayedCall(who)
+        if look is not None:
+            assert rpc.look is not None
+            assert await rpc.look(call) is look
+            data = data if look else b""
         if not rpc.streaming:
             return [await rpc.answer(data, call)]
 
@@ -145,6 +152,28 @@ async def test_all_others_are_refused_before_anything_is_parsed(
 
 
 @pytest.mark.parametrize("method", METHODS)
+async def test_what_was_found_by_the_headers_is_not_looked_for_again(
+    served: Served, method: str
+) -> None:
+    asked: list[str] = []
+    tell = served.authenticator.client
+    served.authenticator.client = lambda call: asked.append(call.who) or tell(call)
+    assert len(await served.ask(method, "friend", look=True)) == 1
+    assert [client and client.id for client in served.servicer.clients] == ["key:friend"]
+    for who, code in (
+        ("", code_pb2.UNAUTHENTICATED),
+        ("new-x", code_pb2.UNAUTHENTICATED),
+        ("new-stranger", code_pb2.PERMISSION_DENIED),
+    ):
+        with pytest.raises(RpcFailed) as failed:
+            await served.ask(method, who, look=False)
+        assert failed.value.status.code == code
+    assert asked == ["friend", "", "new-x", "new-stranger"]
+    assert len(served.servicer.clients) == 1
+    assert len(served.tracing.calls) == 4  # those that are refused have a trace too
+
+
+@pytest.mark.parametrize("method", METHODS)
 async def test_infrastructure_asks_who_it_is_and_no_permission(method: str) -> None:
     served = Served(infrastructure=True)
     await served.ask(method, "stranger")
@@ -156,6 +185,7 @@ async def test_infrastructure_asks_who_it_is_and_no_permission(method: str) -> N
 @pytest.mark.parametrize("method", METHODS)
 async def test_what_is_open_to_all_asks_nobody(method: str) -> None:
     served = Served(infrastructure=True, open_to_all=True)
+    assert served.table[f"/{NAME}/{method}"].look is None
     await served.ask(method, "")
     assert served.servicer.clients == [None]
 
