@@ -25,6 +25,7 @@ _TOLD_AGAIN: Mapping[str, tuple[str, ...]] = {
     "image.content": ("answer.explanation",),
     "history_item_ids": ("answer.items.because_item_ids", "answer.unknown_item_ids"),
     "candidate_item_ids": ("answer.items", "answer.unknown_item_ids"),
+    "excluded_item_ids": ("answer.unknown_item_ids",),
 }
 """What an answer says again of a field."""
 

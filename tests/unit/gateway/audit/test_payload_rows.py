@@ -134,6 +134,14 @@ def test_measurements_are_columns_and_can_be_redacted() -> None:
     assert "0.125" not in row["_answer"]
 
 
+@pytest.mark.parametrize("field", ["history_item_ids", "candidate_item_ids", "excluded_item_ids"])
+def test_redacted_ids_are_not_told_by_those_that_are_unknown(field: str) -> None:
+    request = recommend.RecommendRequest(**{field: ["i-secret"]})
+    response = recommend.RecommendResponse(unknown_item_ids=["i-secret"], model=MODEL)
+    (row,) = rows("Recommend", request, response, field)
+    assert "i-secret" not in json.dumps(row)
+
+
 def test_a_redacted_history_is_not_told_by_the_items_it_led_to() -> None:
     request = recommend.RecommendRequest(history_item_ids=["i-secret"])
     response = recommend.RecommendResponse(unknown_item_ids=["i-secret"], model=MODEL)
