@@ -29,7 +29,7 @@ def server_tls(settings: Settings) -> ServerTls | None:
 
 def triton_tls(settings: Settings) -> ClientTls | None:
     """Return how TLS is spoken with Tritons, if it is."""
-    if settings.triton_tls_ca is None or settings.embedded:
+    if settings.triton_tls_ca is None:
         return None
     return ClientTls(
         settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key

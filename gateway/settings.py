@@ -210,6 +210,13 @@ class Settings(SecuritySettings, AuditSettings):
             raise ValueError("needs public_key, to check the signatures with")
         return value
 
+    @field_validator("embedded")
+    @classmethod
+    def _check_embedded(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("triton_tls_ca") is not None:
+            raise ValueError("speaks no TLS: leave triton_tls_ca out")
+        return value
+
     @field_validator("workers", mode="before")
     @classmethod
     def _check_workers(cls, value: Any) -> Any:

@@ -36,6 +36,11 @@ def resident_mb(gateway: Gateway) -> float:
     ) / 1e6  # fmt: skip
 
 
+def processes(gateway: Gateway) -> set[int]:
+    assert gateway.process is not None
+    return {one.pid for one in psutil.Process(gateway.process.pid).children(recursive=True)}
+
+
 def attack(attacker: Attacker, frames: int) -> None:
     """Send so many frames, in every way in turns."""
     ways = (
@@ -54,6 +59,7 @@ def attack(attacker: Attacker, frames: int) -> None:
         turn += 1
         time.sleep(PAUSE_S)
     loris.join()
+    assert attacker.frames >= frames
 
 
 def test_attackers_crash_nothing_and_honest_clients_are_served(
@@ -65,7 +71,7 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
 ) -> None:
     gateway = Gateway(Path(store.models_path).parent, tmp_path)
     gateway.start("--transport", transport, "--triton", tritons.bare.target)
-    attacker = Attacker(gateway.target)
+    attacker, started = Attacker(gateway.target), processes(gateway)
     try:
         with SteadyLoad(gateway.target, rate=50) as load:
             time.sleep(5)
@@ -79,7 +85,7 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
             time.sleep(3)
             after_mb = resident_mb(gateway)
         before, during = load.between(begun, attacked), load.between(attacked, ended)
-        restarted = [line for line in gateway.log if "start" in line and "worker 0" in line]
+        left = processes(gateway)
     finally:
         gateway.stop()
     times = p50_ms(during) / p50_ms(before)
@@ -89,7 +95,8 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
             f"{codes(during)}, p50 {p50_ms(before):.1f} -> {p50_ms(during):.1f} ms ({times:.2f} "
             f"times); memory {before_mb:.0f} -> {after_mb:.0f} MB"
         )
-    assert restarted == []
+    assert gateway.restarts == []
+    assert left == started
     assert codes(during).keys() == {"OK"}
     assert all(one.right for one in load.noted)
     assert after_mb <= 1.1 * before_mb

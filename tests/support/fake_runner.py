@@ -117,6 +117,7 @@ class FakeCall:
     address: str = "test"
     received_ns: int = 17
     trace: RecordingTrace = field(default_factory=RecordingTrace)
+    verdict: None = None
     timeout_s: float | None = None
 
     def time_remaining(self) -> float | None:

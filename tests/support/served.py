@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,11 @@ def run(
     )
 
 
+def restarts(log: Iterable[str]) -> list[str]:
+    """The lines that say that a worker ended and is started again."""
+    return [line for line in log if re.search(r"Worker \d+ .*; restart \d+ in ", line)]
+
+
 @dataclass
 class Gateway:
     """A `gateway serve` of our own, as a process."""
@@ -88,6 +93,11 @@ class Gateway:
         assert self.process.stderr is not None
         with self.process.stderr as lines:
             self.log.extend(lines)
+
+    @property
+    def restarts(self) -> list[str]:
+        """What was said of workers that ended and were started again."""
+        return restarts(self.log)
 
     def health(self, service: str = "") -> int:
         with grpc.insecure_channel(self.target) as channel:

@@ -124,6 +124,12 @@ def test_the_embedded_triton_and_another_exclude_each_other() -> None:
     }
 
 
+def test_tls_is_for_other_tritons_than_the_embedded_one() -> None:
+    given = {"triton_tls_ca": "ca.pem"}
+    assert violations(**given) == {"embedded": "speaks no TLS: leave triton_tls_ca out"}
+    assert load(**given, embedded=False, triton="127.0.0.1:8001").triton_tls_ca
+
+
 def test_no_triton_at_all_is_refused() -> None:
     assert violations(embedded=None) == {
         "triton": "give --embedded, or a Triton with --triton HOST:PORT"

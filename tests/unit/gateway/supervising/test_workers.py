@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import IO
 
 import pytest
+from served import restarts
 
 from gateway.supervising.workers import Workers
 from triton_models.following import FollowingProcess
@@ -100,7 +101,7 @@ async def test_one_that_is_killed_is_started_again_and_the_others_are_left_alone
     assert fleet.started == [0, 1, 1]
     assert fleet.processes[0] is other
     assert fleet.workers.restarts == {1: 1}
-    assert "Worker 1 was ended by SIGKILL; restart 1 in 0.0 s" in caplog.text
+    assert restarts(caplog.messages) == ["Worker 1 was ended by SIGKILL; restart 1 in 0.0 s"]
     assert await fleet.stop()
 
 
