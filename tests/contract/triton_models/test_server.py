@@ -16,6 +16,7 @@ import psutil
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
+from waiting import wait_for
 
 from triton_models.embedded.process import SHARED_MEMORY
 from triton_models.server import EmbeddedTriton
@@ -125,7 +126,7 @@ def test_stop_leaves_no_process_and_no_shared_memory(letters_models: Path) -> No
     server.stop()
     server.stop()
 
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    wait_for(lambda: not any(map(_runs, processes)))
     assert shared_memory() == before
     assert server.pid is None
 
@@ -139,7 +140,7 @@ def test_a_killed_server_returns_on_the_same_port_without_its_old_stubs(
         leaked = shared_memory()
 
         os.kill(old[0].pid, signal.SIGKILL)
-        assert psutil.wait_procs(old, timeout=10)[1] == []
+        wait_for(lambda: not any(map(_runs, old)))
         own_triton.wait_ready()
 
         assert own_triton.pid != old[0].pid
@@ -216,6 +217,14 @@ def test_spans_of_every_step_arrive_and_carry_the_request_id(
     ]
     assert len({span["traceId"] for span in spans}) == 1
     assert sum("r-1" in json.dumps(span) for span in spans) == 3
+
+
+def _runs(process: psutil.Process) -> bool:
+    # Not by psutil's own waiting, which would take the child's end away from who started it.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _family(server: EmbeddedTriton) -> list[psutil.Process]:
