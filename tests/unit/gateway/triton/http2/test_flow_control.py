@@ -142,6 +142,8 @@ async def test_calls_that_wait_for_a_stream_can_be_left_and_can_expire(open_chan
 async def test_the_server_may_allow_no_stream_for_a_while(open_channel: Any) -> None:
     async with serving(settings={STREAMS: 0}) as server:
         calls = [ask(open_channel(server), b"%d" % n) for n in range(1)]
+        while not server.peers:
+            await asyncio.sleep(0.001)
         await asyncio.wait(calls, timeout=0.01)
         peer = server.peer
         assert not peer.requests
