@@ -42,7 +42,6 @@ from model_builder.tabular.evaluation import (
 )
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.images import encode_png
-from triton_models.release import DataSource
 from triton_models.signatures import DIAGNOSE_IMAGE
 
 TOLERANCES = {
@@ -122,7 +121,7 @@ def candidate(
         answers = _test_answers(fitted, scaling, usual)
         judged = _judge(fitted, answers, usual, config)
         baselines = _baselines(images, config)
-        source = _source(images, data)
+        source = images.source(data)
     with progress.stage("export"):
         steps = _steps(fitted, scaling, usual)
     tensors = {"pixels": images.test.pixels}
@@ -254,22 +253,6 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     images = unit(torch.from_numpy(pixels)).mean(1, keepdim=True)
     side = min(_BASELINE_SIDE, images.shape[2])
     return np.asarray(functional.adaptive_avg_pool2d(images, side).flatten(1).numpy())
-
-
-def _source(images: ImageData, data: ResolvedData) -> DataSource:
-    counts = images.counts()
-    return DataSource(
-        name=data.name,
-        sha256=data.sha256,
-        rows=sum(counts.values()),
-        generated=data.generated,
-        licence=data.licence,
-        source=data.source,
-        findings=images.findings,
-        split=counts,
-        split_sha256=images.split_sha256(),
-        protocol=images.protocol,
-    )
 
 
 def _notes(fitted: Fitted, config: ImageConfig) -> list[str]:

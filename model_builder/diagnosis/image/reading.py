@@ -16,7 +16,7 @@ from model_builder.diagnosis.drawing import stratified
 from model_builder.diagnosis.duplicates import SPLITS, keys_of
 from model_builder.diagnosis.evidence import IMAGE_SUFFIXES
 from model_builder.diagnosis.image.config import ImageConfig
-from model_builder.diagnosis.image.dataset import ImageData, Part, without_leaks
+from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.known_labels import KNOWN_LABELS
 from model_builder.errors import DataFault, Fault
 from model_builder.task import ResolvedData
@@ -71,13 +71,12 @@ def read_images(data: ResolvedData, config: ImageConfig, base_size: int | None) 
     target = np.array([places[name] for name in raw.names.tolist()], np.int64)
     splits, protocol = _three_ways(raw, target, config)
     known = KNOWN_LABELS.get(data.path.stem.partition("_")[0].lower(), {})
-    parts = []
-    for name in SPLITS:
-        rows = np.flatnonzero(splits == name)
-        groups = None if raw.groups is None else raw.groups[rows]
-        parts.append(Part(raw.pixels[rows], target[rows], groups))
+    whole = Part(raw.pixels, target, raw.groups)
+    train, validation, test = (whole.chosen(np.flatnonzero(splits == name)) for name in SPLITS)
     shown = tuple(known.get(label, label) for label in labels)
-    read = without_leaks(ImageData(spec, shown, *parts, protocol), config.drop_duplicates)
+    read = ImageData(
+        spec=spec, labels=shown, train=train, validation=validation, test=test, protocol=protocol
+    ).without_leaks(config.drop_duplicates)
     _check_classes(data.path.name, labels, read.parts)
     return read
 

@@ -15,7 +15,7 @@ from model_builder.diagnosis.evaluation import Held, Judged, judge
 from model_builder.diagnosis.note.base import Base, find_base
 from model_builder.diagnosis.note.baselines import measured_baselines
 from model_builder.diagnosis.note.config import NoteConfig
-from model_builder.diagnosis.note.dataset import NoteData, without_leaks
+from model_builder.diagnosis.note.dataset import NoteData
 from model_builder.diagnosis.note.explaining import Explain
 from model_builder.diagnosis.note.network import NoteNetwork, SmallEncoder
 from model_builder.diagnosis.note.reading import read_notes
@@ -38,7 +38,7 @@ from model_builder.training.seeding import seed_everything
 from triton_models.note_limits import most_notes
 from triton_models.note_tokenizers import TOKENIZER_FILE, TokenizerUnusable
 from triton_models.notes import NoteTokenizer
-from triton_models.release import DataSource, NoteSpec
+from triton_models.release import NoteSpec
 from triton_models.signatures import DIAGNOSE_NOTE
 
 TOLERANCES = {
@@ -71,7 +71,7 @@ class Notes:
         """
         with progress.stage("read"):
             base = find_base(config.base) if config.base else None
-            notes = without_leaks(read_notes(data, config), config.drop_duplicates)
+            notes = read_notes(data, config).without_leaks(config.drop_duplicates)
         for finding in notes.findings:
             progress.say(f"{data.path.name}: {finding}.")
         if base is not None and base.pooling not in ("", "mean tokens"):
@@ -133,7 +133,7 @@ def candidate(
         answers = _test_answers(fitted, scaling, usual)
         judged = _judge(fitted, answers, usual, config)
         baselines = measured_baselines(notes, config)
-        source = _source(notes, data)
+        source = notes.source(data)
     with progress.stage("export"):
         steps = _steps(fitted, scaling, usual)
     tensors = test_tensors(fitted)
@@ -256,22 +256,6 @@ def _run(model: Runs, tensors: dict[str, npt.NDArray[np.int32]]) -> Answers:
         for i in range(0, rows, size)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
-
-
-def _source(notes: NoteData, data: ResolvedData) -> DataSource:
-    counts = notes.counts()
-    return DataSource(
-        name=data.name,
-        sha256=data.sha256,
-        rows=sum(counts.values()),
-        generated=data.generated,
-        licence=data.licence,
-        source=data.source,
-        findings=notes.findings,
-        split=counts,
-        split_sha256=notes.split_sha256(),
-        protocol=notes.protocol,
-    )
 
 
 def _said(fitted: Fitted) -> list[str]:

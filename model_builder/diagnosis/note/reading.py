@@ -9,7 +9,7 @@ import polars as pl
 from model_builder.diagnosis.drawing import stratified
 from model_builder.diagnosis.evidence import note_columns
 from model_builder.diagnosis.note.config import NoteConfig
-from model_builder.diagnosis.note.dataset import NoteData, Part, note_keys
+from model_builder.diagnosis.note.dataset import NoteData, Part
 from model_builder.errors import DataFault, Fault
 from model_builder.tabular.loading import read_raw
 from model_builder.tabular.reading import RawTable
@@ -83,7 +83,7 @@ def _labels(column: pl.Series, file: str, label: str) -> list[str]:
 def _split(
     whole: Part, labels: tuple[str, ...], findings: tuple[str, ...], config: NoteConfig
 ) -> NoteData:
-    keys = note_keys(whole.notes)
+    keys = whole.keys()
     test = stratified(whole.target, config.test_share, config.seed, keys)
     rest = np.flatnonzero(~test)
     share = config.validation_share / (1 - config.test_share)
@@ -91,18 +91,19 @@ def _split(
     validation[rest] = stratified(
         whole.target[rest], share, config.seed + 1, [keys[row] for row in rest]
     )
-    parts = (whole.chosen(rows) for rows in (~test & ~validation, validation, test))
-    train, validated, tested = parts
+    train, validated, tested = (
+        whole.chosen(rows) for rows in (~test & ~validation, validation, test)
+    )
     _check_classes(labels, train, validated, tested)
     return NoteData(
-        labels,
-        train,
-        validated,
-        tested,
-        f"Splits drawn by class with seed {config.seed}; equal notes stayed together. The test "
-        "rows were used for nothing else; the validation rows chose the epoch, the temperature "
-        "and the thresholds.",
-        findings,
+        labels=labels,
+        train=train,
+        validation=validated,
+        test=tested,
+        protocol=f"Splits drawn by class with seed {config.seed}; equal notes stayed together. "
+        "The test rows were used for nothing else; the validation rows chose the epoch, the "
+        "temperature and the thresholds.",
+        findings=findings,
     )
 
 

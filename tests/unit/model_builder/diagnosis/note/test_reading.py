@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from model_builder.diagnosis.note.config import NoteConfig
-from model_builder.diagnosis.note.dataset import NoteData, without_leaks
+from model_builder.diagnosis.note.dataset import NoteData
 from model_builder.diagnosis.note.reading import read_notes
 from model_builder.errors import DataFault
 from model_builder.task import ResolvedData
@@ -118,7 +118,7 @@ def test_notes_that_are_alike_stay_in_one_split(tmp_path: Path) -> None:
     columns = table()
     columns["text"] = [f"Patient {n % 30} has the FLU" for n in range(ROWS)]
     columns["text"][30:] = [one.lower() for one in columns["text"][:30]]  # type: ignore[union-attr]
-    data = without_leaks(read(tmp_path, columns), drop=False)
+    data = read(tmp_path, columns).without_leaks(drop=False)
     assert not any("also stand in" in finding for finding in data.findings)
     keys = [{note.lower() for note in part.notes} for part in data.parts.values()]
     assert sum(map(len, keys)) == len(set.union(*keys)) == 30
