@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from model_builder.task import TaskConfig
@@ -30,6 +32,8 @@ class DiagnosisSettings(TaskConfig):
 class LookedAtSettings(DiagnosisSettings):
     """What images and notes have besides: they may be unlike all others, or stand there twice."""
 
+    class_weights: Literal["none", "balanced"] = "none"
+    """``balanced``: each class counts as much as any other, however rare it is."""
     usual_share: float = Field(0.99, gt=0.5, lt=1)
     """Share of the validation rows that count as like the training data."""
     drop_duplicates: bool = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from model_builder.diagnosis.image.network import Seen, activation_maps
+from model_builder.diagnosis.pretrained import first_line, load_pretrained
 from model_builder.errors import BaseUnusable
 
 _USUAL_MEAN, _USUAL_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -44,11 +44,11 @@ class Base:
         Raises:
             BaseUnusable: If it is no image model that tells places apart.
         """
-        base = _load(self.name)
+        base = load_pretrained(self.name)
         try:
             network = BaseNetwork(base, self.channels, self.side, classes, dropout)
         except (TypeError, ValueError) as error:  # it takes no images
-            raise BaseUnusable(self.name, _first_line(error)) from error
+            raise BaseUnusable(self.name, first_line(error)) from error
         return network.train()
 
 
@@ -83,7 +83,7 @@ def find_base(name: str) -> Base:
     try:
         config = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise BaseUnusable(name, _first_line(error)) from error
+        raise BaseUnusable(name, first_line(error)) from error
     settings = _preprocessing(name)
     side = settings.get("crop_size") or settings.get("size") or getattr(config, "image_size", None)
     channels = int(getattr(config, "num_channels", 3))
@@ -105,22 +105,6 @@ def _preprocessing(name: str) -> dict[str, Any]:
     except OSError:
         return {}
     return dict(json.loads(Path(found).read_text(encoding="utf-8"))) if found else {}
-
-
-def _load(name: str) -> nn.Module:
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Written out, attention is exported the same on every version of torch.
-            model: nn.Module = AutoModel.from_pretrained(name, attn_implementation="eager")
-    except (OSError, ValueError) as error:
-        raise BaseUnusable(name, _first_line(error)) from error
-    return model
 
 
 def _places(output: Any, base: nn.Module) -> torch.Tensor:
@@ -146,7 +130,3 @@ def _side(size: Any) -> int:
 def _per_channel(values: Any, usual: tuple[float, ...], channels: int) -> tuple[float, ...]:
     found = tuple(float(value) for value in values or usual)
     return found if len(found) == channels else (sum(found) / len(found),) * channels
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -13,21 +13,25 @@ from torch import nn
 from torch.nn import functional
 
 from model_builder.diagnosis.calibrate_step import Calibrate
-from model_builder.diagnosis.calibrating import cross_tempered
-from model_builder.diagnosis.evaluation import Held, Judged, finite, judge
 from model_builder.diagnosis.image.base import Base, find_base
 from model_builder.diagnosis.image.config import ImageConfig
-from model_builder.diagnosis.image.dataset import ImageData
+from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.explaining import Explain
 from model_builder.diagnosis.image.network import CompactNetwork
 from model_builder.diagnosis.image.preparing import Prepare, unit
 from model_builder.diagnosis.image.reading import read_images
 from model_builder.diagnosis.image.training import Fitted, train_members
+from model_builder.diagnosis.judging import (
+    Answered,
+    calibrate_step,
+    calibrated,
+    judged,
+    measured_baselines,
+)
 from model_builder.diagnosis.report import Shown, page
-from model_builder.diagnosis.review import review_rule
-from model_builder.diagnosis.unusual import Usual, fit_usual
+from model_builder.diagnosis.unusual import Usual
 from model_builder.evaluation.parity import compare
-from model_builder.evaluation.scaling import Scaling, fit_scaling, log_shares
+from model_builder.evaluation.scaling import Scaling
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
@@ -35,10 +39,7 @@ from model_builder.export.running import Runs
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import (
-    DIAGNOSIS_MEASURES,
-    base_rate,
     logistic_regression,
-    measure,
 )
 from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.images import encode_png
@@ -114,12 +115,10 @@ def candidate(
     images = fitted.data
     with progress.stage("evaluate"):
         logits, _, features = fitted.validation_answers
-        scaling = fit_scaling(logits, images.validation.target, _expected(fitted, config))
-        usual = fit_usual(
-            fitted.train_answers[2], images.train.target, features, config.usual_share
-        )
+        validation = Answered(logits, features)
+        scaling, usual = calibrated(images, fitted.train_answers[2], validation, config)
         answers = _test_answers(fitted, scaling, usual)
-        judged = _judge(fitted, answers, usual, config)
+        measured = judged(images, validation, answers, usual, config)
         baselines = _baselines(images, config)
         source = images.source(data)
     with progress.stage("export"):
@@ -134,45 +133,22 @@ def candidate(
         line=DIAGNOSE_IMAGE.line,
         steps=steps,
         data=source,
-        metrics=judged.metrics,
+        metrics=measured.metrics,
         baselines=baselines,
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(images, answers),
         recorded=Recorded(tensors, {name: answers[name] for name in TOLERANCES}),
         labels=images.labels,
-        review_threshold=judged.threshold,
-        details={"image": images.spec, "operating_points": judged.points},
+        review_threshold=measured.threshold,
+        details={"image": images.spec, "operating_points": measured.points},
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         extra_files={
             "report.html": page(
-                Shown(source, judged, baselines, scaling.temperature, _notes(fitted, config))
+                Shown(source, measured, baselines, scaling.temperature, _notes(fitted, config))
             )
         },
     )
-
-
-def _expected(fitted: Fitted, config: ImageConfig) -> npt.NDArray[np.float64] | None:
-    """Return what the classes' weights took out of the logits: how frequent each is."""
-    if config.class_weights == "none":
-        return None
-    return log_shares(fitted.data.train.target, len(fitted.data.labels))
-
-
-def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: ImageConfig) -> Judged:
-    validation, test = fitted.data.validation, fitted.data.test
-    logits, _, features = fitted.validation_answers
-    probabilities = cross_tempered(logits, validation.target, _expected(fitted, config))
-    held = {
-        "validation": Held(
-            validation.target, probabilities, usual.unusualness(features), validation.groups
-        ),
-        "test": Held(
-            test.target, answers["probabilities"], answers["unusualness"][:, 0], test.groups
-        ),
-    }
-    threshold = review_rule(probabilities, validation.target, config)
-    return judge(held, fitted.data.labels, threshold, config)
 
 
 def _test_answers(fitted: Fitted, scaling: Scaling, usual: Usual) -> Answers:
@@ -202,15 +178,7 @@ def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, .
             "post",
             export_core(Explain(scaling), {"logits": logits, "maps": maps}, ["saliency"]),
         ),
-        StepModel(
-            "calibrate",
-            "post",
-            export_core(
-                Calibrate(scaling, usual),
-                {"logits": logits, "features": features},
-                ["probabilities", "unusualness"],
-            ),
-        ),
+        calibrate_step(scaling, usual, logits, features),
     )
 
 
@@ -229,24 +197,11 @@ def _baselines(data: ImageData, config: ImageConfig) -> dict[str, dict[str, Metr
     train = data.train
     some = np.random.default_rng(config.seed).permutation(len(train))[:_BASELINE_ROWS]
     learnt, target = _coarse(train.pixels[some]), train.target[some]
-    classes = len(data.labels)
-    found: dict[str, dict[str, Metrics]] = {"logistic_regression": {}, "base_rate": {}}
-    for split in ("validation", "test"):
-        part = data.parts[split]
-        for name, answers in (
-            ("logistic_regression", logistic_regression(learnt, target, _coarse(part.pixels))),
-            ("base_rate", base_rate(train.target, len(part), classes)),
-        ):
-            found[name][split] = finite(
-                measure(
-                    DIAGNOSIS_MEASURES,
-                    part.target,
-                    answers,
-                    seed=config.seed,
-                    resamples=config.resamples,
-                )
-            )
-    return found
+
+    def regression(part: Part) -> npt.NDArray[Any]:
+        return logistic_regression(learnt, target, _coarse(part.pixels))
+
+    return measured_baselines(data, "logistic_regression", regression, config)
 
 
 def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -91,7 +91,6 @@ class ImageConfig(LookedAtSettings):
     patience: int = Field(20, ge=1)
     """Of the twenty validations, how many may bring nothing better."""
     class_weights: Literal["none", "balanced"] = "balanced"
-    """``balanced``: each class counts as much as any other, however rare it is."""
     augment: Augmentation = Field(default_factory=Augmentation)
     validation_share: float = Field(0.1, gt=0, lt=0.5)
     """Where the data say nothing of a validation split."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model_builder.diagnosis.class_weights import class_weights
 from model_builder.diagnosis.image.augmenting import Augmenter
 from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData, Part
@@ -203,14 +204,6 @@ def _train(
         progress=progress,
         stage=stage,
     )
-
-
-def class_weights(target: npt.NDArray[np.int64], classes: int, config: ImageConfig) -> torch.Tensor:
-    """Return ``(K,)``: 1, or in proportion to how rare a class is, 1 in the mean over the rows."""
-    if config.class_weights == "none":
-        return torch.ones(classes)
-    counts = np.bincount(target, minlength=classes)
-    return torch.from_numpy(len(target) / (classes * np.maximum(counts, 1))).float()
 
 
 def soft_cross_entropy(

@@ -7,15 +7,14 @@ model's folder (``modules.json``) asks for anything else, that is said.
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from model_builder.diagnosis.note.network import NoteNetwork
+from model_builder.diagnosis.pretrained import first_line, load_pretrained
 from model_builder.errors import BaseUnusable
 
 _MODULES = "modules.json"
@@ -43,19 +42,23 @@ class Base:
         Raises:
             BaseUnusable: If it is no text model that tells tokens apart.
         """
-        network = NoteNetwork(_Encoder(_load(self.name)), self.width, classes, dropout)
+        network = NoteNetwork(_Encoder(load_pretrained(self.name)), self.width, classes, dropout)
         ids = torch.ones(1, 2, dtype=torch.int64)
         try:
             with torch.no_grad():
                 network.eval()(ids, ids)
         except Exception as error:  # whatever a model raises that wants something else
-            raise BaseUnusable(self.name, f"it does not read tokens: {_line(error)}") from error
+            raise BaseUnusable(
+                self.name, f"it does not read tokens: {first_line(error)}"
+            ) from error
         return network.train()
 
 
 class _Encoder(nn.Module):
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
+        if getattr(base, "pooler", None) is not None:
+            base.pooler = None  # type: ignore[assignment]  # nothing reads what it gives
         self.base = base
 
     def forward(self, token_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -78,7 +81,7 @@ def find_base(name: str) -> Base:
         config = AutoConfig.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise BaseUnusable(name, _line(error)) from error
+        raise BaseUnusable(name, first_line(error)) from error
     if getattr(config, "is_encoder_decoder", False):
         raise BaseUnusable(name, "it is an encoder with a decoder; an encoder alone is wanted")
     width = getattr(config, "hidden_size", None)
@@ -119,26 +122,3 @@ def _read(path: str | None) -> str:
     if path is None:
         raise OSError("there is no such file")
     return Path(path).read_text(encoding="utf-8")
-
-
-def _load(name: str) -> nn.Module:
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Written out, attention is exported the same on every version of torch.
-            model: Any = AutoModel.from_pretrained(name, attn_implementation="eager")
-    except (OSError, ValueError) as error:
-        raise BaseUnusable(name, _line(error)) from error
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # nothing reads what it gives
-    return model  # type: ignore[no-any-return]
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

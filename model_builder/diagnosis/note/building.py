@@ -10,10 +10,9 @@ import pyarrow as pa
 import torch
 
 from model_builder.diagnosis.calibrate_step import Calibrate
-from model_builder.diagnosis.calibrating import cross_tempered
-from model_builder.diagnosis.evaluation import Held, Judged, judge
+from model_builder.diagnosis.judging import calibrate_step, calibrated, judged, measured_baselines
 from model_builder.diagnosis.note.base import Base, find_base
-from model_builder.diagnosis.note.baselines import measured_baselines
+from model_builder.diagnosis.note.baselines import words_regression
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.dataset import NoteData
 from model_builder.diagnosis.note.explaining import Explain
@@ -21,12 +20,12 @@ from model_builder.diagnosis.note.network import NoteNetwork, SmallEncoder
 from model_builder.diagnosis.note.reading import read_notes
 from model_builder.diagnosis.note.tokenizing import learn_tokenizer
 from model_builder.diagnosis.note.training import Fitted, padded, train
+from model_builder.diagnosis.note.training import answers as answers_to
 from model_builder.diagnosis.report import Shown, page
-from model_builder.diagnosis.review import review_rule
-from model_builder.diagnosis.unusual import Usual, fit_usual
+from model_builder.diagnosis.unusual import Usual
 from model_builder.errors import BaseUnusable
 from model_builder.evaluation.parity import compare
-from model_builder.evaluation.scaling import Scaling, fit_scaling, log_shares
+from model_builder.evaluation.scaling import Scaling
 from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
@@ -101,7 +100,7 @@ def fit_notes(data: NoteData, base: Base | None, config: NoteConfig, progress: P
     network = _network(base, tokenizer, len(data.labels), config)
     rows = {name: [tokenizer.ids(note) for note in part.notes] for name, part in data.parts.items()}
     result = train(network, rows, data, config, progress)
-    return Fitted(data, tokenizer, content, network, result, config)
+    return Fitted(data, tokenizer, content, network, rows, result, config)
 
 
 def _network(
@@ -125,14 +124,12 @@ def candidate(
     """
     notes = fitted.data
     with progress.stage("evaluate"):
-        known = fitted.answers["validation"]
-        scaling = fit_scaling(known.logits, notes.validation.target, _expected(fitted))
-        usual = fit_usual(
-            fitted.answers["train"].features, notes.train.target, known.features, config.usual_share
-        )
+        validation = answers_to(fitted.network, fitted.rows["validation"])
+        learnt = answers_to(fitted.network, fitted.rows["train"]).features
+        scaling, usual = calibrated(notes, learnt, validation, config)
         answers = _test_answers(fitted, scaling, usual)
-        judged = _judge(fitted, answers, usual, config)
-        baselines = measured_baselines(notes, config)
+        measured = judged(notes, validation, answers, usual, config)
+        baselines = measured_baselines(notes, "words_regression", words_regression(notes), config)
         source = notes.source(data)
     with progress.stage("export"):
         steps = _steps(fitted, scaling, usual)
@@ -146,23 +143,23 @@ def candidate(
         line=DIAGNOSE_NOTE.line,
         steps=steps,
         data=source,
-        metrics=judged.metrics,
+        metrics=measured.metrics,
         baselines=baselines,
         parity=parity,
         fused_parity=fused_parity,
         answers=_answer_table(notes, answers),
         recorded=Recorded(tensors, answers),
         labels=notes.labels,
-        review_threshold=judged.threshold,
+        review_threshold=measured.threshold,
         details={
             "note": NoteSpec(max_tokens=fitted.config.max_tokens),
-            "operating_points": judged.points,
+            "operating_points": measured.points,
         },
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         model_files={TOKENIZER_FILE: fitted.content},
         extra_files={
             "report.html": page(
-                Shown(source, judged, baselines, scaling.temperature, _said(fitted))
+                Shown(source, measured, baselines, scaling.temperature, _said(fitted))
             )
         },
     )
@@ -172,29 +169,6 @@ def test_tensors(fitted: Fitted) -> dict[str, npt.NDArray[np.int32]]:
     """Return what goes into the release for the test rows, all as long as the longest."""
     ids, mask = padded(fitted.rows["test"])
     return {"token_ids": ids.int().numpy(), "attention_mask": mask.int().numpy()}
-
-
-def _expected(fitted: Fitted) -> npt.NDArray[np.float64] | None:
-    """Return what the classes' weights took out of the logits: how frequent each is."""
-    if fitted.config.class_weights == "none":
-        return None
-    return log_shares(fitted.data.train.target, len(fitted.data.labels))
-
-
-def _judge(fitted: Fitted, answers: Answers, usual: Usual, config: NoteConfig) -> Judged:
-    validation, test = fitted.data.validation, fitted.data.test
-    known = fitted.answers["validation"]
-    probabilities = cross_tempered(known.logits, validation.target, _expected(fitted))
-    held = {
-        "validation": Held(
-            validation.target, probabilities, usual.unusualness(known.features), validation.groups
-        ),
-        "test": Held(
-            test.target, answers["probabilities"], answers["unusualness"][:, 0], test.groups
-        ),
-    }
-    threshold = review_rule(probabilities, validation.target, config)
-    return judge(held, fitted.data.labels, threshold, config)
 
 
 def _test_answers(fitted: Fitted, scaling: Scaling, usual: Usual) -> Answers:
@@ -235,15 +209,7 @@ def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, .
                 {"shares": {1: "T"}},
             ),
         ),
-        StepModel(
-            "calibrate",
-            "post",
-            export_core(
-                Calibrate(scaling, usual),
-                {"logits": logits, "features": features},
-                ["probabilities", "unusualness"],
-            ),
-        ),
+        calibrate_step(scaling, usual, logits, features),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from model_builder.diagnosis.settings import LookedAtSettings
@@ -38,8 +36,6 @@ class NoteConfig(LookedAtSettings):
     weight_decay: float = Field(0.01, ge=0)
     patience: int | None = Field(None, ge=1)
     """Epochs that may bring nothing better."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """``balanced``: each class counts as much as any other, however rare it is."""
     validation_share: float = Field(0.15, gt=0, lt=0.5)
     test_share: float = Field(0.2, gt=0, lt=0.5)
     training: TrainingConfig = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch.nn import functional
 
+from model_builder.diagnosis.class_weights import class_weights
+from model_builder.diagnosis.judging import Answered
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.dataset import NoteData
 from model_builder.diagnosis.note.network import NoteNetwork
@@ -44,15 +46,6 @@ class Batch(NamedTuple):
     """``(B,)`` int64."""
 
 
-class Answers(NamedTuple):
-    """What a network says of rows, each on its own: what is padded has no part in it."""
-
-    logits: npt.NDArray[np.float32]
-    """``(rows, K)``."""
-    features: npt.NDArray[np.float32]
-    """``(rows, D)``."""
-
-
 @dataclass(frozen=True)
 class Fitted:
     """A trained network, and what it reads."""
@@ -62,21 +55,10 @@ class Fitted:
     content: bytes
     """Of the tokenizer's file."""
     network: NoteNetwork
+    rows: dict[str, list[list[int]]]
+    """The tokens of each note, by split."""
     result: FitResult
     config: NoteConfig
-
-    @cached_property
-    def rows(self) -> dict[str, list[list[int]]]:
-        """The tokens of each note, by split."""
-        return {
-            name: [self.tokenizer.ids(note) for note in part.notes]
-            for name, part in self.data.parts.items()
-        }
-
-    @cached_property
-    def answers(self) -> dict[str, Answers]:
-        """What the network says, by split."""
-        return {name: answers(self.network, rows) for name, rows in self.rows.items()}
 
 
 def padded(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,11 +72,11 @@ def padded(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def answers(network: NoteNetwork, rows: Rows) -> Answers:
+def answers(network: NoteNetwork, rows: Rows) -> Answered:
     """Return what a network in eval mode says, asked about notes of like length together."""
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     classes, width = network.head.weight.shape
-    found = Answers(
+    found = Answered(
         np.zeros((len(rows), classes), np.float32), np.zeros((len(rows), width), np.float32)
     )
     begin = 0
@@ -210,14 +192,6 @@ def batches_of(
         Batch(*padded([rows[i] for i in some]), torch.from_numpy(target[some]))
         for some in np.split(order, range(size, len(order), size))
     ]
-
-
-def class_weights(target: npt.NDArray[np.int64], classes: int, config: NoteConfig) -> torch.Tensor:
-    """Return ``(K,)``: 1, or in proportion to how rare a class is, 1 in the mean over the rows."""
-    if config.class_weights == "none":
-        return torch.ones(classes)
-    counts = np.bincount(target, minlength=classes)
-    return torch.from_numpy(len(target) / (classes * np.maximum(counts, 1))).float()
 
 
 def weighted_loss(

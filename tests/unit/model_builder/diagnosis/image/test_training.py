@@ -5,6 +5,7 @@ import pytest
 import torch
 from planted_images import planted
 
+from model_builder.diagnosis.class_weights import class_weights
 from model_builder.diagnosis.image.config import Augmentation, ImageConfig
 from model_builder.diagnosis.image.dataset import Part
 from model_builder.diagnosis.image.network import CompactNetwork, Members
@@ -12,7 +13,6 @@ from model_builder.diagnosis.image.preparing import Prepare, unit
 from model_builder.diagnosis.image.training import (
     Batch,
     ImageBatches,
-    class_weights,
     soft_cross_entropy,
 )
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from planted_notes import planted_notes
 
+from model_builder.diagnosis.class_weights import class_weights
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.network import NoteNetwork, SmallEncoder
 from model_builder.diagnosis.note.tokenizing import learn_tokenizer
@@ -15,7 +16,6 @@ from model_builder.diagnosis.note.training import (
     answers,
     batches_of,
     begin_with_probe,
-    class_weights,
     padded,
     weighted_loss,
 )
