@@ -47,11 +47,23 @@ class OnnxModel:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
 
-def run_in_parts(model: Runs, tensors: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-    """Run a model over any number of rows, as many at once as a call may carry."""
+def run_in_parts(
+    model: Runs,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    rows_at_once: int = MAX_BATCH_ROWS,
+    outputs: Sequence[str] = (),
+) -> Arrays:
+    """Run a model over any number of rows.
+
+    Args:
+        model: What is run.
+        tensors: Its inputs, each ``(rows, …)``.
+        rows_at_once: Rows of a call, by default as many as one may carry.
+        outputs: That are kept, if the model has them; by default all.
+    """
     rows = len(next(iter(tensors.values())))
-    parts = [
-        model.run({name: tensor[i : i + MAX_BATCH_ROWS] for name, tensor in tensors.items()})
-        for i in range(0, rows, MAX_BATCH_ROWS)
-    ]
+    parts: list[Arrays] = []
+    for i in range(0, rows, rows_at_once):
+        made = model.run({name: tensor[i : i + rows_at_once] for name, tensor in tensors.items()})
+        parts.append({name: made[name] for name in outputs or made if name in made})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

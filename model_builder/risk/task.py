@@ -10,11 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import logit
 
-from model_builder.evaluation.parity import compare
 from model_builder.evaluation.risk_calibration import Calibration
-from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
-from model_builder.export.running import run_in_parts
+from model_builder.export.variants import compare_variants
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.risk.boosting import boosting_baseline
@@ -91,15 +88,13 @@ def candidate(
     with progress.stage("export"):
         steps = _steps(fitted, card)
     with progress.stage("compare"):
-        parity, fused_parity = (
-            compare(
-                answers,
-                run_in_parts(model, tensors),
-                {**TOLERANCES, **tolerances},
-                rows=len(fitted.splits.test),
-                compared=fitted.parity_kind,
-            )
-            for model in (StepChain(steps), FusedModel(steps, SCORE_RISK))
+        parity, fused_parity = compare_variants(
+            steps,
+            SCORE_RISK,
+            tensors,
+            answers,
+            {**TOLERANCES, **tolerances},
+            compared=fitted.parity_kind,
         )
     source = fitted.data_source(data, config)
     with progress.stage("report"):

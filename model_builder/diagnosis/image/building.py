@@ -30,12 +30,9 @@ from model_builder.diagnosis.judging import (
 )
 from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.unusual import Usual
-from model_builder.evaluation.parity import compare
 from model_builder.evaluation.scaling import Scaling
-from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
-from model_builder.export.running import Runs
+from model_builder.export.variants import compare_variants
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.tabular.evaluation import (
@@ -53,6 +50,7 @@ TOLERANCES = {
 """How far the exported steps may be from torch, by output: convolutions sum in other orders."""
 
 _ROWS_AT_ONCE = 128
+"""Pictures fill the memory."""
 _BASELINE_SIDE = 14
 _BASELINE_ROWS = 10_000
 
@@ -125,9 +123,8 @@ def candidate(
         steps = _steps(fitted, scaling, usual)
     tensors = {"pixels": images.test.pixels}
     with progress.stage("compare"):
-        parity, fused_parity = (
-            compare(answers, _run(model, tensors), TOLERANCES, rows=len(images.test))
-            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_IMAGE))
+        parity, fused_parity = compare_variants(
+            steps, DIAGNOSE_IMAGE, tensors, answers, TOLERANCES, rows_at_once=_ROWS_AT_ONCE
         )
     return Candidate(
         line=DIAGNOSE_IMAGE.line,
@@ -180,16 +177,6 @@ def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, .
         ),
         calibrate_step(scaling, usual, logits, features),
     )
-
-
-def _run(model: Runs, tensors: dict[str, npt.NDArray[np.uint8]]) -> Answers:
-    """Run a model over any number of rows, a few at once: pictures fill the memory."""
-    pixels = tensors["pixels"]
-    parts = [
-        model.run({"pixels": pixels[i : i + _ROWS_AT_ONCE]})
-        for i in range(0, len(pixels), _ROWS_AT_ONCE)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
 
 
 def _baselines(data: ImageData, config: ImageConfig) -> dict[str, dict[str, Metrics]]:

@@ -20,10 +20,7 @@ from model_builder.diagnosis.review import review_rule
 from model_builder.diagnosis.settings import DiagnosisSettings
 from model_builder.errors import ConfigInvalid, DataFault, Fault
 from model_builder.evaluation.calibration import fit_temperature
-from model_builder.evaluation.parity import compare
-from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
-from model_builder.export.running import run_in_parts
+from model_builder.export.variants import compare_variants
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.tabular.cross_fitting import cross_fitted
@@ -120,15 +117,13 @@ def candidate(
     with progress.stage("export"):
         steps = _steps(fitted, temperature)
     with progress.stage("compare"):
-        parity, fused_parity = (
-            compare(
-                answers,
-                run_in_parts(model, tensors),
-                {**TOLERANCES, **tolerances},
-                rows=len(fitted.splits.test),
-                compared=fitted.parity_kind,
-            )
-            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_MEASUREMENTS))
+        parity, fused_parity = compare_variants(
+            steps,
+            DIAGNOSE_MEASUREMENTS,
+            tensors,
+            answers,
+            {**TOLERANCES, **tolerances},
+            compared=fitted.parity_kind,
         )
     return Candidate(
         line="diagnose-measurements",

@@ -24,12 +24,9 @@ from model_builder.diagnosis.note.training import answers as answers_to
 from model_builder.diagnosis.report import Shown, page
 from model_builder.diagnosis.unusual import Usual
 from model_builder.errors import BaseUnusable
-from model_builder.evaluation.parity import compare
 from model_builder.evaluation.scaling import Scaling
-from model_builder.export.ensemble import StepChain
-from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
-from model_builder.export.running import Runs
+from model_builder.export.variants import compare_variants
 from model_builder.progress import Progress
 from model_builder.proof.recorded import Recorded
 from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
@@ -47,6 +44,7 @@ TOLERANCES = {
 }
 """How far the exported steps may be from torch, by output."""
 
+_ROWS_AT_ONCE = 128
 _AXES = {"token_ids": {1: "T"}, "attention_mask": {1: "T"}}
 
 Answers = dict[str, npt.NDArray[Any]]
@@ -135,9 +133,14 @@ def candidate(
         steps = _steps(fitted, scaling, usual)
     tensors = test_tensors(fitted)
     with progress.stage("compare"):
-        parity, fused_parity = (
-            compare(answers, _run(model, tensors), TOLERANCES, rows=len(notes.test))
-            for model in (StepChain(steps), FusedModel(steps, DIAGNOSE_NOTE))
+        longest = tensors["token_ids"].shape[1]
+        parity, fused_parity = compare_variants(
+            steps,
+            DIAGNOSE_NOTE,
+            tensors,
+            answers,
+            TOLERANCES,
+            rows_at_once=min(most_notes(longest), _ROWS_AT_ONCE),
         )
     return Candidate(
         line=DIAGNOSE_NOTE.line,
@@ -211,17 +214,6 @@ def _steps(fitted: Fitted, scaling: Scaling, usual: Usual) -> tuple[StepModel, .
         ),
         calibrate_step(scaling, usual, logits, features),
     )
-
-
-def _run(model: Runs, tensors: dict[str, npt.NDArray[np.int32]]) -> Answers:
-    """Run a model over any number of rows, as many at once as may be asked."""
-    rows, longest = tensors["token_ids"].shape
-    size = min(most_notes(longest), 128)
-    parts = [
-        model.run({name: tensor[i : i + size] for name, tensor in tensors.items()})
-        for i in range(0, rows, size)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in TOLERANCES}
 
 
 def _said(fitted: Fitted) -> list[str]:

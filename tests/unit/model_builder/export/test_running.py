@@ -40,3 +40,18 @@ def test_more_rows_than_a_call_may_carry_are_run_in_parts(content: bytes) -> Non
     assert sizes == [MAX_BATCH_ROWS, MAX_BATCH_ROWS, 3]
     np.testing.assert_array_equal(made["twice"], 2 * x)
     np.testing.assert_array_equal(made["same"], x)
+
+
+def test_fewer_rows_at_once_and_only_some_outputs_can_be_asked_for(content: bytes) -> None:
+    model, sizes = OnnxModel(content), []
+
+    class Counted:
+        def run(self, inputs) -> Arrays:
+            sizes.append(len(inputs["x"]))
+            return model.run(inputs)
+
+    x = np.arange(10, dtype=np.float32).reshape(-1, 2)
+    made = run_in_parts(Counted(), {"x": x}, 2, ["same", "missing"])
+    assert sizes == [2, 2, 1]
+    assert list(made) == ["same"]
+    np.testing.assert_array_equal(made["same"], x)
