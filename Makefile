@@ -11,7 +11,7 @@ TENSORFLOW := .venv/tensorflow/.ready
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Build three models, serve them on a real Triton, call every RPC, show the traces
+demo: $(READY) ## Build the models, serve them on a real Triton, call every RPC, show the traces
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) $(TENSORFLOW) ## Run the unit, conformance (both transports), contract (real Triton), chart (real Helm) and end-to-end tests

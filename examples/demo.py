@@ -1,4 +1,4 @@
-"""Builds three models, serves them on a real Triton, calls every RPC and shows where the time went.
+"""Builds the models, serves them on a real Triton, calls every RPC and shows where the time went.
 
 A fourth, of X-rays, is built too where the data can be had.
 
@@ -239,7 +239,7 @@ def main() -> None:
     started = time.monotonic()
     FOLDER.mkdir(exist_ok=True)
     store = ReleaseStore(STORE)
-    console.rule("Building three models")
+    console.rule("Building the models")
     for model in (*MODELS, XRAYS):
         build(model, store)
     TRACES.unlink(missing_ok=True)
