@@ -235,10 +235,7 @@ def with_placed_items(
     new = placed[len(cold) :]
     grown = NextItemNetwork(
         torch.zeros(len(learnt) + len(new)),
-        width=learnt.shape[1],
-        layers=len(network.blocks),
-        heads=network.blocks[0].heads,
-        history_length=network.history_length,
+        **network.sizes,
         dropout=network.dropout,
         negatives=network.negatives,
         label_smoothing=network.label_smoothing,
