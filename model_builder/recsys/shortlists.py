@@ -96,7 +96,7 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
             parts.append(
                 _shortlisted(
                     first,
-                    queries(first, history[part]),
+                    queries(first, questions.histories[part]),
                     questions.histories[part],
                     questions.targets[part],
                 )
@@ -105,24 +105,17 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     return Shortlists(history, query, items.int(), scores, place, rank.numpy())
 
 
-def queries(first: FirstStage, history: torch.Tensor) -> torch.Tensor:
-    """Return ``(rows, D + 2)``: what the first stage makes of ``history`` ``(rows, L)``.
+def queries(first: FirstStage, histories: Sequence[Items]) -> torch.Tensor:
+    """Return ``(rows, D + 2)``: what the first stage makes of histories.
 
     Those of like length are read together, and few at a time: attention over all places of all
     histories at once would take a hundred times the memory of what comes out.
     """
-    lengths = (history > 0).sum(1)
     # What an empty history gives, until something else is known.
-    found = torch.zeros(len(history), first.table.width + 2)
+    found = torch.zeros(len(histories), first.table.width + 2)
     found[:, -1] = 1
-    for chosen in of_alike_lengths(lengths.numpy()):
-        rows = torch.from_numpy(chosen)
-        counts = lengths[rows]
-        place = torch.arange(int(counts.max()))
-        at = history.shape[1] - counts[:, None] + place
-        begun = history[rows[:, None], at.clamp(max=history.shape[1] - 1)]
-        begun = torch.where(place < counts[:, None], begun, 0)
-        found[rows] = first.query.of_begun(begun, counts)
+    for rows, history, lengths in of_alike_lengths(histories, first.history_length):
+        found[rows] = first.query.of_begun(history, lengths)
     return found
 
 
