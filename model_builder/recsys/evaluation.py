@@ -154,16 +154,27 @@ def _allowed(
 
 
 def _ranks(scores: npt.NDArray[np.floating], targets: Items) -> Ranks:
-    """Return the place of each target, from 1.
+    """Return the place of each target, from 1."""
+    return tied_ranks(scores, scores[np.arange(len(targets)), targets][:, None], -np.inf)
+
+
+def tied_ranks(
+    scores: npt.NDArray[np.floating], own: npt.NDArray[np.floating], forbidden: float
+) -> Ranks:
+    """Return ``(rows,)``: the place, from 1, of one score among those of its row.
 
     Items of the same score share the middle of their places, rounded up, so that a model
     that cannot tell items apart gains nothing by it.
+
+    Args:
+        scores: ``(rows, n)``.
+        own: ``(rows, 1)``, the ones that are looked for.
+        forbidden: Up to here, a score says that the item may not be recommended: it comes last.
     """
-    own = scores[np.arange(len(targets)), targets][:, None]
     better = (scores > own).sum(1)
     ties = (scores == own).sum(1) - 1
-    last = scores.shape[1] - 1
-    return np.where(np.isneginf(own[:, 0]), last, 1 + better + (ties + 1) // 2)
+    last = max(scores.shape[1] - 1, 1)
+    return np.where(own[:, 0] <= forbidden, last, 1 + better + (ties + 1) // 2)
 
 
 def _best(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

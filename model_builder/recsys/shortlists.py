@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model_builder.recsys.data import Items, Questions
-from model_builder.recsys.evaluation import SHOWN, Lists, Ranks, of_alike_lengths
+from model_builder.recsys.evaluation import SHOWN, Lists, Ranks, of_alike_lengths, tied_ranks
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.reference import padded_items
@@ -174,11 +174,5 @@ def _without_nan(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _ranks(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return ``(rows,)``: the rank of the target's logit ``(rows, 1)``; one forbidden comes last.
-
-    Items of the same score share the middle of their places, rounded up.
-    """
-    better = (logits > target).sum(1)
-    ties = (logits == target).sum(1) - 1
-    last = (target[:, 0] <= FORBIDDEN / 2) * (logits.shape[1] - 1)
-    return torch.where(last > 0, last, 1 + better + (ties + 1) // 2)
+    """Return ``(rows,)``: the rank of the target's logit ``(rows, 1)``."""
+    return torch.from_numpy(tied_ranks(logits.numpy(), target.numpy(), FORBIDDEN / 2))
