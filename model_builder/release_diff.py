@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
+from model_builder.export.running import OnnxModel
 from model_builder.proof.recorded import FILE, from_parquet
 from model_builder.report import metric_text, settings_of
 from triton_models.gaps import gaps
@@ -183,12 +182,4 @@ def _answers(
 
 
 def _run(manifest: Manifest, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        str(folder / manifest.model_of(FUSED) / "1" / "model.onnx"),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return OnnxModel(folder / manifest.model_of(FUSED) / "1" / "model.onnx").run(inputs)
