@@ -37,6 +37,10 @@ class FirstStage:
         self.count = min(MAX_ITEMS, self.shortlist)
 
 
+GIVEN = ("history", "query", "items", "scores", "inputs")
+"""What the ranker takes of shortlists, in its order; the last only if there is any."""
+
+
 @dataclass(frozen=True)
 class Shortlists:
     """Of many questions: what the second stage is given, and where the target stands."""
@@ -65,22 +69,20 @@ class Shortlists:
         """The share of targets that are on the list: no ranker can do better."""
         return float((self.place >= 0).float().mean())
 
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the ranker takes, in its order, and where the target stands, by name."""
+        named = {name: getattr(self, name) for name in (*GIVEN, "place")}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
     def only(self, rows: torch.Tensor) -> Shortlists:
         """Return some rows."""
-        return replace(
-            self,
-            **{
-                name: getattr(self, name)[rows]
-                for name in ("history", "query", "items", "scores", "place")
-            },
-            first_rank=self.first_rank[rows.numpy()],
-            inputs=None if self.inputs is None else self.inputs[rows],
-        )
+        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
+        return replace(self, **tensors, first_rank=self.first_rank[rows.numpy()])
 
     def given(self, rows: slice) -> tuple[torch.Tensor, ...]:
         """Return what the ranker takes of some rows."""
-        given = (self.history, self.query, self.items, self.scores)
-        return tuple(each[rows] for each in (*given, self.inputs) if each is not None)
+        return tuple(tensor[rows] for name, tensor in self.tensors.items() if name in GIVEN)
 
 
 def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
