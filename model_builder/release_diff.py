@@ -12,7 +12,7 @@ from model_builder.export.running import OnnxModel
 from model_builder.proof.recorded import FILE, from_parquet
 from model_builder.report import metric_text, settings_of
 from triton_models.gaps import gaps
-from triton_models.release import FUSED, Manifest
+from triton_models.release import FUSED, Manifest, network_path
 from triton_models.store import ReleaseStore
 
 
@@ -143,7 +143,7 @@ def _sizes(manifest: Manifest, folder: Path) -> dict[str, str]:
     models = {FUSED: manifest.model_of(FUSED)} if FUSED in manifest.variants else {}
     models |= {step.name: step.model for step in manifest.steps}
     return {
-        name: f"{(folder / model / '1' / 'model.onnx').stat().st_size} bytes"
+        name: f"{(folder / network_path(model)).stat().st_size} bytes"
         for name, model in models.items()
     }
 
@@ -182,4 +182,4 @@ def _answers(
 
 
 def _run(manifest: Manifest, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return OnnxModel(folder / manifest.model_of(FUSED) / "1" / "model.onnx").run(inputs)
+    return OnnxModel(folder / network_path(manifest.model_of(FUSED))).run(inputs)
