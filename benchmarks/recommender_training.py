@@ -32,11 +32,11 @@ from torch.nn import functional
 from model_builder.config import read_config
 from model_builder.progress import SilentProgress
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.data import Splits, leave_one_out
-from model_builder.recsys.evaluation import item_counts, network_ranks
-from model_builder.recsys.fitting import labels_in, surprise
+from model_builder.recsys.data import leave_one_out
+from model_builder.recsys.evaluation import network_ranks
+from model_builder.recsys.fitting import labels_in, network_of, surprise
 from model_builder.recsys.precision import as_computed
-from model_builder.recsys.sizing import Shape, Sizes, sizes_for
+from model_builder.recsys.sizing import Shape, sizes_for
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.recsys.windows import Batch, WindowBatches
 from model_builder.training.loop import FitSettings, fit
@@ -78,22 +78,6 @@ def _walk(
     moment = ((theme - start) % _THEMES) * speed + draws.gumbel(0, 6, len(theme))
     taken = np.argsort(-(np.log(popularity) + draws.gumbel(size=len(theme))))[:length]
     return taken[np.argsort(moment[taken])] + 1
-
-
-def network_of(
-    splits: Splits, items: int, sizes: Sizes, label_smoothing: float = 0.0
-) -> NextItemNetwork:
-    """Return the network that a build would train."""
-    return NextItemNetwork(
-        torch.from_numpy(item_counts(splits, items)),
-        width=sizes.width,
-        layers=sizes.layers,
-        heads=sizes.heads,
-        history_length=sizes.history_length,
-        dropout=sizes.dropout,
-        negatives=sizes.negatives,
-        label_smoothing=label_smoothing,
-    )
 
 
 def plain_surprise(network: NextItemNetwork, batch: Batch) -> torch.Tensor:

@@ -309,9 +309,7 @@ def over_the_wire(
 
 
 def _serve(transport: str, folder: str) -> None:
-    settings = load_settings(
-        None, {"embedded": True, "traces_file": ""} | json.loads(os.environ[SETTINGS])
-    )
+    settings = settings_of(Way(json.loads(os.environ[SETTINGS])))
     if transport == "envoy":
         from gateway.transport.envoy_process import become_envoy
 
@@ -338,9 +336,7 @@ async def opening() -> AsyncIterator[Any]:
     """Open what Envoy serves."""
     from gateway.transport.envoy_app import Served
 
-    settings = load_settings(
-        None, {"embedded": True, "traces_file": ""} | json.loads(os.environ[SETTINGS])
-    )
+    settings = settings_of(Way(json.loads(os.environ[SETTINGS])))
     port = int(settings.listen.rpartition(":")[2])
     with opened(settings) as services:
         yield Served(services, protection_of(settings), port, 0, lambda: None)

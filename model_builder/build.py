@@ -39,6 +39,7 @@ from triton_models.release import (
     Step,
     check_release_name,
     default_release_name,
+    network_path,
     step_name,
 )
 from triton_models.signatures import SIGNATURES
@@ -114,7 +115,7 @@ def build_release(
         with progress.stage("publish"):
             reports |= {"report.md": model_card(manifest, candidate.headline).encode()}
             sizes = {
-                step.name: (models / step.model / "1" / "model.onnx").stat().st_size
+                step.name: (models / network_path(step.model)).stat().st_size
                 for step in manifest.steps
             }
             manifest_path = published(manifest, models, reports, how, store)

@@ -31,7 +31,8 @@ def drift(
     least 0.1 and unlikely by chance. New rows need no label.
     """
     from model_builder.datasets import resolve
-    from model_builder.risk.drift import fused_path, shifts
+    from model_builder.risk.drift import shifts
+    from triton_models.release import FUSED, network_path
     from triton_models.store import ReleaseStore
 
     store = ReleaseStore(store_url)
@@ -39,7 +40,7 @@ def drift(
     with tempfile.TemporaryDirectory(prefix="model-builder-drift-") as scratch:
         models = Path(scratch, "models")
         store.fetch_models(manifest, models)
-        model = (models / fused_path(manifest)).read_bytes()
+        model = (models / network_path(manifest.model_of(FUSED))).read_bytes()
     rows, found = shifts(manifest, resolve(data_name), model)
     if as_json:
         shown = [asdict(shift) for shift in found]

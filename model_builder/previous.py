@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from model_builder.errors import CannotGoOn
-from triton_models.release import FUSED, Manifest
+from triton_models.release import FUSED, Manifest, network_path
 from triton_models.store import ReleaseStore
 
 WEIGHTS = "network.safetensors"
@@ -54,5 +54,5 @@ def previous_release(store: ReleaseStore, line: str, release: str) -> Iterator[P
     with TemporaryDirectory(prefix="model-builder-from-") as scratch:
         models = Path(scratch) / "models"
         store.fetch_models(manifest, models)
-        fused = models / manifest.model_of(FUSED) / "1" / "model.onnx"
+        fused = models / network_path(manifest.model_of(FUSED))
         yield Previous(manifest, weights, fused)

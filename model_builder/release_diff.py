@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
+from model_builder.export.running import OnnxModel
 from model_builder.proof.recorded import FILE, from_parquet
 from model_builder.report import metric_text, settings_of
 from triton_models.gaps import gaps
-from triton_models.release import FUSED, Manifest
+from triton_models.release import FUSED, Manifest, network_path
 from triton_models.store import ReleaseStore
 
 
@@ -144,7 +143,7 @@ def _sizes(manifest: Manifest, folder: Path) -> dict[str, str]:
     models = {FUSED: manifest.model_of(FUSED)} if FUSED in manifest.variants else {}
     models |= {step.name: step.model for step in manifest.steps}
     return {
-        name: f"{(folder / model / '1' / 'model.onnx').stat().st_size} bytes"
+        name: f"{(folder / network_path(model)).stat().st_size} bytes"
         for name, model in models.items()
     }
 
@@ -183,12 +182,4 @@ def _answers(
 
 
 def _run(manifest: Manifest, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        str(folder / manifest.model_of(FUSED) / "1" / "model.onnx"),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return OnnxModel(folder / network_path(manifest.model_of(FUSED))).run(inputs)

@@ -58,6 +58,11 @@ def step_name(line: str, release: str, step: str) -> str:
     return f"{line}__{release}__{step}"
 
 
+def network_path(model: str) -> str:
+    """Return the path below ``models/`` of the network of a Triton model."""
+    return f"{model}/1/model.onnx"
+
+
 def fused_name(line: str, release: str) -> str:
     """Return the Triton model name of all steps of a release in one."""
     return step_name(line, release, FUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,17 +26,18 @@ class Runs(Protocol):
 class OnnxModel:
     """One ONNX model."""
 
-    def __init__(self, model: bytes, outputs: Sequence[str] = ()) -> None:
+    def __init__(self, model: bytes | Path, outputs: Sequence[str] = ()) -> None:
         """Load a model.
 
         Args:
-            model: As in a file.
+            model: A file, or what is in one.
             outputs: That are computed; by default all.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 3  # warnings, of what no caller can change, are left out
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.inputs = [given.name for given in self._session.get_inputs()]
+        given = str(model) if isinstance(model, Path) else model
+        self._session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        self.inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = list(outputs) or [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:

@@ -12,6 +12,7 @@ import onnx
 import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build, inline
 
+from model_builder.export.constants import int64s
 from model_builder.importing.mapping import Mapped, data_type
 from triton_models.signatures import NUMPY_TYPES
 
@@ -78,26 +79,26 @@ def core_graph(
         columns = each.values.shape[1]
         given = argument(Tensor(each.values.dtype.type, ("B", columns)))
         arguments[each.name] = given
-        row = op.unsqueeze(given, _axes(1))  # (B, 1, C)
+        row = op.unsqueeze(given, int64s(1))  # (B, 1, C)
         reset = op.where(op.const(each.owners), op.const(each.typical), row)  # (B, F, C)
-        variants = op.reshape(op.concat([row, reset], axis=1), _axes(-1, columns))
+        variants = op.reshape(op.concat([row, reset], axis=1), int64s(-1, columns))
         wanted = NUMPY_TYPES[data_type(model, mapped.inputs[each.place])]
         if wanted != each.values.dtype.type:
             variants = op.cast(variants, to=wanted)
         feeds[mapped.inputs[each.place]] = variants
         differs = op.cast(op.not_(op.equal(reset, row)), to=np.float32)
-        differs = op.reduce_max(differs, _axes(2), keepdims=1)  # (B, F, 1)
+        differs = op.reduce_max(differs, int64s(2), keepdims=1)  # (B, F, 1)
         moved = differs if moved is None else op.max([moved, differs])
     assert moved is not None
     features = taken[0].owners.shape[0]
     answer = inline(model)(**feeds)[mapped.outputs[gives]]  # (B * (F + 1), width)
-    answers = op.reshape(_logits(answer, gives, width, classes), _axes(-1, features + 1, classes))
-    first = op.slice(answers, _axes(0), _axes(1), _axes(1))  # (B, 1, K)
-    others = op.slice(answers, _axes(1), _axes(features + 1), _axes(1))  # (B, F, K)
+    answers = op.reshape(_logits(answer, gives, width, classes), int64s(-1, features + 1, classes))
+    first = op.slice(answers, int64s(0), int64s(1), int64s(1))  # (B, 1, K)
+    others = op.slice(answers, int64s(1), int64s(features + 1), int64s(1))  # (B, F, K)
     return build(
         arguments,
         {
-            "logits": op.squeeze(first, _axes(1)),
+            "logits": op.squeeze(first, int64s(1)),
             "reset_logits": op.where(op.greater(moved, op.const(np.float32(0))), others, first),
         },
     )
@@ -130,7 +131,3 @@ def _logits(answer: Var, gives: Gives, width: int, classes: int) -> Var:
     if width < classes:  # of two classes, the first has the logit 0
         values = op.concat([op.mul(values, op.const(np.float32(0))), values], axis=1)
     return values
-
-
-def _axes(*axes: int) -> Var:
-    return op.const(np.array(axes, np.int64))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from model_builder.errors import CannotGoOn
+from model_builder.export.running import OnnxModel
 from model_builder.recsys.context import Value, context_rows, context_tensors
 from model_builder.recsys.data import Interactions, Questions
 from model_builder.recsys.evaluation import Ranks, measure
@@ -33,14 +33,9 @@ class EarlierRelease:
         Raises:
             CannotGoOn: If it takes anything that a request does not have.
         """
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            str(fused), options, providers=["CPUExecutionProvider"]
-        )
+        self._model = OnnxModel(fused, ["item_ids"])
         self._features = features
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        if unknown := sorted(set(self._inputs) - self._tensors([Request()]).keys()):
+        if unknown := sorted(set(self._model.inputs) - self._tensors([Request()]).keys()):
             raise CannotGoOn(name, f"it also takes {', '.join(unknown)}")
 
     def ranks(self, interactions: Interactions, questions: Questions) -> Ranks:
@@ -73,9 +68,7 @@ class EarlierRelease:
     def _lists(self, requests: Sequence[Request]) -> npt.NDArray[np.object_]:
         """Return ``(rows, MAX_ITEMS)``: IDs, best first."""
         tensors = self._tensors(requests)
-        asked = {name: tensors[name] for name in self._inputs}
-        listed: npt.NDArray[np.object_] = self._session.run(["item_ids"], asked)[0]
-        return listed
+        return self._model.run({name: tensors[name] for name in self._model.inputs})["item_ids"]
 
     def _tensors(self, requests: Sequence[Request]) -> Tensors:
         context = context_tensors(self._features, [request.context for request in requests])

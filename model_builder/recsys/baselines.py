@@ -68,8 +68,9 @@ def _neighbours(splits: Splits, item_count: int) -> Candidates:
 
 
 def _penalties(splits: Splits, item_count: int) -> Candidates:
+    together = ease.Together(splits.training, item_count)
     for penalty in ease.PENALTIES:
-        yield f"penalty {penalty:g}", ease.Ease(splits.training, item_count, penalty).scores
+        yield f"penalty {penalty:g}", ease.Ease(together, penalty).scores
 
 
 def _factors(splits: Splits, item_count: int, seed: int) -> Candidates:

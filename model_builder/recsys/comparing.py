@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from model_builder.evaluation.parity import compare, wider
+from model_builder.export.running import Runs
 from model_builder.recsys.reference import Reference, Request, Tensors, request_tensors
 from triton_models.release import Parity
 from triton_models.signatures import MAX_BATCH_ROWS
@@ -30,14 +30,6 @@ _SCORES = 20_000_000
 """Of the reference, held at once: some hundred megabytes, whatever the catalogue."""
 _PAIRS = 10_000_000
 """Of places of the histories, held at once for each head."""
-
-
-class Runs(Protocol):
-    """An exported model: the chained steps, or the fused one."""
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """Return tensors by name."""
-        ...
 
 
 def compare_models(

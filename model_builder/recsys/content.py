@@ -235,10 +235,7 @@ def with_placed_items(
     new = placed[len(cold) :]
     grown = NextItemNetwork(
         torch.zeros(len(learnt) + len(new)),
-        width=learnt.shape[1],
-        layers=len(network.blocks),
-        heads=network.blocks[0].heads,
-        history_length=network.history_length,
+        **network.sizes,
         dropout=network.dropout,
         negatives=network.negatives,
         label_smoothing=network.label_smoothing,
@@ -276,13 +273,14 @@ def ridge(known: Floats, wanted: Floats, weights: Floats, new: Floats) -> Floats
     middle = np.average(known, axis=0, weights=share)
     inputs, outputs = known - middle, wanted - mean
     # By the eigenvectors, all penalties and all errors of items left out come at once.
-    weighed = inputs * np.sqrt(share)[:, None]
+    roots = np.sqrt(share)[:, None]
+    weighed, asked = inputs * roots, outputs * roots
     left, sizes, right = np.linalg.svd(weighed.astype(np.float64), full_matrices=False)
-    projected = left.T @ (outputs * np.sqrt(share)[:, None])
+    projected = left.T @ asked
     errors = []
     for penalty in PENALTIES:
         kept = sizes**2 / (sizes**2 + penalty)
-        residual = outputs * np.sqrt(share)[:, None] - left @ (kept[:, None] * projected)
+        residual = asked - left @ (kept[:, None] * projected)
         leverage = (left**2 * kept).sum(1)
         errors.append(float(((residual / (1 - leverage).clip(1e-6)[:, None]) ** 2).sum()))
     penalty = PENALTIES[int(np.argmin(errors))]

@@ -10,6 +10,7 @@ import spox.opset.ai.onnx.ml.v3 as ml
 import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build
 
+from model_builder.export.constants import int32, int64s
 from triton_models.signatures import BECAUSE_ITEMS, MAX_ITEMS
 
 
@@ -32,12 +33,12 @@ def decode_graph(item_ids: Sequence[str], length: int, count: int) -> onnx.Model
     history_positions = argument(Tensor(np.int32, ("B", length)))
     item_count = argument(Tensor(np.int32, ("B", 1)))
 
-    wanted = op.clip(item_count, op.const(np.int32(1)), op.const(np.int32(MAX_ITEMS)))
+    wanted = op.clip(item_count, int32(1), int32(MAX_ITEMS))
     width = op.reduce_max(wanted, keepdims=0)  # R
-    ranks = op.range(op.const(np.int32(0)), width, op.const(np.int32(1)))
+    ranks = op.range(int32(0), width, int32(1))
     items = _first(top_items, width, count, np.int32(0))
-    items = op.where(op.less(ranks, wanted), items, op.const(np.int32(0)))  # (B, R)
-    there = op.greater(items, op.const(np.int32(0)))
+    items = op.where(op.less(ranks, wanted), items, int32(0))  # (B, R)
+    there = op.greater(items, int32(0))
     item_names = ml.label_encoder(
         op.cast(items, to=np.int64),
         keys_int64s=range(1, len(item_ids) + 1),
@@ -47,7 +48,7 @@ def decode_graph(item_ids: Sequence[str], length: int, count: int) -> onnx.Model
     scores = _first(top_scores, width, count, np.float32(0))
     slots = _first(because_slots, width, count, np.int32(-1))
     # Without an item a slot is empty already; beyond what the row asked for it is not yet.
-    slots = op.where(op.unsqueeze(there, _vector(2)), slots, _none())
+    slots = op.where(op.unsqueeze(there, int64s(2)), slots, _none())
     return build(
         {
             "top_items": top_items,
@@ -69,24 +70,20 @@ def _first(values: Var, width: Var, count: int, empty: np.generic) -> Var:
     missing = MAX_ITEMS - count
     if missing:
         rest = [0] * (len(values.unwrap_tensor().shape) - 2)
-        pads = op.const(np.array([0, 0, *rest, 0, missing, *rest], np.int64))
+        pads = int64s(0, 0, *rest, 0, missing, *rest)
         values = op.pad(values, pads, op.const(empty))
     return op.slice(
-        values, _vector(0), op.cast(op.reshape(width, _vector(1)), to=np.int64), _vector(1)
+        values, int64s(0), op.cast(op.reshape(width, int64s(1)), to=np.int64), int64s(1)
     )
 
 
 def _positions(slots: Var, history_positions: Var) -> Var:
     """Return where in the request's history each slot stands, ``(B, R, 2)``."""
-    flat = op.reshape(slots, op.const(np.array([0, -1], np.int64)))  # (B, R * 2)
-    found = op.gather_elements(history_positions, op.max([flat, op.const(np.int32(0))]), axis=1)
-    found = op.where(op.less(flat, op.const(np.int32(0))), _none(), found)
-    return op.reshape(found, op.const(np.array([0, -1, BECAUSE_ITEMS], np.int64)))
+    flat = op.reshape(slots, int64s(0, -1))  # (B, R * 2)
+    found = op.gather_elements(history_positions, op.max([flat, int32(0)]), axis=1)
+    found = op.where(op.less(flat, int32(0)), _none(), found)
+    return op.reshape(found, int64s(0, -1, BECAUSE_ITEMS))
 
 
 def _none() -> Var:
-    return op.const(np.int32(-1))
-
-
-def _vector(value: int) -> Var:
-    return op.const(np.array([value], np.int64))
+    return int32(-1)

@@ -16,8 +16,7 @@ from model_builder.recsys.warm_start import sized_like, start_from
 from model_builder.recsys.weights import Weights, read_weights
 from model_builder.task import Metrics
 from triton_models.release import WarmStart
-
-LINE = "recommend"
+from triton_models.signatures import RECOMMEND
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Earlier:
         Raises:
             CannotGoOn: If it is of another line, or of another kind.
         """
-        if previous.manifest.line != LINE:
-            raise CannotGoOn(previous.name, f"it is no release of '{LINE}'")
+        if previous.manifest.line != RECOMMEND.line:
+            raise CannotGoOn(previous.name, f"it is no release of '{RECOMMEND.line}'")
         weights = read_weights(previous.name, previous.weights)
         features = previous.manifest.features
         release = EarlierRelease(previous.name, previous.fused, features)

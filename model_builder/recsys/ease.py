@@ -33,20 +33,29 @@ def fits(users: int, items: int) -> bool:
     return min(users, items) <= LARGEST
 
 
+class Together:
+    """What was had together: the same for every ``λ``."""
+
+    def __init__(self, sequences: Sequence[Items], item_count: int) -> None:
+        """Take what is learnt from, and the size of the catalogue, ``V``."""
+        self.item_count = item_count
+        self.had = sets_of(sequences, item_count)
+        self.by_user = self.had.shape[0] < self.had.shape[1]
+        pairs = self.had @ self.had.T if self.by_user else self.had.T @ self.had
+        self.pairs: npt.NDArray[np.float32] = pairs.toarray()
+
+
 class Ease:
     """Scores items by what they were had together with, all weighed against each other."""
 
-    def __init__(self, sequences: Sequence[Items], item_count: int, penalty: float) -> None:
-        """Take what is learnt from, the size of the catalogue ``V``, and ``λ``."""
-        self._item_count = item_count
-        self._had = sets_of(sequences, item_count)
-        self._by_user = self._had.shape[0] < self._had.shape[1]
-        if self._by_user:
-            together = (self._had @ self._had.T).toarray()
-        else:
-            together = (self._had.T @ self._had).toarray()
-        together[np.diag_indices_from(together)] += penalty
-        self._inverse = _inverse(together)
+    def __init__(self, together: Together, penalty: float) -> None:
+        """Take what is learnt from, and ``λ``."""
+        self._item_count = together.item_count
+        self._had = together.had
+        self._by_user = together.by_user
+        penalised = together.pairs.copy(order="F")  # so that LAPACK needs no copy of its own
+        penalised[np.diag_indices_from(penalised)] += penalty
+        self._inverse = _inverse(penalised)
         self._own = self._diagonal(penalty)
         self._penalty = penalty
 

@@ -10,6 +10,8 @@ import spox.opset.ai.onnx.ml.v3 as ml
 import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build
 
+from model_builder.export.constants import int32, int64s
+
 _UNKNOWN = -1
 
 
@@ -37,8 +39,8 @@ def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
         (history_ids, candidate_ids, excluded_ids), item_ids
     )
     newest, positions = _compact(history, length)
-    given = op.cast(op.not_(op.equal(candidates, _const(0))), to=np.int32)
-    past = op.where(history_allowed, _const(0), _items(history))
+    given = op.cast(op.not_(op.equal(candidates, int32(0))), to=np.int32)
+    past = op.where(history_allowed, int32(0), _items(history))
     return build(
         {
             "history_item_ids": history_ids,
@@ -50,7 +52,7 @@ def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
             "history": newest,
             "history_positions": positions,
             "candidates": _items(candidates),
-            "candidates_given": op.reduce_max(given, _axes(1), keepdims=1),
+            "candidates_given": op.reduce_max(given, int64s(1), keepdims=1),
             "excluded": op.concat([_items(excluded), past], axis=1),
             "history_known": _known(history),
             "candidate_known": _known(candidates),
@@ -62,10 +64,10 @@ def encode_graph(item_ids: Sequence[str], length: int) -> onnx.ModelProto:
 def _all_numbers(parts: Sequence[Var], item_ids: Sequence[str]) -> list[Var]:
     """Return the numbers of each part, looked up together: one dictionary, however large."""
     numbers = _numbers(op.concat(parts, axis=1), item_ids)
-    found, begin = [], op.const(np.array([0], np.int64))
+    found, begin = [], int64s(0)
     for part in parts:
         end = op.add(begin, op.shape(part, start=1, end=2))
-        found.append(op.slice(numbers, begin, end, _axes(1)))
+        found.append(op.slice(numbers, begin, end, int64s(1)))
         begin = end
     return found
 
@@ -82,23 +84,23 @@ def _numbers(ids: Var, item_ids: Sequence[str]) -> Var:
 
 
 def _known(numbers: Var) -> Var:
-    return op.greater_or_equal(numbers, _const(0))
+    return op.greater_or_equal(numbers, int32(0))
 
 
 def _items(numbers: Var) -> Var:
-    return op.max([numbers, _const(0)])
+    return op.max([numbers, int32(0)])
 
 
 def _compact(history: Var, length: int) -> tuple[Var, Var]:
     """Return the newest known items and their positions, each ``(B, L)`` int32."""
-    is_item = op.greater(history, _const(0))
+    is_item = op.greater(history, int32(0))
     # Of each item: how many there are from here to the end; 1 for the newest.
-    age = op.cumsum(op.cast(is_item, to=np.int32), op.const(np.int32(1)), reverse=1)
-    fits = op.and_(is_item, op.less_or_equal(age, _const(length)))
+    age = op.cumsum(op.cast(is_item, to=np.int32), int32(1), reverse=1)
+    fits = op.and_(is_item, op.less_or_equal(age, int32(length)))
     # One place more than wanted takes all that is not wanted, and is cut off.
-    slot = op.where(fits, op.sub(_const(length), age), _const(length))
+    slot = op.where(fits, op.sub(int32(length), age), int32(length))
     rows = op.shape(history, start=0, end=1)
-    shape = op.concat([rows, op.const(np.array([length + 1], np.int64))], axis=0)
+    shape = op.concat([rows, int64s(length + 1)], axis=0)
     places = op.cast(
         op.range(
             op.const(np.int64(0)), op.squeeze(op.shape(history, start=1, end=2)),
@@ -109,19 +111,11 @@ def _compact(history: Var, length: int) -> tuple[Var, Var]:
     places = op.expand(places, op.shape(history))  # (B, T)
     kept = [
         op.slice(
-            op.scatter_elements(op.expand(_const(empty), shape), slot, values, axis=1),
-            op.const(np.array([0], np.int64)),
-            op.const(np.array([length], np.int64)),
-            _axes(1),
+            op.scatter_elements(op.expand(int32(empty), shape), slot, values, axis=1),
+            int64s(0),
+            int64s(length),
+            int64s(1),
         )
         for values, empty in ((history, 0), (places, -1))
     ]
     return kept[0], kept[1]
-
-
-def _const(value: int) -> Var:
-    return op.const(np.int32(value))
-
-
-def _axes(axis: int) -> Var:
-    return op.const(np.array([axis], np.int64))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -57,11 +58,7 @@ def network_ranks(network: NextItemNetwork, questions: Questions) -> Ranks:
 
 def network_scores(network: NextItemNetwork) -> Scores:
     """Return what asks the network, which reads many short histories at once."""
-
-    def scores(histories: Sequence[Items]) -> npt.NDArray[np.float32]:
-        return next_item_scores(network, histories)
-
-    return scores
+    return partial(next_item_scores, network)
 
 
 @torch.no_grad()
@@ -72,28 +69,35 @@ def next_item_scores(
 
     The same as the network gives for histories padded to its length, with less to compute.
     """
-    newest = [items[-network.history_length :] for items in histories]
-    lengths = np.array([len(items) for items in newest], np.int64)
-    scores = torch.empty(len(newest), network.items.num_embeddings)
-    scores[lengths == 0] = network.popularity.cpu()
-    for rows in of_alike_lengths(lengths):
-        history = np.zeros((len(rows), lengths[rows].max()), np.int64)
-        for row, number in enumerate(rows):
-            history[row, : lengths[number]] = newest[number]
-        logits = network(torch.from_numpy(history), lengths=torch.from_numpy(lengths[rows]))
-        scores[torch.from_numpy(rows)] = logits
+    scores = torch.empty(len(histories), network.items.num_embeddings)
+    empty = np.array([len(items) == 0 for items in histories], np.bool_)
+    scores[empty] = network.popularity.cpu()
+    for rows, history, lengths in of_alike_lengths(histories, network.history_length):
+        scores[rows] = network(history, lengths=lengths)
     return scores.numpy()
 
 
-def of_alike_lengths(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """Give the rows that have items, few enough at a time to be read at once, longest first."""
+def of_alike_lengths(
+    histories: Sequence[Items], longest: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Give histories that have items, few enough at a time to be read at once, longest first.
+
+    Yields:
+        ``(B,)`` int64, which they are; ``(B, l)`` int64, the newest items of each, ``l`` up to
+        ``longest``, oldest first, padded on the right; ``(B,)`` int64, how many each has.
+    """
+    newest = [items[-longest:] for items in histories]
+    lengths = np.array([len(items) for items in newest], np.int64)
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     while len(order):
         # Longest last: as many rows as their own length allows.
         count = max(1, int(_PLACES // lengths[order[-1]]))
-        yield order[-count:]
-        order = order[:-count]
+        rows, order = order[-count:], order[:-count]
+        begun = np.zeros((len(rows), lengths[rows[-1]]), np.int64)
+        for row, number in enumerate(rows):
+            begun[row, : lengths[number]] = newest[number]
+        yield torch.from_numpy(rows), torch.from_numpy(begun), torch.from_numpy(lengths[rows])
 
 
 def popularity_scores(counts: npt.NDArray[np.int64]) -> Scores:
@@ -150,16 +154,27 @@ def _allowed(
 
 
 def _ranks(scores: npt.NDArray[np.floating], targets: Items) -> Ranks:
-    """Return the place of each target, from 1.
+    """Return the place of each target, from 1."""
+    return tied_ranks(scores, scores[np.arange(len(targets)), targets][:, None], -np.inf)
+
+
+def tied_ranks(
+    scores: npt.NDArray[np.floating], own: npt.NDArray[np.floating], forbidden: float
+) -> Ranks:
+    """Return ``(rows,)``: the place, from 1, of one score among those of its row.
 
     Items of the same score share the middle of their places, rounded up, so that a model
     that cannot tell items apart gains nothing by it.
+
+    Args:
+        scores: ``(rows, n)``.
+        own: ``(rows, 1)``, the ones that are looked for.
+        forbidden: Up to here, a score says that the item may not be recommended: it comes last.
     """
-    own = scores[np.arange(len(targets)), targets][:, None]
     better = (scores > own).sum(1)
     ties = (scores == own).sum(1) - 1
-    last = scores.shape[1] - 1
-    return np.where(np.isneginf(own[:, 0]), last, 1 + better + (ties + 1) // 2)
+    last = max(scores.shape[1] - 1, 1)
+    return np.where(own[:, 0] <= forbidden, last, 1 + better + (ties + 1) // 2)
 
 
 def _best(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

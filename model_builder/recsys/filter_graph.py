@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import spox.opset.ai.onnx.v18 as op
-from spox import Tensor, Var, argument, build
+from spox import Tensor, argument, build
 
+from model_builder.export.constants import int32, int64s
 from model_builder.recsys.item_table import FORBIDDEN
 
 
@@ -29,11 +30,11 @@ def filter_graph(shortlist: int) -> onnx.ModelProto:
     nothing = op.const(np.float32(FORBIDDEN))
     # In order of the item, where it is excluded before where it was retrieved: an item stays if
     # none like it stands before. So the work does not grow with retrieved times excluded.
-    there = op.add(op.mul(retrieved, _int(2)), _int(1))
+    there = op.add(op.mul(retrieved, int32(2)), int32(1))
     nobody = op.expand(
-        _int(0), op.concat([op.shape(retrieved, end=1), _vector(shortlist)], axis=0)
+        int32(0), op.concat([op.shape(retrieved, end=1), int64s(shortlist)], axis=0)
     )  # so that there are always enough to take N of
-    marked = op.concat([op.mul(excluded, _int(2)), there, nobody], axis=1)
+    marked = op.concat([op.mul(excluded, int32(2)), there, nobody], axis=1)
     keys, places = op.top_k(marked, op.shape(marked, start=1, end=2), largest=0)
     scores = op.concat(
         [
@@ -44,30 +45,22 @@ def filter_graph(shortlist: int) -> onnx.ModelProto:
         axis=1,
     )
     scores = op.gather_elements(scores, places, axis=1)
-    items = op.div(keys, _int(2))
+    items = op.div(keys, int32(2))
     before = op.concat(
         [
-            op.expand(_int(0), op.concat([op.shape(items, end=1), _vector(1)], axis=0)),
-            op.slice(items, _vector(0), _vector(-1), _vector(1)),
+            op.expand(int32(0), op.concat([op.shape(items, end=1), int64s(1)], axis=0)),
+            op.slice(items, int64s(0), int64s(-1), int64s(1)),
         ],
         axis=1,
     )
-    stays = op.and_(op.not_(op.equal(items, before)), op.equal(op.mod(keys, _int(2)), _int(1)))
-    best, places = op.top_k(op.where(stays, scores, nothing), _vector(shortlist))
+    stays = op.and_(op.not_(op.equal(items, before)), op.equal(op.mod(keys, int32(2)), int32(1)))
+    best, places = op.top_k(op.where(stays, scores, nothing), int64s(shortlist))
     left = op.greater(best, op.const(np.float32(FORBIDDEN / 2)))
     found = op.gather_elements(items, places, axis=1)
     return build(
         {"retrieved": retrieved, "retrieved_scores": retrieved_scores, "excluded": excluded},
         {
-            "shortlist": op.where(left, found, _int(0)),
+            "shortlist": op.where(left, found, int32(0)),
             "shortlist_scores": op.where(left, best, nothing),
         },
     )
-
-
-def _int(value: int) -> Var:
-    return op.const(np.int32(value))
-
-
-def _vector(value: int) -> Var:
-    return op.const(np.array([value], np.int64))

@@ -53,16 +53,7 @@ def fit_network(
     """
     training = as_computed(config.training)
     sizes = sizes_for(config, Shape.of(splits, item_count))
-    network = NextItemNetwork(
-        torch.from_numpy(item_counts(splits, item_count)),
-        width=sizes.width,
-        layers=sizes.layers,
-        heads=sizes.heads,
-        history_length=sizes.history_length,
-        dropout=sizes.dropout,
-        negatives=sizes.negatives,
-        label_smoothing=training.label_smoothing,
-    )
+    network = network_of(splits, item_count, sizes, training.label_smoothing)
     if config.neighbours:
         with progress.stage("lay out items"):
             vectors = company_vectors(
@@ -98,6 +89,22 @@ def fit_network(
         progress=progress,
     )
     return Fitted(network, sizes, training, result.history)
+
+
+def network_of(
+    splits: Splits, item_count: int, sizes: Sizes, label_smoothing: float
+) -> NextItemNetwork:
+    """Return a network of these sizes that has learnt nothing but how popular items are."""
+    return NextItemNetwork(
+        torch.from_numpy(item_counts(splits, item_count)),
+        width=sizes.width,
+        layers=sizes.layers,
+        heads=sizes.heads,
+        history_length=sizes.history_length,
+        dropout=sizes.dropout,
+        negatives=sizes.negatives,
+        label_smoothing=label_smoothing,
+    )
 
 
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:

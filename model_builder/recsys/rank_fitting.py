@@ -13,7 +13,7 @@ from model_builder.progress import Progress
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import MAX_HISTORY, Questions, Sequences
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.shortlists import FirstStage, Shortlists, pipeline_ranks
+from model_builder.recsys.shortlists import GIVEN, FirstStage, Shortlists, pipeline_ranks
 from model_builder.training.loop import FitSettings, fit
 
 Batch = dict[str, torch.Tensor]
@@ -127,21 +127,10 @@ class _Ordering(torch.nn.Module):
 
 def surprise(order: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Return the mean cross-entropy of the targets among their shortlists, ``()``."""
-    given = [batch[name] for name in _GIVEN if name in batch]
+    given = [batch[name] for name in GIVEN if name in batch]
     return functional.cross_entropy(order(*given), batch["place"])
-
-
-_GIVEN = ("history", "query", "items", "scores", "inputs")
 
 
 def _batches(lists: Shortlists, seed: int) -> list[Batch]:
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(lists)))
-    return [_batch(lists.only(rows)) for rows in order.split(_BATCH)]
-
-
-def _batch(lists: Shortlists) -> Batch:
-    return {
-        name: getattr(lists, name)
-        for name in (*_GIVEN, "place")
-        if getattr(lists, name) is not None
-    }
+    return [lists.only(rows).tensors for rows in order.split(_BATCH)]

@@ -110,28 +110,16 @@ class Ranker(nn.Module):
         inputs: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return ``(B, N)``; ``FORBIDDEN`` where the shortlist has no item."""
-        there = shortlist > 0
-        found = self._found(history, query, shortlist, shortlist_scores, inputs)
-        return torch.where(there, shortlist_scores + found, FORBIDDEN)
-
-    def _found(
-        self,
-        history: torch.Tensor,
-        query: torch.Tensor,
-        shortlist: torch.Tensor,
-        scores: torch.Tensor,
-        inputs: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Return ``(B, N)``: what is added to the first stage's scores."""
         rows = self.table(shortlist)  # (B, N, D + 2)
         vectors, popularity = rows[..., : self.table.width], rows[..., self.table.width + 1 :]
         state = query[:, : self.table.width]
+        behind = shortlist_scores - shortlist_scores[:, :1]
         pairs = torch.cat(
             [
                 functional.normalize(vectors, dim=-1, eps=_CERTAIN)
                 @ self._profiles(history).transpose(1, 2),
                 (vectors @ state[:, :, None]) / _SCORE_UNIT,
-                (scores - scores[:, :1]).clamp(min=-4 * _SCORE_UNIT)[:, :, None] / _SCORE_UNIT,
+                behind.clamp(min=-4 * _SCORE_UNIT)[:, :, None] / _SCORE_UNIT,
                 popularity / _SCORE_UNIT,
             ],
             dim=2,
@@ -148,7 +136,8 @@ class Ranker(nn.Module):
         )
         # Nothing is learnt of empty histories: they keep the prior, which is popularity.
         any_history = query[:, self.table.width : self.table.width + 1]
-        return self.out(functional.gelu(inner))[..., 0] * _share(shortlist, scores) * any_history
+        found = self.out(functional.gelu(inner))[..., 0] * _share(shortlist, shortlist_scores)
+        return torch.where(shortlist > 0, shortlist_scores + found * any_history, FORBIDDEN)
 
     def _profiles(self, history: torch.Tensor) -> torch.Tensor:
         """Return ``(B, 4, D)``: means of the directions of a history's items, each way."""

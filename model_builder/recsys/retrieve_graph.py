@@ -11,6 +11,7 @@ import onnx
 import spox.opset.ai.onnx.v18 as op
 from spox import Tensor, Var, argument, build
 
+from model_builder.export.constants import int32, int64s
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 
 _TABLE = "item_table"
@@ -36,12 +37,12 @@ def retrieve_graph(table: ItemTable, shortlist: int) -> onnx.ModelProto:
     excluded = argument(Tensor(np.int32, ("B", "X")))
     rows = argument(Tensor(np.float32, tuple(table.rows.shape)))  # (G, S, D + 2)
 
-    most = op.add(op.shape(excluded, start=1, end=2), _vector(shortlist))
+    most = op.add(op.shape(excluded, start=1, end=2), int64s(shortlist))
     items, scores = _best(query, rows, table, most)  # (B, P)
-    only = op.greater(candidates_given, _int(0))
+    only = op.greater(candidates_given, int32(0))
     nothing = op.const(np.float32(FORBIDDEN))
-    named = op.where(only, candidates, _int(0))
-    named_scores = op.where(op.greater(named, _int(0)), _scores(query, rows, named), nothing)
+    named = op.where(only, candidates, int32(0))
+    named_scores = op.where(op.greater(named, int32(0)), _scores(query, rows, named), nothing)
     model = build(
         {
             "query": query,
@@ -51,7 +52,7 @@ def retrieve_graph(table: ItemTable, shortlist: int) -> onnx.ModelProto:
             _TABLE: rows,
         },
         {
-            "retrieved": op.concat([op.where(only, _int(0), items), named], axis=1),
+            "retrieved": op.concat([op.where(only, int32(0), items), named], axis=1),
             "retrieved_scores": op.concat([op.where(only, nothing, scores), named_scores], axis=1),
         },
     )
@@ -63,9 +64,9 @@ def retrieve_graph(table: ItemTable, shortlist: int) -> onnx.ModelProto:
 
 def _best(query: Var, rows: Var, table: ItemTable, most: Var) -> tuple[Var, Var]:
     """Return the ``most`` best items of the whole table, int32, and their scores, ``(B, P)``."""
-    of_block = op.min([most, _vector(table.size)])
+    of_block = op.min([most, int64s(table.size)])
     if len(table.rows) == 1:
-        block = op.squeeze(rows, _vector(0))
+        block = op.squeeze(rows, int64s(0))
         scores, items = op.top_k(op.gemm(query, block, transB=1), of_block)
         return op.cast(items, to=np.int32), scores
 
@@ -86,15 +87,7 @@ def _best(query: Var, rows: Var, table: ItemTable, most: Var) -> tuple[Var, Var]
 def _scores(query: Var, rows: Var, items: Var) -> Var:
     """Return ``(B, C)``: the scores of some items."""
     size = op.shape(rows, start=1, end=2)
-    numbers = op.unsqueeze(op.cast(items, to=np.int64), _vector(2))
+    numbers = op.unsqueeze(op.cast(items, to=np.int64), int64s(2))
     where = op.concat([op.div(numbers, size), op.mod(numbers, size)], axis=2)
     found = op.gather_nd(rows, where)  # (B, C, D + 2)
-    return op.squeeze(op.matmul(found, op.unsqueeze(query, _vector(2))), _vector(2))
-
-
-def _int(value: int) -> Var:
-    return op.const(np.int32(value))
-
-
-def _vector(value: int) -> Var:
-    return op.const(np.array([value], np.int64))
+    return op.squeeze(op.matmul(found, op.unsqueeze(query, int64s(2))), int64s(2))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model_builder.recsys.data import Items, Questions
-from model_builder.recsys.evaluation import SHOWN, Lists, Ranks, of_alike_lengths
+from model_builder.recsys.evaluation import SHOWN, Lists, Ranks, of_alike_lengths, tied_ranks
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.reference import padded_items
@@ -35,6 +35,10 @@ class FirstStage:
         self.history_length = network.history_length
         self.shortlist = min(shortlist, self.table.count)
         self.count = min(MAX_ITEMS, self.shortlist)
+
+
+GIVEN = ("history", "query", "items", "scores", "inputs")
+"""What the ranker takes of shortlists, in its order; the last only if there is any."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,20 @@ class Shortlists:
         """The share of targets that are on the list: no ranker can do better."""
         return float((self.place >= 0).float().mean())
 
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the ranker takes, in its order, and where the target stands, by name."""
+        named = {name: getattr(self, name) for name in (*GIVEN, "place")}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
     def only(self, rows: torch.Tensor) -> Shortlists:
         """Return some rows."""
-        return replace(
-            self,
-            **{
-                name: getattr(self, name)[rows]
-                for name in ("history", "query", "items", "scores", "place")
-            },
-            first_rank=self.first_rank[rows.numpy()],
-            inputs=None if self.inputs is None else self.inputs[rows],
-        )
+        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
+        return replace(self, **tensors, first_rank=self.first_rank[rows.numpy()])
 
     def given(self, rows: slice) -> tuple[torch.Tensor, ...]:
         """Return what the ranker takes of some rows."""
-        given = (self.history, self.query, self.items, self.scores)
-        return tuple(each[rows] for each in (*given, self.inputs) if each is not None)
+        return tuple(tensor[rows] for name, tensor in self.tensors.items() if name in GIVEN)
 
 
 def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
@@ -96,7 +98,7 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
             parts.append(
                 _shortlisted(
                     first,
-                    queries(first, history[part]),
+                    queries(first, questions.histories[part]),
                     questions.histories[part],
                     questions.targets[part],
                 )
@@ -105,24 +107,17 @@ def shortlists(first: FirstStage, questions: Questions) -> Shortlists:
     return Shortlists(history, query, items.int(), scores, place, rank.numpy())
 
 
-def queries(first: FirstStage, history: torch.Tensor) -> torch.Tensor:
-    """Return ``(rows, D + 2)``: what the first stage makes of ``history`` ``(rows, L)``.
+def queries(first: FirstStage, histories: Sequence[Items]) -> torch.Tensor:
+    """Return ``(rows, D + 2)``: what the first stage makes of histories.
 
     Those of like length are read together, and few at a time: attention over all places of all
     histories at once would take a hundred times the memory of what comes out.
     """
-    lengths = (history > 0).sum(1)
     # What an empty history gives, until something else is known.
-    found = torch.zeros(len(history), first.table.width + 2)
+    found = torch.zeros(len(histories), first.table.width + 2)
     found[:, -1] = 1
-    for chosen in of_alike_lengths(lengths.numpy()):
-        rows = torch.from_numpy(chosen)
-        counts = lengths[rows]
-        place = torch.arange(int(counts.max()))
-        at = history.shape[1] - counts[:, None] + place
-        begun = history[rows[:, None], at.clamp(max=history.shape[1] - 1)]
-        begun = torch.where(place < counts[:, None], begun, 0)
-        found[rows] = first.query.of_begun(begun, counts)
+    for rows, history, lengths in of_alike_lengths(histories, first.history_length):
+        found[rows] = first.query.of_begun(history, lengths)
     return found
 
 
@@ -181,11 +176,5 @@ def _without_nan(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _ranks(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return ``(rows,)``: the rank of the target's logit ``(rows, 1)``; one forbidden comes last.
-
-    Items of the same score share the middle of their places, rounded up.
-    """
-    better = (logits > target).sum(1)
-    ties = (logits == target).sum(1) - 1
-    last = (target[:, 0] <= FORBIDDEN / 2) * (logits.shape[1] - 1)
-    return torch.where(last > 0, last, 1 + better + (ties + 1) // 2)
+    """Return ``(rows,)``: the rank of the target's logit ``(rows, 1)``."""
+    return torch.from_numpy(tied_ranks(logits.numpy(), target.numpy(), FORBIDDEN / 2))

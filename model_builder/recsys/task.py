@@ -115,7 +115,7 @@ class RecsysTask:
         if earlier is not None:
             details["warm_start"] = earlier.taken_over(interactions)
         return Candidate(
-            line="recommend",
+            line=RECOMMEND.line,
             steps=steps,
             data=source,
             metrics=judged.metrics,

@@ -123,6 +123,16 @@ class NextItemNetwork(nn.Module):
         places = turns(history_length, width // heads)
         self.register_buffer("places", places, persistent=False)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What decides the shapes of its weights besides the catalogue, by argument."""
+        return {
+            "history_length": self.history_length,
+            "width": self.items.embedding_dim,
+            "layers": len(self.blocks),
+            "heads": self.blocks[0].heads,
+        }
+
     @torch.no_grad()
     def lay_out(self, vectors: torch.Tensor) -> None:
         """Start from these vectors of the items instead, ``(V, D)``, at the usual size."""

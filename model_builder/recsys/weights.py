@@ -31,14 +31,9 @@ class Weights:
 
 def weights_file(network: NextItemNetwork, item_ids: Sequence[str]) -> bytes:
     """Return the content of a safetensors file: no code, only numbers and names."""
-    sizes = {
-        "history_length": network.history_length,
-        "width": network.items.embedding_dim,
-        "layers": len(network.blocks),
-        "heads": network.blocks[0].heads,
-    }
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    return save(tensors, {"item_ids": json.dumps(list(item_ids)), "sizes": json.dumps(sizes)})
+    told = {"item_ids": list(item_ids), "sizes": network.sizes}
+    return save(tensors, {name: json.dumps(value) for name, value in told.items()})
 
 
 def read_weights(release: str, content: bytes) -> Weights:

@@ -19,7 +19,7 @@ from model_builder.tabular.columns import canonical
 from model_builder.tabular.kinds import written_numbers
 from model_builder.tabular.loading import read_raw
 from model_builder.task import ResolvedData
-from triton_models.release import FUSED, Distribution, Manifest
+from triton_models.release import Distribution, Manifest
 
 Values = npt.NDArray[Any]
 
@@ -126,8 +126,3 @@ def scores(manifest: Manifest, values: Mapping[str, Values], model: bytes) -> Va
         tensors["categories"] = np.stack(words, axis=1)
     scored = run_in_parts(OnnxModel(model, ["score"]), tensors)["score"]
     return scored[:, 0].astype(np.float64)
-
-
-def fused_path(manifest: Manifest) -> str:
-    """Return where the model that scores lies, below the store's models."""
-    return f"{manifest.model_of(FUSED)}/1/model.onnx"

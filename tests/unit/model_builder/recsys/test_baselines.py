@@ -8,7 +8,7 @@ from model_builder.recsys import ease
 from model_builder.recsys.als import Factors
 from model_builder.recsys.baselines import baselines
 from model_builder.recsys.data import leave_one_out
-from model_builder.recsys.ease import Ease
+from model_builder.recsys.ease import Ease, Together
 from model_builder.recsys.evaluation import HEADLINE, measure, ranks_by
 from model_builder.recsys.sequences import Sequences
 from model_builder.recsys.sets import sets_of
@@ -47,7 +47,7 @@ def test_ease_is_that_of_its_paper_whichever_way_is_shorter(users, monkeypatch):
     draws = np.random.default_rng(0)
     sequences = [draws.permutation(ITEMS)[: draws.integers(2, 8)] + 1 for _ in range(users)]
     past = arrays([1, 5, 7], [2], [])
-    found = Ease(sequences, ITEMS, 3.0).scores(past)
+    found = Ease(Together(sequences, ITEMS), 3.0).scores(past)
     wanted = ridge(sets_of(sequences, ITEMS).toarray(), sets_of(past, ITEMS).toarray(), 3.0)
     unseen = sets_of(past, ITEMS).toarray() == 0
     unseen[:, 0] = False
@@ -86,7 +86,7 @@ def test_the_validation_split_chooses_and_says_what(learnt, monkeypatch):
     assert learnt["popularity"].chosen == ""
     tried = {}
     for penalty in ease.PENALTIES:
-        scores = Ease(SPLITS.training, ITEMS, penalty).scores
+        scores = Ease(Together(SPLITS.training, ITEMS), penalty).scores
         ranks = ranks_by(scores, SPLITS.validation, ITEMS + 1)
         tried[f"penalty {penalty:g}"] = measure(ranks, 0)["ndcg@10"].value
     assert tried[learnt["ease"].chosen] == max(tried.values())

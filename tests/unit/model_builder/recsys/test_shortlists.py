@@ -22,7 +22,7 @@ def test_histories_of_any_length_are_read_as_each_is_served(network, monkeypatch
     histories = [draws.integers(1, 13, count) for count in (3, 0, 6, 1, 9, 3, 0)]
     history = torch.from_numpy(padded_items(histories, network.history_length).astype(np.int32))
     with torch.no_grad():
-        torch.testing.assert_close(queries(first, history), first.query(history))
+        torch.testing.assert_close(queries(first, histories), first.query(history))
 
 
 def test_of_no_question_there_is_no_shortlist(network):
