@@ -106,11 +106,13 @@ def metrics_tables(manifest: Manifest, headline: Iterable[str]) -> Iterator[Tabl
     names = tuple(headline)
     for split in manifest.metrics:
         shown = [name for name in names if name in manifest.metrics[split]]
-        table = _table(split, "this release", *manifest.baselines)
+        # In words, so that a narrow terminal breaks between them.
+        others = (name.replace("_", " ") for name in manifest.baselines)
+        table = _table(split, "this release", *others)
         for name in shown or metric_names(manifest, split):
-            others = (splits.get(split, {}).get(name) for splits in manifest.baselines.values())
+            beside = (splits.get(split, {}).get(name) for splits in manifest.baselines.values())
             table.add_row(
-                name, metric_text(manifest.metrics[split][name]), *map(metric_text, others)
+                name, metric_text(manifest.metrics[split][name]), *map(metric_text, beside)
             )
         yield table
 
