@@ -24,14 +24,6 @@ def store(
     return store
 
 
-@pytest.fixture(scope="session", params=["grpc", "envoy"])
-def transport(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if name == "envoy":
-        request.getfixturevalue("envoy_available")
-    return name
-
-
 @pytest.fixture(scope="session")
 def tritons(store: ReleaseStore) -> Iterator[Tritons]:
     with three_tritons(Path(store.models_path)) as tritons:
