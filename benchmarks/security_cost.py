@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -165,9 +165,9 @@ IN_PROCESS = ("key", "token", "certificate", "unseen token, ES256", "unseen toke
 OVER_THE_WIRE = ("plain", "TLS", "TLS, key", "TLS, token")
 
 
-def settings_of(way: Way) -> Settings:
-    """Return the settings of a gateway."""
-    return load_settings(None, {"embedded": True, "traces_file": ""} | way.settings)
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Return the settings of a gateway, with those that are given."""
+    return load_settings(None, {"embedded": True, "traces_file": "", **given})
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def in_process(all_ways: dict[str, Way], calls: int, rounds: int) -> list[InProc
 
     for number in range(rounds + 1):
         for name in names:
-            with opened(settings_of(all_ways[name])) as services:  # nothing is known yet
+            with opened(settings_of(all_ways[name].settings)) as services:  # nothing is known yet
                 us = asyncio.run(run(services, all_ways[name]))
             if number:  # the first round only warms up
                 took[name].append(us)
@@ -309,9 +309,7 @@ def over_the_wire(
 
 
 def _serve(transport: str, folder: str) -> None:
-    settings = load_settings(
-        None, {"embedded": True, "traces_file": ""} | json.loads(os.environ[SETTINGS])
-    )
+    settings = settings_of(json.loads(os.environ[SETTINGS]))
     if transport == "envoy":
         from gateway.transport.envoy_process import become_envoy
 
@@ -338,9 +336,7 @@ async def opening() -> AsyncIterator[Any]:
     """Open what Envoy serves."""
     from gateway.transport.envoy_app import Served
 
-    settings = load_settings(
-        None, {"embedded": True, "traces_file": ""} | json.loads(os.environ[SETTINGS])
-    )
+    settings = settings_of(json.loads(os.environ[SETTINGS]))
     port = int(settings.listen.rpartition(":")[2])
     with opened(settings) as services:
         yield Served(services, protection_of(settings), port, 0, lambda: None)
