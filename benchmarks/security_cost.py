@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 import statistics
@@ -39,9 +38,10 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
+import transport_echo
 from certificates import authority, of_client, of_server
 from issuers import AUDIENCE, ISSUER, Issuer
-from transport_echo import PATH, Echo, NoHealth, request
+from transport_echo import PATH, Echo, NoHealth, load, rate_of, request
 
 from gateway.auditing import writing_down
 from gateway.connecting import protection_of
@@ -58,7 +58,6 @@ from trident.diagnose.v1 import diagnose_service_pb2 as pb
 TRANSPORTS = ("grpc", "envoy")
 SETTINGS = "SECURITY_COST_SETTINGS"
 START_S = 30
-TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -212,18 +211,10 @@ def in_process(all_ways: dict[str, Way], calls: int, rounds: int) -> list[InProc
 
 
 @dataclass
-class Server:
-    """An echo in a process of its own."""
+class Server(transport_echo.Server):
+    """An echo in a process of its own, that is protected in one way."""
 
-    transport: str
     way: str
-    target: str
-    process: subprocess.Popen[bytes]
-
-    def cpu_us(self) -> float:
-        """Return the CPU time used so far, in µs."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_US
 
 
 @contextmanager
@@ -247,34 +238,10 @@ def serving(transport: str, name: str, way: Way, ca: bytes) -> Iterator[Server]:
                 else grpc.insecure_channel(target)
             ) as channel:
                 grpc.channel_ready_future(channel).result(START_S)
-            yield Server(transport, name, f"127.0.0.1:{port}", process)
+            yield Server(transport, f"127.0.0.1:{port}", process, name)
         finally:
             process.terminate()
             process.wait(START_S)
-
-
-def load(
-    server: Server, way: Way, seconds: int, in_flight: int, frame: Path
-) -> tuple[float, float]:
-    """Return calls a second, and the server's CPU time of one in µs."""
-    scheme = "https" if "tls_key" in way.settings else "http"
-    before_us = server.cpu_us()
-    headers = [("content-type", "application/grpc"), ("te", "trailers"), *way.metadata]
-    done = subprocess.run(
-        ["h2load", f"--duration={seconds}", "-c1", f"-m{in_flight}", "-t1", "-d", frame,
-         *(word for name, value in headers for word in ("-H", f"{name}: {value!s}")),
-         f"{scheme}://{server.target}{PATH}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    used_us = server.cpu_us() - before_us
-    calls, failed = (
-        int(re.findall(rf"(\d+) {word}", done.stdout)[0]) for word in ("succeeded", "failed")
-    )
-    data = int(re.findall(r"\((\d+)\) data", done.stdout)[0])
-    size = frame.stat().st_size
-    if not calls or failed or not calls * size <= data <= (calls + in_flight) * size:
-        raise AssertionError(done.stdout)
-    return float(re.findall(r"([\d.]+) req/s", done.stdout)[0]), used_us / calls
 
 
 def over_the_wire(
@@ -295,7 +262,13 @@ def over_the_wire(
                 for number in range(rounds + 1):
                     for server in servers if number % 2 else servers[::-1]:
                         way = all_ways[server.way]
-                        one = load(server, way, seconds, in_flight, Path(file.name))
+                        scheme = "https" if "tls_key" in way.settings else "http"
+                        before_us = server.cpu_us()
+                        calls, said = load(
+                            f"{scheme}://{server.target}", in_flight, seconds, Path(file.name),
+                            way.metadata,
+                        )  # fmt: skip
+                        one = rate_of(said), (server.cpu_us() - before_us) / calls
                         if number:
                             found.setdefault((transport, server.way), []).append(one)
     medians = {
