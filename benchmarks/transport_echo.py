@@ -72,7 +72,7 @@ class NoHealth:
 
 def services() -> Services:
     """Return what both transports serve."""
-    rpcs = Rpcs(Tracing(None))
+    rpcs = Rpcs(Tracing())
     rpcs.add_service(pb.DESCRIPTOR.services_by_name["DiagnoseService"], Echo())
     return Services(rpcs, NoHealth())  # type: ignore[arg-type]
 
