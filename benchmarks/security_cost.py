@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 import statistics
@@ -25,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,9 +38,10 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
+import transport_echo
 from certificates import authority, of_client, of_server
 from issuers import AUDIENCE, ISSUER, Issuer
-from transport_echo import PATH, Echo, NoHealth, request
+from transport_echo import PATH, Echo, NoHealth, load, rate_of, request
 
 from gateway.auditing import writing_down
 from gateway.connecting import protection_of
@@ -58,7 +58,6 @@ from trident.diagnose.v1 import diagnose_service_pb2 as pb
 TRANSPORTS = ("grpc", "envoy")
 SETTINGS = "SECURITY_COST_SETTINGS"
 START_S = 30
-TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -165,9 +164,9 @@ IN_PROCESS = ("key", "token", "certificate", "unseen token, ES256", "unseen toke
 OVER_THE_WIRE = ("plain", "TLS", "TLS, key", "TLS, token")
 
 
-def settings_of(way: Way) -> Settings:
-    """Return the settings of a gateway."""
-    return load_settings(None, {"embedded": True, "traces_file": ""} | way.settings)
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Return the settings of a gateway, with those that are given."""
+    return load_settings(None, {"embedded": True, "traces_file": "", **given})
 
 
 @contextmanager
@@ -201,7 +200,7 @@ def in_process(all_ways: dict[str, Way], calls: int, rounds: int) -> list[InProc
 
     for number in range(rounds + 1):
         for name in names:
-            with opened(settings_of(all_ways[name])) as services:  # nothing is known yet
+            with opened(settings_of(all_ways[name].settings)) as services:  # nothing is known yet
                 us = asyncio.run(run(services, all_ways[name]))
             if number:  # the first round only warms up
                 took[name].append(us)
@@ -212,18 +211,10 @@ def in_process(all_ways: dict[str, Way], calls: int, rounds: int) -> list[InProc
 
 
 @dataclass
-class Server:
-    """An echo in a process of its own."""
+class Server(transport_echo.Server):
+    """An echo in a process of its own, that is protected in one way."""
 
-    transport: str
     way: str
-    target: str
-    process: subprocess.Popen[bytes]
-
-    def cpu_us(self) -> float:
-        """Return the CPU time used so far, in µs."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_US
 
 
 @contextmanager
@@ -247,34 +238,10 @@ def serving(transport: str, name: str, way: Way, ca: bytes) -> Iterator[Server]:
                 else grpc.insecure_channel(target)
             ) as channel:
                 grpc.channel_ready_future(channel).result(START_S)
-            yield Server(transport, name, f"127.0.0.1:{port}", process)
+            yield Server(transport, f"127.0.0.1:{port}", process, name)
         finally:
             process.terminate()
             process.wait(START_S)
-
-
-def load(
-    server: Server, way: Way, seconds: int, in_flight: int, frame: Path
-) -> tuple[float, float]:
-    """Return calls a second, and the server's CPU time of one in µs."""
-    scheme = "https" if "tls_key" in way.settings else "http"
-    before_us = server.cpu_us()
-    headers = [("content-type", "application/grpc"), ("te", "trailers"), *way.metadata]
-    done = subprocess.run(
-        ["h2load", f"--duration={seconds}", "-c1", f"-m{in_flight}", "-t1", "-d", frame,
-         *(word for name, value in headers for word in ("-H", f"{name}: {value!s}")),
-         f"{scheme}://{server.target}{PATH}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    used_us = server.cpu_us() - before_us
-    calls, failed = (
-        int(re.findall(rf"(\d+) {word}", done.stdout)[0]) for word in ("succeeded", "failed")
-    )
-    data = int(re.findall(r"\((\d+)\) data", done.stdout)[0])
-    size = frame.stat().st_size
-    if not calls or failed or not calls * size <= data <= (calls + in_flight) * size:
-        raise AssertionError(done.stdout)
-    return float(re.findall(r"([\d.]+) req/s", done.stdout)[0]), used_us / calls
 
 
 def over_the_wire(
@@ -295,7 +262,13 @@ def over_the_wire(
                 for number in range(rounds + 1):
                     for server in servers if number % 2 else servers[::-1]:
                         way = all_ways[server.way]
-                        one = load(server, way, seconds, in_flight, Path(file.name))
+                        scheme = "https" if "tls_key" in way.settings else "http"
+                        before_us = server.cpu_us()
+                        calls, said = load(
+                            f"{scheme}://{server.target}", in_flight, seconds, Path(file.name),
+                            way.metadata,
+                        )  # fmt: skip
+                        one = rate_of(said), (server.cpu_us() - before_us) / calls
                         if number:
                             found.setdefault((transport, server.way), []).append(one)
     medians = {
@@ -309,7 +282,7 @@ def over_the_wire(
 
 
 def _serve(transport: str, folder: str) -> None:
-    settings = settings_of(Way(json.loads(os.environ[SETTINGS])))
+    settings = settings_of(json.loads(os.environ[SETTINGS]))
     if transport == "envoy":
         from gateway.transport.envoy_process import become_envoy
 
@@ -336,7 +309,7 @@ async def opening() -> AsyncIterator[Any]:
     """Open what Envoy serves."""
     from gateway.transport.envoy_app import Served
 
-    settings = settings_of(Way(json.loads(os.environ[SETTINGS])))
+    settings = settings_of(json.loads(os.environ[SETTINGS]))
     port = int(settings.listen.rpartition(":")[2])
     with opened(settings) as services:
         yield Served(services, protection_of(settings), port, 0, lambda: None)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ class NoHealth:
 
 def services() -> Services:
     """Return what both transports serve."""
-    rpcs = Rpcs(Tracing(None))
+    rpcs = Rpcs(Tracing())
     rpcs.add_service(pb.DESCRIPTOR.services_by_name["DiagnoseService"], Echo())
     return Services(rpcs, NoHealth())  # type: ignore[arg-type]
 
@@ -183,16 +183,32 @@ class Checker(threading.Thread):
         assert not self.wrong, f"{self.wrong} answers were wrong"
 
 
-def measure(server: Server, in_flight: int, seconds: int, frame: Path) -> Measured:
-    """Load a server once."""
-    before_us = server.cpu_us()
+def load(
+    address: str,
+    in_flight: int,
+    seconds: int,
+    frame: Path,
+    metadata: Iterable[tuple[str, str | bytes]] = (),
+) -> tuple[int, str]:
+    """Load a server once; return how many calls it has answered rightly, and what h2load says.
+
+    Args:
+        address: A URL without a path.
+        in_flight: Calls at a time, over one connection.
+        seconds: How long.
+        frame: What is sent and must come back, as gRPC frames it.
+        metadata: Of each call.
+
+    Raises:
+        AssertionError: If there is no answer, or a wrong one.
+    """
+    headers = [("content-type", "application/grpc"), ("te", "trailers"), *metadata]
     done = subprocess.run(
         ["h2load", f"--duration={seconds}", "-c1", f"-m{in_flight}", "-t1", "-d", frame,
-         "-H", "content-type: application/grpc", "-H", "te: trailers",
-         f"http://{server.target}{PATH}"],
+         *(word for name, value in headers for word in ("-H", f"{name}: {value!s}")),
+         f"{address}{PATH}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    used_us = server.cpu_us() - before_us
     calls, failed = (
         int(re.findall(rf"(\d+) {word}", done.stdout)[0]) for word in ("succeeded", "failed")
     )
@@ -202,10 +218,22 @@ def measure(server: Server, in_flight: int, seconds: int, frame: Path) -> Measur
     data = int(re.findall(r"\((\d+)\) data", done.stdout)[0])
     expected = frame.stat().st_size
     assert calls * expected <= data <= (calls + in_flight) * expected, done.stdout
-    rate = float(re.findall(r"([\d.]+) req/s", done.stdout)[0])
-    mean = re.findall(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", done.stdout)[0]
+    return calls, done.stdout
+
+
+def rate_of(said: str) -> float:
+    """Return the calls a second in what h2load says."""
+    return float(re.findall(r"([\d.]+) req/s", said)[0])
+
+
+def measure(server: Server, in_flight: int, seconds: int, frame: Path) -> Measured:
+    """Load a server once."""
+    before_us = server.cpu_us()
+    calls, said = load(f"http://{server.target}", in_flight, seconds, frame)
+    used_us = server.cpu_us() - before_us
+    mean = re.findall(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", said)[0]
     return Measured(
-        server.transport, in_flight, rate, used_us / calls,
+        server.transport, in_flight, rate_of(said), used_us / calls,
         float(mean[0]) * {"us": 1e-3, "ms": 1, "s": 1e3}[mean[1]], server.resident_mb(),
     )  # fmt: skip
 

@@ -56,6 +56,15 @@ def envoy_available() -> None:
         missing_tool(str(error))
 
 
+@pytest.fixture(scope="session", params=["grpc", "envoy"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each transport; skips, or in CI fails, where no Envoy can run."""
+    name: str = request.param
+    if name == "envoy":
+        request.getfixturevalue("envoy_available")
+    return name
+
+
 @pytest.fixture(scope="session", name="missing_tool")
 def say_what_is_missing() -> Callable[[str], None]:
     """What to call with the reason where a tool is missing."""

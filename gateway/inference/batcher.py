@@ -11,78 +11,16 @@ who has left (cancelled, deadline passed) is not sent, and never holds up or har
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from gateway.errors import DeadlineExceeded, ModelContractBroken, Overloaded
 from gateway.inference.alarm import Alarm
 from gateway.inference.forecast import STANDS_S, Forecast
 from gateway.inference.pace import MOST_UNDER_WAY, Pace
 from gateway.inference.priority import NORMAL
-from gateway.inference.refusals import DEADLINE, DISPLACED, FULL, OVERLOAD, Reason
-
-ItemT = TypeVar("ItemT")
-AnswerT = TypeVar("AnswerT")
-
-
-class Client(Protocol):
-    """Who asks."""
-
-    def peer(self) -> str:
-        """Return the address; calls of one address are calls of one client."""
-        ...
-
-
-class WaitingRoom:
-    """Where the calls of a line wait, in whichever batch they will leave.
-
-    Args:
-        line: Whose calls.
-        limit: How many may wait; one more is refused.
-
-    Attributes:
-        taken: How many wait.
-        refusals: How many were refused, by reason.
-    """
-
-    def __init__(self, line: str, limit: int) -> None:
-        self.line = line
-        self.limit = limit
-        self.taken = 0
-        self.refusals: Counter[Reason] = Counter()
-
-    @property
-    def refused(self) -> int:
-        """How many were refused."""
-        return self.refusals.total()
-
-
-class Entry(Generic[ItemT, AnswerT]):
-    """One call in a batch."""
-
-    __slots__ = ("came", "client", "deadline", "future", "item", "rank", "tells", "timer")
-
-    def __init__(
-        self,
-        item: ItemT,
-        future: asyncio.Future[AnswerT],
-        deadline: float | None,
-        client: Client | None,
-        came: float,
-        rank: int,
-    ) -> None:
-        self.item = item
-        self.rank = rank
-        self.future = future
-        self.came = came
-        self.deadline = deadline
-        self.client = client
-        self.timer: asyncio.TimerHandle | None = None
-        self.tells = False
-        """Whether it is sent, though it would be late, to know what batches take."""
-
+from gateway.inference.queueing import AnswerT, Client, Entry, ItemT, Queue, WaitingRoom
+from gateway.inference.refusals import DEADLINE, DISPLACED, FULL, OVERLOAD
 
 Run = Callable[[Sequence[ItemT], float | None], Awaitable[Sequence[AnswerT]]]
 
@@ -116,9 +54,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._pace = pace or Pace()
         self._loop = asyncio.get_running_loop()
         self.forecast = Forecast(self._loop.time(), max_rows, stands_s)
-        self._ranked = 0
-        """Calls that have come with another priority than the usual one, and wait."""
-        self._waiting: deque[Entry[ItemT, AnswerT]] = deque()
+        self._waiting: Queue[ItemT, AnswerT] = Queue(room)
         self._under_way: dict[asyncio.Task[None], list[Entry[ItemT, AnswerT]]] = {}
         self._rows_under_way = 0
         self._alone = True
@@ -168,12 +104,9 @@ class Batcher(Generic[ItemT, AnswerT]):
             item, self._loop.create_future(), deadline, client, now, rank
         )
         entry.tells = hopeless
-        if rank != NORMAL:
-            self._ranked += 1
         if deadline is not None:
             entry.timer = self._loop.call_at(deadline, self._expire, entry)
-        self._waiting.append(entry)
-        room.taken += 1
+        self._waiting.add(entry)
         self._pace.came(now)
         self._look(now)
         try:
@@ -192,7 +125,9 @@ class Batcher(Generic[ItemT, AnswerT]):
     def _make_room(self, now: float, deadline: float | None, rank: int) -> None:
         """See to it that one more may wait, at the cost of one with a lower priority if need be."""
         room, forecast, waiting = self._room, self.forecast, len(self._waiting)
-        if deadline is not None and 0 < deadline - now < forecast.wait_s(self._before(rank)):
+        if deadline is not None and 0 < deadline - now < forecast.wait_s(
+            self._waiting.before(rank)
+        ):
             room.refusals[DEADLINE] += 1
             raise Overloaded(room.line, retry_after_s=forecast.wait_s(waiting), why=DEADLINE)
         standing = forecast.limit(now) if waiting else None
@@ -213,15 +148,10 @@ class Batcher(Generic[ItemT, AnswerT]):
 
         They came before it was known that the queue stands, and would keep it long.
         """
-        ordered = sorted(self._waiting, key=lambda one: (one.rank, one.came))
-        self._waiting = deque(ordered[:left])
-        self._waiting = deque(sorted(self._waiting, key=lambda one: one.came))
-        self._ranked = sum(one.rank != NORMAL for one in self._waiting)
-        room = self._room
-        room.taken -= len(ordered) - left
-        room.refusals[OVERLOAD] += len(ordered) - left
+        shed, room = self._waiting.cut(left), self._room
+        room.refusals[OVERLOAD] += len(shed)
         retry_s = max(0.1, self.forecast.wait_s(left))
-        for entry in ordered[left:]:
+        for entry in shed:
             if not entry.future.done():
                 entry.future.set_exception(Overloaded(room.line, left, retry_after_s=retry_s))
 
@@ -229,35 +159,25 @@ class Batcher(Generic[ItemT, AnswerT]):
         """Refuse those who are next and would not get their answer in time any more."""
         waiting = self._waiting
         while waiting:
-            deadline = waiting[0].deadline
-            if deadline is None or waiting[0].tells:
+            deadline = waiting.first.deadline
+            if deadline is None or waiting.first.tells:
                 return
             if not self.forecast.hopeless(now, deadline - now):
                 return
-            entry = waiting.popleft()
-            self._room.taken -= 1
-            self._ranked -= entry.rank != NORMAL
+            entry = waiting.pop_first()
             self._room.refusals[DEADLINE] += 1
             if not entry.future.done():
                 entry.future.set_exception(DeadlineExceeded(self._room.line))
 
-    def _before(self, rank: int) -> int:
-        """Return how many of those who wait would be answered first."""
-        if not self._ranked and rank == NORMAL:
-            return len(self._waiting)
-        return sum(one.rank <= rank for one in self._waiting)
-
     def _displace(self, rank: int) -> bool:
         """Refuse the last of the lowest class below ``rank``, if there is one."""
-        if not self._waiting or (not self._ranked and rank >= NORMAL):
-            return False
-        lowest = max(self._waiting, key=lambda one: (one.rank, one.came))
-        if lowest.rank <= rank:
+        lowest = self._waiting.last_below(rank)
+        if lowest is None:
             return False
         self._room.refusals[DISPLACED] += 1
         if not lowest.future.done():
             lowest.future.set_exception(Overloaded(self._room.line, why=DISPLACED))
-        self._forsaken(lowest)
+        self._waiting.remove(lowest)
         return True
 
     # When a batch leaves.
@@ -267,7 +187,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         while self._waiting and self._may_leave():
             self._leave()
         if self._waiting and not self._under_way:
-            patience_s = self._pace.patience(now, self._waiting[0].came)
+            patience_s = self._pace.patience(now, self._waiting.first.came)
             if patience_s > 0:
                 self._alarm.set(patience_s)
             else:
@@ -293,7 +213,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._drop_late(now)
         if not self._waiting:
             return
-        self.forecast.left(now, now - self._waiting[0].came)
+        self.forecast.left(now, now - self._waiting.first.came)
         batch = self._next_batch()
         if not batch:
             return
@@ -307,18 +227,7 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def _next_batch(self) -> list[Entry[ItemT, AnswerT]]:
         """Take those who leave now out of the queue, without those who have given up."""
-        waiting = self._waiting
-        if len(waiting) <= self._max_rows:
-            taken = list(waiting)
-            waiting.clear()
-        else:
-            ordered = sorted(waiting, key=lambda one: one.rank) if self._ranked else waiting
-            taken = _in_turns(ordered, self._max_rows)
-            chosen = set(map(id, taken))
-            self._waiting = deque(entry for entry in waiting if id(entry) not in chosen)
-        self._room.taken -= len(taken)
-        if self._ranked:
-            self._ranked -= sum(entry.rank != NORMAL for entry in taken)
+        taken = self._waiting.take(self._max_rows)
         if not self._waiting:
             self.forecast.empty(self._loop.time())
         return [entry for entry in taken if not entry.future.done()]
@@ -362,40 +271,13 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def _forsaken(self, entry: Entry[ItemT, AnswerT]) -> None:
         """Forget a call that nobody waits for; a batch that nobody waits for is called off."""
-        if entry in self._waiting:
-            self._waiting.remove(entry)
-            self._room.taken -= 1
-            self._ranked -= entry.rank != NORMAL
+        if self._waiting.remove(entry):
             return
         for task, batch in self._under_way.items():
             if entry in batch:
                 if all(other.future.done() for other in batch):
                     task.cancel()
                 return
-
-
-def _in_turns(
-    waiting: Sequence[Entry[ItemT, AnswerT]] | deque[Entry[ItemT, AnswerT]], size: int
-) -> list[Entry[ItemT, AnswerT]]:
-    """Return ``size`` entries: one of each client in turn, each client's in their order.
-
-    Args:
-        waiting: All who wait, the highest priority first: its class is served before the next.
-        size: How many; not more than there are.
-    """
-    taken: list[Entry[ItemT, AnswerT]] = []
-    for _rank, entries in groupby(waiting, key=lambda one: one.rank):
-        queues: dict[str, deque[Entry[ItemT, AnswerT]]] = {}
-        for entry in entries:
-            queues.setdefault(entry.client.peer() if entry.client else "", deque()).append(entry)
-        while queues:
-            for client in list(queues):
-                taken.append(queues[client].popleft())
-                if not queues[client]:
-                    del queues[client]
-                if len(taken) == size:
-                    return taken
-    return taken
 
 
 def _last(batch: Sequence[Entry[ItemT, AnswerT]]) -> float | None:

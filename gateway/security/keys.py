@@ -19,11 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.security.client import Client, ClientKind, known_client
-from gateway.security.errors import Refused, UnusableFile, violations_of
+from gateway.security.errors import Refused, UnusableFile
 from gateway.security.permissions import Methods
+from gateway.security.yaml_files import read_yaml
 
 _PREFIX = "trident"
 _ID_BYTES = 5
@@ -65,14 +66,7 @@ def read_keys(path: Path, methods: Methods) -> KeyFile:
     Raises:
         UnusableFile: With everything that is wrong.
     """
-    try:
-        found = KeyFile.model_validate(yaml.safe_load(path.read_text()) or {})
-    except ValidationError as error:
-        raise UnusableFile(path, violations_of(error)) from error
-    except OSError as error:
-        raise UnusableFile(path, {"": error.strerror or str(error)}) from error
-    except (ValueError, yaml.YAMLError) as error:  # whose text can quote the file
-        raise UnusableFile(path, {"": "is not YAML"}) from error
+    found = read_yaml(path, KeyFile, _unreadable)
     wrong: dict[str, str] = {}
     seen: set[str] = set()
     for entry in found.keys:
@@ -86,6 +80,12 @@ def read_keys(path: Path, methods: Methods) -> KeyFile:
     if wrong:
         raise UnusableFile(path, wrong)
     return found
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "is not YAML"  # its own text can quote the file
 
 
 @contextmanager

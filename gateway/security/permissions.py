@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.security.errors import UnusableFile, violations_of
+from gateway.security.errors import UnusableFile
+from gateway.security.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,7 @@ def read_grants(path: Path, methods: Methods) -> Grants:
     Raises:
         UnusableFile: With everything that is wrong.
     """
-    try:
-        grants = Grants.model_validate(yaml.safe_load(path.read_text()) or {})
-    except ValidationError as error:
-        raise UnusableFile(path, violations_of(error)) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UnusableFile(path, {"": " ".join(str(error).split())}) from error
+    grants = read_yaml(path, Grants, lambda error: " ".join(str(error).split()))
     wrong = {
         f"clients.{who}": f"permits nothing: {', '.join(unknown)}; "
         f"domains are {', '.join(methods.domains)}"

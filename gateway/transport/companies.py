@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any
 
 from gateway.domains.domain import Domain
-from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.batcher import Batcher
 from gateway.inference.forecast import STANDS_S
 from gateway.inference.priority import NORMAL
+from gateway.inference.queueing import WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading

@@ -15,6 +15,7 @@ import grpc
 from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
 from gateway.triton.loading import ConfigOf, Loader
+from gateway.triton.retries import Retries
 from gateway.triton.routed import Key
 from gateway.triton.trial import quickest_s, try_out
 from gateway.triton.variants import AUTO, Choice, choose_variant
@@ -23,13 +24,11 @@ from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_RETRY_S = 60.0
-
 _SILENCES = 3
 """Probes without an answer, after which the last Triton is gone; any other one after the first."""
 
 _TRIAL_S = 2.0
-"""For a trial of a release that has been left out, and until the next one."""
+"""For a trial of a release that has been left out."""
 
 _COMPARED_EVERY_S = 2.0
 _COMPARED_WITHIN_S = 6.0
@@ -37,12 +36,6 @@ _COMPARED_WITHIN_S = 6.0
 
 _LOOK_AGAIN_S = 0.1
 """Until a trial that is late is looked at again."""
-
-_FIRST_REST_S = 0.25
-_LONGEST_REST_S = 30.0
-_FORGIVEN_AFTER_S = 60.0
-"""A release that was left out is tried again soon the first time, and later each time that it has
-to be left out again, until it has done well for so long."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
@@ -82,17 +75,14 @@ class TritonEndpoint:
         self._loader = Loader(client, load_timeout_s, config_of)
         self._load_timeout_s = load_timeout_s
         self._vouch = vouch
-        self._retry_s = retry_s
+        self._retries = Retries(retry_s)
         self._up: bool | None = None
         self._variants: dict[Key, Variant] = {}
         self._fitting: set[Key] = set()
         self._faults: dict[Key, str] = {}
-        self._failures: Counter[Key] = Counter()
-        self._retry_at: dict[Key, float] = {}
         self._loading: dict[Key, asyncio.Task[None]] = {}
         self._manifests: dict[Key, Manifest] = {}
         self._doubted: dict[Key, asyncio.Task[None]] = {}
-        self._rests: dict[Key, tuple[int, float]] = {}
         self._comparing: dict[Key, asyncio.Task[None]] = {}
         self._compare_at: dict[Key, float] = {}
         self._connections = self._silences = 0
@@ -224,12 +214,7 @@ class TritonEndpoint:
             return
         self._fitting.discard(key)
         self.left_out[kind] += 1
-        now = time.monotonic()
-        times, last = self._rests.get(key, (0, now))
-        times = times + 1 if now - last < _FORGIVEN_AFTER_S else 1
-        self._rests[key] = times, now
-        rest_s = min(_FIRST_REST_S * 2 ** (times - 1), _LONGEST_REST_S)
-        self._retry_at[key] = now + rest_s
+        rest_s = self._retries.left_out(key)
         self._faults[key] = f"Triton at {self.client.target} is left out: {why}"
         _log.warning("%s/%s: %s; next trial in %.2f s", *key, self._faults[key], rest_s)
         if kind in (HANGS, UNREACHABLE):
@@ -245,8 +230,7 @@ class TritonEndpoint:
         variant = self._variants.pop(key, None)
         self._fitting.discard(key)
         self._faults.pop(key, None)
-        self._failures.pop(key, None)
-        self._retry_at.pop(key, None)
+        self._retries.settled(key)
         self._compare_at.pop(key, None)
         if variant is None or not self._up:
             return
@@ -260,11 +244,16 @@ class TritonEndpoint:
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        loading = [*self._loading.values(), *self._doubted.values(), *self._comparing.values()]
-        for task in loading:
+        tasks = self._tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.client.close()
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        """What is under way."""
+        return [*self._loading.values(), *self._doubted.values(), *self._comparing.values()]
 
     async def _look_at(self, key: Key, manifest: Manifest) -> None:
         if key in self._loading:
@@ -278,11 +267,11 @@ class TritonEndpoint:
                 return
             # Triton was restarted between two looks, or somebody unloaded it.
             self._fitting.discard(key)
-            self._rests.pop(key, None)
+            self._retries.forgive(key)
             self.left_out[GONE] += 1
             _log.warning("%s/%s: Triton at %s has lost it", *key, self.client.target)
             self._on_change()
-        if time.monotonic() < self._retry_at.get(key, 0):
+        if not self._retries.due(key):
             return
         task = asyncio.create_task(self._bring(key, manifest))
         self._loading[key] = task
@@ -368,7 +357,7 @@ class TritonEndpoint:
     async def _trial_s(self, key: Key, manifest: Manifest) -> float | None:
         """Return within which time a release must do well; ``None``: it may have to be loaded."""
         variant = self._variants.get(key)
-        if key not in self._rests or variant is None:
+        if not self._retries.was_left_out(key) or variant is None:
             return None
         lost = await self.client.readiness(manifest.model_of(variant)) is False
         return None if lost else _TRIAL_S
@@ -418,29 +407,19 @@ class TritonEndpoint:
             if self._faults.get(key) != fault:
                 _log.info("%s/%s: %s", *key, fault)
             self._faults[key] = fault
-            longest_s = _TRIAL_S if key in self._rests else _LONGEST_RETRY_S
-            pause_s = min(self._retry_s * 2 ** self._failures[key], longest_s)
-            self._retry_at[key] = time.monotonic() + pause_s
-            self._failures[key] += 1
+            self._retries.failed(key)
         else:
             self._faults.pop(key, None)
-            self._failures.pop(key, None)
-            self._retry_at.pop(key, None)
+            self._retries.settled(key)
             self._fitting.add(key)
         self._on_change()
 
     def _forget(self) -> None:
         """Know nothing any more: what comes back may be another process."""
-        for task in (
-            *self._loading.values(),
-            *self._doubted.values(),
-            *self._comparing.values(),
-        ):
+        for task in self._tasks:
             task.cancel()
         self._variants.clear()
         self._fitting.clear()
         self._faults.clear()
-        self._failures.clear()
-        self._retry_at.clear()
-        self._rests.clear()
+        self._retries.clear()
         self._compare_at.clear()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tiny_releases as tiny
-from served import Gateway
+from served import Gateway, serving
 from three_tritons import Tritons, three_tritons
 
 from triton_models.store import ReleaseStore
@@ -18,18 +18,7 @@ def store(
     tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: None
 ) -> ReleaseStore:
     """A store with the tiny diagnoser, routed."""
-    store = ReleaseStore(tmp_path_factory.mktemp("chaos") / "store")
-    tiny.publish(store, tiny.diagnoser(), "r1")
-    tiny.route(store, "diagnose-measurements/r1")
-    return store
-
-
-@pytest.fixture(scope="session", params=["grpc", "envoy"])
-def transport(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if name == "envoy":
-        request.getfixturevalue("envoy_available")
-    return name
+    return tiny.diagnoser_store(tmp_path_factory.mktemp("chaos") / "store")
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +32,6 @@ def gateway(
     store: ReleaseStore, tritons: Tritons, transport: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway in front of the three."""
-    process = Gateway(Path(store.models_path).parent, tmp_path_factory.mktemp(transport))
-    targets = [word for target in tritons.targets for word in ("--triton", target)]
-    process.start("--transport", transport, *targets)
-    yield process
-    process.stop()
+    folder = tmp_path_factory.mktemp(transport)
+    with serving(store, folder, "--transport", transport, *tritons.options) as gateway:
+        yield gateway

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from attackers import Attacker
-from served import Gateway
+from served import Gateway, serving
 from steady_load import Noted, SteadyLoad, codes
 from three_tritons import Tritons
 
@@ -69,10 +69,9 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gateway = Gateway(Path(store.models_path).parent, tmp_path)
-    gateway.start("--transport", transport, "--triton", tritons.bare.target)
-    attacker, started = Attacker(gateway.target), processes(gateway)
-    try:
+    how = ("--transport", transport, "--triton", tritons.bare.target)
+    with serving(store, tmp_path, *how) as gateway:
+        attacker, started = Attacker(gateway.target), processes(gateway)
         with SteadyLoad(gateway.target, rate=50) as load:
             time.sleep(5)
             attack(attacker, FRAMES // 5)  # so that what is kept for each kind of client is there
@@ -86,8 +85,6 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
             after_mb = resident_mb(gateway)
         before, during = load.between(begun, attacked), load.between(attacked, ended)
         left = processes(gateway)
-    finally:
-        gateway.stop()
     times = p50_ms(during) / p50_ms(before)
     with capsys.disabled():
         print(

@@ -6,14 +6,13 @@ import resource
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import psutil
 import pytest
-from served import Gateway
+from served import Gateway, serving
 from steady_load import METHOD, SteadyLoad, asking, codes
 from three_tritons import Tritons
 from waiting import wait_for
@@ -26,16 +25,10 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 """Gives processes another clock of the wall, and leaves the one that runs evenly."""
 
 
-@contextmanager
-def serving(
-    store: ReleaseStore, tritons: Tritons, folder: Path, transport: str, *how: str
-) -> Iterator[Gateway]:
-    gateway = Gateway(Path(store.models_path).parent, folder)
-    gateway.start("--transport", transport, "--triton", tritons.bare.target, *how)
-    try:
-        yield gateway
-    finally:
-        gateway.stop()
+@pytest.fixture
+def how(tritons: Tritons, transport: str) -> list[str]:
+    """What gateways are started with."""
+    return ["--transport", transport, "--triton", tritons.bare.target]
 
 
 def free_port() -> int:
@@ -52,7 +45,7 @@ def counted(port: int, name: str) -> float:
 def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
     transport: str,
     store: ReleaseStore,
-    tritons: Tritons,
+    how: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -61,8 +54,8 @@ def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
     full = tmp_path / "full.jsonl"
     full.symlink_to("/dev/full")
     monkeypatch.setattr(Gateway, "traces", property(lambda _: full))
-    listen = f"127.0.0.1:{port}"
-    with serving(store, tritons, tmp_path, transport, "--metrics-listen", listen) as gateway:
+    how += ["--metrics-listen", f"127.0.0.1:{port}"]
+    with serving(store, tmp_path, *how) as gateway:
         with SteadyLoad(gateway.target, rate=50) as load:
             wait_for(lambda: counted(port, "trident_spans_dropped_total") > 0)
         dropped = counted(port, "trident_spans_dropped_total")
@@ -74,11 +67,11 @@ def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
 def test_without_a_file_left_to_open_those_who_are_there_are_served_and_others_later(
     transport: str,
     store: ReleaseStore,
-    tritons: Tritons,
+    how: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with serving(store, tritons, tmp_path, transport) as gateway:
+    with serving(store, tmp_path, *how) as gateway:
         assert gateway.process is not None
         (worker,) = psutil.Process(gateway.process.pid).children()
         with SteadyLoad(gateway.target, rate=50) as load:
@@ -114,7 +107,7 @@ def answers(target: str) -> bool:
 def test_a_clock_that_jumps_an_hour_back_or_forth_fails_no_call(
     transport: str,
     store: ReleaseStore,
-    tritons: Tritons,
+    how: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -130,7 +123,7 @@ def test_a_clock_that_jumps_an_hour_back_or_forth_fails_no_call(
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ):
         monkeypatch.setenv(name, value)
-    with serving(store, tritons, tmp_path, transport) as gateway:
+    with serving(store, tmp_path, *how) as gateway:
         for name in ("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"):
             monkeypatch.delenv(name)
         with SteadyLoad(gateway.target, rate=50, timeout_s=2) as load:

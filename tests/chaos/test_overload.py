@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -14,7 +12,7 @@ import psutil
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from served import Gateway
+from served import Gateway, serving
 from steady_load import METHOD, Noted, SteadyLoad, asking, codes, goodput, p99_ms
 from waiting import wait_for
 
@@ -30,16 +28,6 @@ load nor the gateway is."""
 ROWS = "4"
 """In a batch, which takes as long as one row."""
 DEADLINE_S = 5.0
-
-
-@contextmanager
-def serving(store: ReleaseStore, folder: Path, *how: str) -> Iterator[Gateway]:
-    gateway = Gateway(Path(store.models_path).parent, folder)
-    gateway.start(*how)
-    try:
-        yield gateway
-    finally:
-        gateway.stop()
 
 
 def workers(gateway: Gateway) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from served import Gateway
+from served import serving
 from steady_load import METHOD, asking
 from three_tritons import Tritons
 
@@ -81,9 +81,7 @@ def test_no_call_fails_while_gateways_are_restarted(
         for number in range(2):
             folder = tmp_path / str(number)
             folder.mkdir()
-            gateways.append(Gateway(Path(store.models_path).parent, folder))
-            gateways[-1].start(*how)
-            stack.callback(gateways[-1].stop)
+            gateways.append(stack.enter_context(serving(store, folder, *how)))
         clients = [Client([one.target for one in gateways]) for _ in range(3)]
         for client in clients:
             client.start()

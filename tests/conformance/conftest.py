@@ -8,17 +8,6 @@ import grpc
 import pytest
 from served_process import Client, ServedProcess
 
-TRANSPORTS = ("grpc", "envoy")
-
-
-@pytest.fixture(scope="session", params=TRANSPORTS)
-def transport(request: pytest.FixtureRequest) -> str:
-    """The transport under test."""
-    name: str = request.param
-    if name == "envoy":
-        request.getfixturevalue("envoy_available")
-    return name
-
 
 @pytest.fixture(scope="session")
 def server(transport: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProcess]:

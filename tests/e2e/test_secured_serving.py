@@ -23,14 +23,6 @@ SCRIPTS = Path(sys.executable).parent
 START_S = 60
 
 
-@pytest.fixture(params=["grpc", "envoy"])
-def transport(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if name == "envoy":
-        request.getfixturevalue("envoy_available")
-    return name
-
-
 @pytest.fixture
 def config(tmp_path: Path, transport: str) -> Path:
     """A gateway with TLS and keys, in front of a Triton that is not there."""

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import grpc
 from tritonclient.grpc import service_pb2
@@ -36,10 +36,36 @@ class _InThread:
         self.loop.close()
 
 
+class _Relay:
+    """Relays while its context lasts, on the event loop of a thread of its own.
+
+    Attributes:
+        target: Where clients connect.
+    """
+
+    def __init__(self) -> None:
+        self.target = ""
+        self._thread = _InThread()
+
+    def __enter__(self) -> Self:
+        self._thread.do(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.do(self._stop())
+        self._thread.stop()
+
+    async def _start(self) -> None:
+        raise NotImplementedError
+
+    async def _stop(self) -> None:
+        raise NotImplementedError
+
+
 Harm = Literal["none", "slow", "wrong", "mute", "garbage"]
 
 
-class InferenceRelay:
+class InferenceRelay(_Relay):
     """Passes every gRPC call on; inferences as ``harm`` says. Use it as a context manager.
 
     Args:
@@ -48,23 +74,13 @@ class InferenceRelay:
     Attributes:
         harm: ``slow``: an answer takes ``delay_s`` longer; ``wrong``: outputs have an axis more;
             ``mute``: no answer comes; ``garbage``: the answer is no message.
-        target: Where clients connect.
     """
 
     def __init__(self, triton: str) -> None:
+        super().__init__()
         self.harm: Harm = "none"
         self.delay_s = 0.0
-        self.target = ""
         self._triton = triton
-        self._thread = _InThread()
-
-    def __enter__(self) -> InferenceRelay:
-        self._thread.do(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.do(self._stop())
-        self._thread.stop()
 
     async def _start(self) -> None:
         options = [("grpc.max_receive_message_length", -1)]
@@ -113,23 +129,21 @@ def _with_an_axis_more(answer: bytes) -> bytes:
     return response.SerializeToString()
 
 
-class ConnectionRelay:
+class ConnectionRelay(_Relay):
     """Passes bytes on, or resets connections, or is silent. Use it as a context manager.
 
     Attributes:
         harm: ``reset``: every connection is reset, those that come too; ``silent``: they stay, and
             nothing passes.
-        target: Where clients connect.
     """
 
     def __init__(self, triton: str) -> None:
+        super().__init__()
         host, _, port = triton.rpartition(":")
         self._triton = host, int(port)
         self._harm: Literal["none", "reset", "silent"] = "none"
-        self._thread = _InThread()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.target = ""
 
     @property
     def harm(self) -> str:
@@ -140,14 +154,6 @@ class ConnectionRelay:
         self._harm = harm
         if harm == "reset":
             self._thread.do(self._reset_all())
-
-    def __enter__(self) -> ConnectionRelay:
-        self._thread.do(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.do(self._stop())
-        self._thread.stop()
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)

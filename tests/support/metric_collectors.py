@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-import grpc
+from collector_servers import grpc_server, http_server
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -64,14 +64,9 @@ def grpc_collector() -> Iterator[Collected]:
             collected.take(request)
             return ExportMetricsServiceResponse()
 
-    server = grpc.server(ThreadPoolExecutor(1))
-    add_MetricsServiceServicer_to_server(Service(), server)
-    collected.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
+    add = partial(add_MetricsServiceServicer_to_server, Service())
+    with grpc_server(add) as collected.target:
         yield collected
-    finally:
-        server.stop(None).wait()
 
 
 @contextmanager
@@ -91,11 +86,5 @@ def http_collector() -> Iterator[Collected]:
         def log_message(self, format: str, *arguments: Any) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    collected.target = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Handler) as collected.target:
         yield collected
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,17 @@ class Gateway:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
+
+
+@contextmanager
+def serving(store: ReleaseStore, folder: Path, *how: str) -> Iterator[Gateway]:
+    """A gateway of a store, started as the options ``how`` say, while the context lasts."""
+    gateway = Gateway(Path(store.models_path).parent, folder)
+    gateway.start(*how)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class Tritons:
     def targets(self) -> list[str]:
         return [self.bare.target, self.inferences.target, self.connections.target]
 
+    @property
+    def options(self) -> list[str]:
+        """What a gateway in front of the three is started with."""
+        return [word for target in self.targets for word in ("--triton", target)]
+
 
 @contextmanager
 def three_tritons(models: Path) -> Iterator[Tritons]:

@@ -146,6 +146,14 @@ def route(store: ReleaseStore, *names: str) -> None:
     store.add_routes(Routes(lines=lines), after=number)
 
 
+def diagnoser_store(path: Path) -> ReleaseStore:
+    """Make a store with the diagnoser, routed."""
+    store = ReleaseStore(path)
+    publish(store, diagnoser(), "r1")
+    route(store, "diagnose-measurements/r1")
+    return store
+
+
 def _candidate(line: str, steps: tuple[StepModel, ...], **fields: Any) -> Candidate:
     return Candidate(
         line=line,

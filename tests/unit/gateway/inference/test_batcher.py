@@ -15,9 +15,10 @@ from gateway.errors import (
     ModelUnavailable,
     Overloaded,
 )
-from gateway.inference.batcher import Batcher, WaitingRoom
+from gateway.inference.batcher import Batcher
 from gateway.inference.pace import WORTH_WITHOUT_KNOWLEDGE, Pace
 from gateway.inference.priority import NORMAL
+from gateway.inference.queueing import WaitingRoom
 
 LINE = "score-risk"
 

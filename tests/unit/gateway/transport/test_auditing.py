@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -10,34 +10,19 @@ from conformance_service import NAME, SERVICE
 from fake_runner import RecordingTracing
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
+from played_call import PlayedCall
 
 from gateway.audit.record import AccessRecord, Payload
 from gateway.errors import Overloaded
 from gateway.security.client import ClientKind, known_client
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.auditing import Auditing
-from gateway.transport.call import Call, Pair
+from gateway.transport.call import Call
 from gateway.transport.rpc import RpcFailed
 from gateway.transport.rpcs import Rpcs
 
 PARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 DATA = Struct().SerializeToString()
-
-
-class PlayedCall(Call):
-    def __init__(self, *pairs: Pair, left_s: float | None = None) -> None:
-        super().__init__("?", 17)
-        self._pairs = pairs
-        self.left_s = left_s
-
-    def pairs(self) -> Sequence[Pair]:
-        return self._pairs
-
-    def peer(self) -> str:
-        return "ipv4:10.0.0.1:1"
-
-    def time_remaining(self) -> float | None:
-        return self.left_s
 
 
 class Servicer:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,10 +8,11 @@ from conformance_service import NAME, SERVICE
 from fake_runner import RecordingTracing
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
+from played_call import PlayedCall
 
 from gateway.errors import InvalidRequest, Unauthenticated
 from gateway.security.client import Client, ClientKind, known_client
-from gateway.transport.call import Call, Pair
+from gateway.transport.call import Call
 from gateway.transport.guarding import Guard
 from gateway.transport.rpc import RpcFailed
 from gateway.transport.rpcs import Rpcs
@@ -20,21 +21,6 @@ METHODS = ("Unary", "ClientStream", "ServerStream", "BidiStream")
 GARBAGE = b"\xff\xff"
 DATA = Struct().SerializeToString()
 PERMITTED = frozenset(f"{NAME}/{method}" for method in METHODS)
-
-
-class PlayedCall(Call):
-    def __init__(self, who: str = "") -> None:
-        super().__init__("?", 17)
-        self.who = who
-
-    def pairs(self) -> Sequence[Pair]:
-        return ()
-
-    def peer(self) -> str:
-        return "peer"
-
-    def time_remaining(self) -> float | None:
-        return None
 
 
 class FakeAuthenticator:
@@ -100,7 +86,7 @@ class Served:
     ) -> list[bytes]:
         """Call; if ``look`` is given, look at the headers first, and expect that to be found."""
         rpc = self.table[f"/{NAME}/{method}"]
-        call = PlayedCall(who)
+        call = PlayedCall(who=who)
         if look is not None:
             assert rpc.look is not None
             assert await rpc.look(call) is look

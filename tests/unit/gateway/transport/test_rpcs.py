@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,32 +12,15 @@ from conformance_service import NAME, SERVICE
 from fake_runner import RecordingTracing
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2, status_pb2
+from played_call import PlayedCall
 from wire import refusal
 
 from gateway.errors import InvalidRequest, Overloaded
-from gateway.transport.call import Call, Pair
+from gateway.transport.call import Call
 from gateway.transport.rpc import RpcFailed
 from gateway.transport.rpcs import Rpcs, in_bytes
 
 GARBAGE = b"\xff\xff"
-
-
-class PlayedCall(Call):
-    """A call that a test makes."""
-
-    def __init__(self, *pairs: Pair, left_s: float | None = None, method: str = "?") -> None:
-        super().__init__(method, 17)
-        self._pairs = pairs
-        self.left_s = left_s
-
-    def pairs(self) -> Sequence[Pair]:
-        return self._pairs
-
-    def peer(self) -> str:
-        return "ipv4:10.0.0.1:1"
-
-    def time_remaining(self) -> float | None:
-        return self.left_s
 
 
 class Servicer:

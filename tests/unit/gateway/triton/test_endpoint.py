@@ -11,7 +11,7 @@ from fake_triton import Changes, FakeTriton, rpc_error, served
 from manifests import manifest
 from tritonclient.grpc import service_pb2
 
-from gateway.triton import endpoint as endpoint_module
+from gateway.triton import retries as retries_module
 from gateway.triton.endpoint import TritonEndpoint, Wanted
 from gateway.triton.tritons import Tritons
 from gateway.triton.verdicts import GONE, HANGS, MISFIT, REFUSES, SLOW, UNREACHABLE, WRONG
@@ -209,7 +209,7 @@ async def test_a_failed_release_is_tried_again_after_a_pause_that_doubles_up_to_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(endpoint_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(retries_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     looked = Looked(FakeTriton(), retry_s=1)
     for pause_s in (1, 2, 4, 8, 16, 32, 60, 60):
         await looked.look_until_fault(RISK)
@@ -275,7 +275,7 @@ async def test_a_release_that_is_left_out_comes_back_after_a_trial(looked: Looke
     assert looked.endpoint.left_out == {UNREACHABLE: 1}
     await looked.look(RISK)
     assert not looked.endpoint.serves(KEY), "it is left out for a moment at least"
-    await asyncio.sleep(endpoint_module._FIRST_REST_S)
+    await asyncio.sleep(retries_module._FIRST_REST_S)
     await looked.look_until_served(RISK)
     assert looked.endpoint.lacks(KEY) is False
 
@@ -285,12 +285,12 @@ async def test_who_has_to_be_left_out_again_rests_longer(
 ) -> None:
     await looked.look_until_served(RISK)
     now = 1000.0
-    monkeypatch.setattr(endpoint_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(retries_module, "time", SimpleNamespace(monotonic=lambda: now))
     rests = []
     for wait_s in (0.0, 1.0, 1.0, 100.0):
         now += wait_s
         looked.endpoint.leave_out(KEY, WRONG, "nonsense")
-        rests.append(looked.endpoint._retry_at[KEY] - now)
+        rests.append(looked.endpoint._retries._at[KEY] - now)
         now += rests[-1]
         await looked.look_until_served(RISK)
     assert rests == pytest.approx([0.25, 0.5, 1.0, 0.25])
