@@ -111,7 +111,10 @@ async def running_core(
             audit = stack.enter_context(writing_down(settings, _worker_name(instance_id)))
             tls = triton_tls(settings)
             tritons = Discovery(
-                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes, tls)
+                settings.triton,
+                lambda one: TritonClient(
+                    one, settings.shared_memory_bytes, tls, settings.triton_cancelling
+                ),
             )
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),

@@ -25,6 +25,7 @@ from gateway.cores import triton_instances, usable_cores
 from gateway.settings_audit import AuditSettings
 from gateway.settings_limits import ClientLimit
 from gateway.settings_security import SecuritySettings, is_loopback
+from gateway.triton.cancelling import Cancelling
 from triton_models.limits import MAX_BATCH_ROWS
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
@@ -111,6 +112,11 @@ class Settings(SecuritySettings, AuditSettings):
     triton_instances: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     """Processes of the embedded Triton that run each model; ``auto``: as many as were best in
     docs/performance.md. Another Triton does as its own configuration says."""
+
+    triton_cancelling: Cancelling = "auto"
+    """Whether Triton is told of deadlines and of inferences that nobody waits for any more, so that
+    it can stop; versions before 2.59 can crash of that, see docs/faults.md. ``auto``: later ones
+    are told."""
 
     shared_memory_bytes: int | None = Field(default=None, ge=1)
     """Tensors at least this large go to Triton by shared memory, which must then be on this

@@ -12,6 +12,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.security.tls import ClientTls
 from gateway.security.watching import Watched
+from gateway.triton.cancelling import Cancelling, bears_cancelling
 from gateway.triton.credentials import channel_credentials
 from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
@@ -59,6 +60,8 @@ class TritonClient:
         target: Where it listens.
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
         tls: How TLS is spoken with it; ``None``: plain text.
+        cancelling: Whether it is told of inferences that nobody waits for any more; ``auto``: once
+            it has said that it is of a version that bears it.
 
     Attributes:
         answers: How many inferences it has answered.
@@ -74,6 +77,7 @@ class TritonClient:
         target: str,
         shared_memory_bytes: int | None = None,
         tls: ClientTls | None = None,
+        cancelling: Cancelling = "auto",
     ) -> None:
         self.target = target
         self.answers = 0
@@ -86,6 +90,10 @@ class TritonClient:
         self._tls = tls
         self._closing: asyncio.Future[None] | None = None
         self._inferences = Channel(target, ssl=tls.context() if tls is not None else None)
+        self._inferences.cancels = cancelling == "always"
+        self._asks_version = cancelling == "auto"
+        self._known_at = -1
+        """Connections that there had been when it last said its version."""
         self._channel = _channel_to(target, tls)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         files = tls.files if tls is not None else ()
@@ -104,6 +112,11 @@ class TritonClient:
         """How often a connection for inferences was made: after another one, who is there?"""
         return self._inferences.connections
 
+    @property
+    def cancels(self) -> bool:
+        """Whether Triton is told of deadlines, and of inferences that nobody waits for any more."""
+        return self._inferences.cancels
+
     def drop(self, why: str) -> None:
         """Fail the inferences in flight at once, as ``UNAVAILABLE``: nobody waits for a dead one.
 
@@ -121,10 +134,25 @@ class TritonClient:
         self._certificates.look()
         try:
             request = service_pb2.ServerLiveRequest()
-            return bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)
+            live = bool((await self._stub.ServerLive(request, timeout=LIVE_TIMEOUT_S)).live)
         except grpc.RpcError as error:
             self.was_silent = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             return False
+        if live and self._asks_version and self._known_at != self.connections:
+            await self._ask_version()
+        return live
+
+    async def _ask_version(self) -> None:
+        """Learn whether it bears cancelling; behind a new connection there may be another one."""
+        connections = self.connections
+        request = service_pb2.ServerMetadataRequest()
+        try:
+            answer = await self._stub.ServerMetadata(request, timeout=LIVE_TIMEOUT_S)
+        except grpc.RpcError:
+            self._inferences.cancels = False
+            return
+        self._known_at = connections
+        self._inferences.cancels = bears_cancelling(answer.version)
 
     async def is_loaded(self, model_name: str) -> bool:
         """Return whether Triton says that it can run a model."""

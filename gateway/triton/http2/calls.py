@@ -50,13 +50,17 @@ class Calls:
         """Whether the server owes an answer."""
         return bool(self._in_flight)
 
-    def start(self, head: bytes, message: bytes, timeout_s: float | None) -> asyncio.Future[bytes]:
+    def start(
+        self, head: bytes, message: bytes, timeout_s: float | None, *, cancels: bool = True
+    ) -> asyncio.Future[bytes]:
         """Begin a call, now or when it can be.
 
         Args:
             head: The header block.
             message: The request's message.
             timeout_s: Time that the call has.
+            cancels: Whether the server is told if nobody waits any more; else its answer, when it
+                comes, is thrown away.
         """
         future: asyncio.Future[bytes] = self._loop.create_future()
         if not self.open:
@@ -65,7 +69,8 @@ class Calls:
         if timeout_s is not None and timeout_s <= 0:
             future.set_exception(errors.deadline_exceeded())
             return future
-        stream = Stream(future, head, PREFIX.pack(0, len(message)) + message, self._limit)
+        body = PREFIX.pack(0, len(message)) + message
+        stream = Stream(future, head, body, self._limit, cancels=cancels)
         if timeout_s is not None:
             stream.timer = self._loop.call_later(timeout_s, self._expire, stream)
         future.add_done_callback(lambda done: self._forsake(stream) if done.cancelled() else None)
@@ -196,8 +201,18 @@ class Calls:
             self.stop_new("no stream is left on the connection")
 
     def _expire(self, stream: Stream) -> None:
-        self.over(stream, errors.deadline_exceeded(), frames.CANCEL)
+        self._leave(stream)
 
     def _forsake(self, stream: Stream) -> None:
-        """Tell the server that nobody waits any more."""
-        self.over(stream, errors.deadline_exceeded(), frames.CANCEL)
+        self._leave(stream)
+
+    def _leave(self, stream: Stream) -> None:
+        """Wait for an answer no more, and tell the server if it bears that."""
+        if stream.cancels or not stream.number or stream.sent < len(stream.body):
+            self.over(stream, errors.deadline_exceeded(), frames.CANCEL)
+            return
+        # The stream stays taken: the server is at work on it.
+        if stream.timer is not None:
+            stream.timer.cancel()
+        if not stream.future.done():
+            stream.future.set_exception(errors.deadline_exceeded())

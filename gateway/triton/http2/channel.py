@@ -32,6 +32,7 @@ class Channel:
 
     Attributes:
         connections: How many were made.
+        cancels: Whether the server is told how much time a call has, and if one is left.
 
     Raises:
         ValueError: If the target is not ``host:port``.
@@ -56,6 +57,7 @@ class Channel:
         self._failure = ""
         self._closed = False
         self.connections = 0
+        self.cancels = True
 
     def speak(self, ssl: tls.SSLContext) -> None:
         """Make the next connection with this; one that there is goes on as it is."""
@@ -84,7 +86,7 @@ class Channel:
         """
         connection = self._connection
         if connection is not None and connection.open:
-            return connection.call(path, message, timeout_s, headers)
+            return connection.call(path, message, timeout_s, headers, cancels=self.cancels)
         return self._connect_and_call(path, message, timeout_s, headers)
 
     def drop(self, why: str) -> None:
@@ -117,7 +119,7 @@ class Channel:
         except TimeoutError:
             raise errors.deadline_exceeded() from None
         left_s = None if timeout_s is None else timeout_s - (loop.time() - start_s)
-        return await connection.call(path, message, left_s, headers)
+        return await connection.call(path, message, left_s, headers, cancels=self.cancels)
 
     async def _connected(self, loop: asyncio.AbstractEventLoop) -> Connection:
         """Return an open connection; all who wait for one share the attempt."""

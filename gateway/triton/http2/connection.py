@@ -88,17 +88,24 @@ class Connection(asyncio.Protocol):
         return self._calls.failure
 
     def call(
-        self, path: str, message: bytes, timeout_s: float | None, metadata: Mapping[str, str]
+        self,
+        path: str,
+        message: bytes,
+        timeout_s: float | None,
+        metadata: Mapping[str, str],
+        *,
+        cancels: bool = True,
     ) -> asyncio.Future[bytes]:
         """Begin a call; the future gives the response's message, or raises ``CallFailed``.
 
-        Cancelling the future cancels the call at the server too.
+        Cancelling the future cancels the call at the server too, if ``cancels``.
 
         Args:
             path: ``/package.Service/Method``.
             message: The request's message.
-            timeout_s: Time that the call has; the server is told.
+            timeout_s: Time that the call has.
             metadata: Further metadata, text.
+            cancels: Whether the server is told how much time there is, and if the call is left.
 
         Raises:
             ValueError: If gRPC does not allow the metadata.
@@ -109,12 +116,12 @@ class Connection(asyncio.Protocol):
             self._heads[path] = head
         if timeout_s is not None:
             if timeout_s < headers.LONGEST_TIMEOUT_S:
-                head += headers.timeout_field(timeout_s)
+                head += headers.timeout_field(timeout_s) if cancels else b""
             else:
                 timeout_s = None
         if metadata:
             head += headers.metadata_fields(metadata)
-        return self._calls.start(head, message, timeout_s)
+        return self._calls.start(head, message, timeout_s, cancels=cancels)
 
     def close(self) -> None:
         """End the connection; calls in flight fail."""

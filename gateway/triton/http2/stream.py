@@ -37,6 +37,7 @@ class Stream:
         head: The request's header block.
         body: The request's message with its prefix.
         limit: The largest message that is taken, in bytes.
+        cancels: Whether the server may be told that nobody waits any more.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Stream:
         "_limit",
         "_received",
         "body",
+        "cancels",
         "future",
         "head",
         "number",
@@ -55,8 +57,17 @@ class Stream:
         "window",
     )
 
-    def __init__(self, future: asyncio.Future[bytes], head: bytes, body: bytes, limit: int) -> None:
+    def __init__(
+        self,
+        future: asyncio.Future[bytes],
+        head: bytes,
+        body: bytes,
+        limit: int,
+        *,
+        cancels: bool = True,
+    ) -> None:
         self.future = future
+        self.cancels = cancels
         self.head = head
         self.body = body
         self.sent = 0

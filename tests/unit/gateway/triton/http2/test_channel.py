@@ -200,6 +200,38 @@ async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(open_channel:
         assert await again == b"hello"
 
 
+async def test_a_server_that_bears_no_cancelling_is_told_neither_time_nor_end(
+    open_channel: Any,
+) -> None:
+    async with serving(silent) as server:
+        channel = open_channel(server)
+        channel.cancels = False
+        left, late = ask(channel, timeout_s=30), ask(channel, timeout_s=0.05)
+        peer = await a_request(server)
+        await peer.until(lambda: 3 in peer.requests)
+        left.cancel()
+        assert (await failure(late))[0] is Code.DEADLINE_EXCEEDED
+        last = ask(channel)
+        await peer.until(lambda: 5 in peer.requests)
+        for request in peer.requests.values():
+            assert "grpc-timeout" not in dict(request.headers)
+            echo(peer, request)  # what comes for those who left is thrown away
+        assert await last == b"hello"
+        assert left.cancelled()
+        assert not [event for event in peer.events if isinstance(event, StreamReset)]
+        assert not channel._connection._calls.busy  # the streams are free again
+
+
+async def test_a_request_that_is_not_all_sent_can_be_cut_off_in_any_case(open_channel: Any) -> None:
+    async with serving(silent) as server:
+        channel = open_channel(server)
+        channel.cancels = False
+        call = ask(channel, bytes(200_000))  # more than the server takes before it has read
+        peer = await a_request(server)
+        call.cancel()
+        assert (await peer.seen(StreamReset)).error_code == frames.CANCEL
+
+
 async def test_closing_fails_what_is_in_flight_and_what_comes_later(open_channel: Any) -> None:
     async with serving(silent) as server:
         channel = open_channel(server)
