@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from triton_models.row_blocks import RowBlocks
 from triton_models.signatures import MAX_BATCH_ROWS
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -37,6 +39,7 @@ class OnnxModel:
         options.log_severity_level = 3  # warnings, of what no caller can change, are left out
         given = str(model) if isinstance(model, Path) else model
         self._session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        self._blocks = RowBlocks(given)
         self.inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = list(outputs) or [output.name for output in self._session.get_outputs()]
 
@@ -46,7 +49,8 @@ class OnnxModel:
         Args:
             inputs: The model's, each ``(B, …)``; strings as object arrays of ``str``.
         """
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        values = self._blocks.run(partial(self._session.run, self._outputs), dict(inputs))
+        return dict(zip(self._outputs, values, strict=True))
 
 
 def run_in_parts(

@@ -17,8 +17,9 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
-from triton_models.backends.onnxruntime.sessions import Array, Sessions
+from triton_models.backends.onnxruntime.sessions import Sessions
 from triton_models.backends.onnxruntime.stacking import Asked, run_all
+from triton_models.row_blocks import Array
 
 _DEFAULT_FILE = "model.onnx"
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
 
-import numpy as np
 import onnxruntime as ort
 
 from triton_models.pruning import prune
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from triton_models.row_blocks import Array, RowBlocks
 
 _MOST_CUTS = 8
 """Sets of outputs that get a session of their own; each holds the small weights that it needs."""
@@ -46,14 +44,14 @@ class Sessions:
         self._whole = self._session(path)
         self.inputs = {value.name: value.type for value in self._whole.get_inputs()}
         self.outputs = tuple(value.name for value in self._whole.get_outputs())
+        self._blocks = RowBlocks(path)
         self._cut: dict[tuple[str, ...], ort.InferenceSession] = {}
         self._cutters: dict[tuple[str, ...], threading.Thread] = {}
 
     def run(self, names: tuple[str, ...], feeds: Mapping[str, Array]) -> list[Array]:
         """Return the outputs called ``names``, which must be in the order of ``outputs``."""
         session = self._whole if names == self.outputs else self._cut_to(names)
-        values: list[Array] = session.run(names, feeds)
-        return values
+        return list(self._blocks.run(partial(session.run, names), feeds))
 
     def wait(self) -> None:
         """Return when every session that was begun is there."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triton_models.backends.onnxruntime.sessions import Array
+from triton_models.row_blocks import Array
 
 Run = Callable[[tuple[str, ...], Mapping[str, Array]], list[Array]]
 

@@ -1,0 +1,113 @@
+"""Large batches are run in blocks, so that what lies between the nodes of a model stays small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from triton_models import row_blocks
+from triton_models.row_blocks import FEWEST, RowBlocks, rows_at_once, run_in_blocks
+
+WIDE = 1_000_000
+
+
+def a_model(path: Path, *nodes: Any, output: tuple[Any, ...] = ("B", 1), rows: Any = "B") -> str:
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (rows, 1))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+        [
+            helper.make_tensor("wide", TensorProto.INT64, (2,), [1, WIDE]),
+            helper.make_tensor("axis", TensorProto.INT64, (1,), [1]),
+            helper.make_tensor("all", TensorProto.INT64, (1,), [0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return str(path)
+
+
+WIDEN = helper.make_node("Expand", ["x", "wide"], ["between"])
+SUM = helper.make_node("ReduceSum", ["between", "axis"], ["y"], keepdims=1)
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> str:
+    """Holds a million numbers for each row while it runs."""
+    return a_model(tmp_path / "wide.onnx", WIDEN, SUM)
+
+
+def test_a_model_that_holds_much_for_a_row_is_asked_few_rows_at_once(
+    wide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rows_at_once(wide) == FEWEST
+    monkeypatch.setattr(row_blocks, "_MOST_BYTES", 100 * 4 * WIDE)
+    assert rows_at_once(wide) == 100
+
+
+def test_of_a_model_that_says_no_sizes_any_number_is_asked(tmp_path: Path) -> None:
+    path = a_model(tmp_path / "model.onnx", helper.make_node("Neg", ["x"], ["y"]))
+    assert rows_at_once(path) is None
+
+
+def test_what_has_no_rows_does_not_count(tmp_path: Path) -> None:
+    path = a_model(tmp_path / "model.onnx", WIDEN, SUM, rows=1, output=(1, 1))
+    assert rows_at_once(path) is None
+
+
+class Noting:
+    """Runs a model, and notes how many rows each run had."""
+
+    def __init__(self, model: str | bytes) -> None:
+        self._session = ort.InferenceSession(model)
+        self._blocks = RowBlocks(model)
+        self.runs: list[int] = []
+
+    def __call__(self, x: Any) -> Any:
+        (y,) = self._blocks.run(self._run, {"x": x})
+        return y
+
+    def _run(self, feeds: Any) -> Any:
+        self.runs.append(len(feeds["x"]))
+        return self._session.run(["y"], feeds)
+
+
+@pytest.mark.parametrize("kind", ["a file", "what is in one"])
+def test_the_blocks_together_answer_what_the_whole_would(wide: str, kind: str) -> None:
+    model = Noting(wide if kind == "a file" else Path(wide).read_bytes())
+    x = np.arange(100, dtype=np.float32)[:, None]
+    np.testing.assert_allclose(model(x), x * WIDE, rtol=1e-5)
+    assert model.runs == [25, 25, 25, 25]
+
+
+def test_few_rows_are_never_split_and_no_file_is_read_for_them(
+    wide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Noting(wide)
+    monkeypatch.setattr(onnx, "load", None)
+    model(np.ones((FEWEST, 1), np.float32))
+    assert model.runs == [FEWEST]
+
+
+def test_outputs_without_rows_are_run_as_a_whole_and_not_tried_again(tmp_path: Path) -> None:
+    total = helper.make_node("ReduceSum", ["between"], ["y"], keepdims=0)
+    model = Noting(a_model(tmp_path / "model.onnx", WIDEN, total, output=()))
+    x = np.ones((40, 1), np.float32)
+    assert model(x) == pytest.approx(40 * WIDE, rel=1e-3)
+    model(x)
+    assert model.runs == [20, 40, 40]
+
+
+def test_blocks_of_different_widths_are_not_joined() -> None:
+    def run(feeds: Any) -> list[Any]:
+        width = int(feeds["x"].max())
+        return [np.zeros((len(feeds["x"]), width))]
+
+    assert run_in_blocks(run, {"x": np.array([1, 1, 2, 2])}, 2) is None
