@@ -37,7 +37,9 @@ _MEANINGS: dict[grpc.StatusCode, Callable[[str], GatewayError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
 }
 
-_STEP = re.compile(r"__[a-z0-9.]+__([a-z0-9_-]+)")
+_MODEL = re.compile(r"__[a-z0-9.]+__([a-z0-9_-]+)")
+_NODE = re.compile(r"Name:'([a-z0-9_-]+)/")
+"""In what ONNX Runtime says: the builder names each node after its step."""
 
 
 @asynccontextmanager
@@ -75,5 +77,8 @@ async def translating_triton_errors(
 
 def failed_step(details: str) -> str:
     """Return the step that Triton's message names, or ``""``; only ever shown, never decided on."""
-    match = _STEP.search(details)
-    return match[1] if match and match[1] != FUSED else ""
+    node = _NODE.search(details)
+    if node:
+        return node[1]
+    model = _MODEL.search(details)
+    return model[1] if model and model[1] != FUSED else ""

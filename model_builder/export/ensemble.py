@@ -14,6 +14,7 @@ from tritonclient.grpc import model_config_pb2 as mc
 
 from model_builder.export.fused import fuse
 from model_builder.export.joining import Tensors, joined_tensors, tensors_of
+from model_builder.export.node_names import name_after_step
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
@@ -35,7 +36,7 @@ def write_models(
         folder: Empty.
         line: Of the release.
         release: Its name.
-        steps: In their order.
+        steps: In their order; their nodes are named after them.
         signature: Of the line.
         files: What else goes with them, by name; it lies with the ensemble, where Triton does
             not look.
@@ -48,6 +49,8 @@ def write_models(
             every difference is named, and nothing is written.
     """
     inputs, outputs = joined_tensors(steps, signature)
+    for step in steps:
+        name_after_step(step.model.graph, step.name)
     fused = fuse(steps, signature)
     for step in steps:
         _write_onnx(folder, step_name(line, release, step.name), step.model)

@@ -17,6 +17,7 @@ from onnx import inliner, version_converter
 
 from model_builder.errors import ExportBroken
 from model_builder.export.joining import joined_tensors
+from model_builder.export.node_names import name_after_step
 from model_builder.export.onnx import BATCH_AXIS, serialised
 from model_builder.export.running import OnnxModel
 from model_builder.task import StepModel
@@ -47,6 +48,7 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
             border.setdefault(value.name, value)
         shared = {value.name for value in (*own.input, *own.output)}
         _rename(own, f"{step.name}/", shared)
+        name_after_step(own, step.name)
         _read_instead(own, weights.add(own.initializer, shared))
         graph.node.extend(own.node)
     graph.input.extend(_declared(border[s.name], s) for s in signature.inputs if s.name in border)
@@ -173,7 +175,7 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _rename(graph: onnx.GraphProto, prefix: str, kept: Set[str]) -> None:
-    """Put ``prefix`` before every name but those ``kept``, also in the graphs inside.
+    """Put ``prefix`` before every tensor's name but those ``kept``, also in the graphs inside.
 
     Not ``onnx.compose.add_prefix``: it forgets weights that an inner graph reads.
     """
@@ -182,7 +184,6 @@ def _rename(graph: onnx.GraphProto, prefix: str, kept: Set[str]) -> None:
         return prefix + name if name and name not in kept else name
 
     for node in graph.node:
-        node.name = prefix + node.name if node.name else ""
         node.input[:] = map(renamed, node.input)
         node.output[:] = map(renamed, node.output)
         for inner in inner_graphs(node):

@@ -27,14 +27,18 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
     return {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
 
 
-@pytest.mark.parametrize("ratio", ["1", "0"], ids=["sampled", "kept for its error"])
+@pytest.mark.parametrize(
+    ("ratio", "variant"),
+    [("1", "ensemble"), ("0", "ensemble"), ("1", "fused")],
+    ids=["sampled", "kept for its error", "within the fused model"],
+)
 def test_the_step_is_named_in_the_error_and_on_the_spans(
-    ratio: str, store: ReleaseStore, start_gateway: Callable[..., Any],
+    ratio: str, variant: str, store: ReleaseStore, start_gateway: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("TRIDENT_TRACE_SAMPLE_RATIO", ratio)
     tiny.route(store, "diagnose-measurements/r1")
-    gateway = start_gateway("--embedded", "--variant", "ensemble")
+    gateway = start_gateway("--embedded", "--variant", variant)
     request = diagnose.DiagnoseRequest()
     request.measurements.values.update({tiny.WORK: -1.0, tiny.SIZE: 1.0})
     with grpc.insecure_channel(gateway.target) as channel, pytest.raises(grpc.RpcError) as failed:
