@@ -23,7 +23,7 @@ from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
 from gateway.settings_audit import AuditSettings
-from gateway.settings_limits import ClientLimit
+from gateway.settings_limits import ClientLimit, client_name
 from gateway.settings_security import SecuritySettings, is_loopback
 from triton_models.limits import MAX_BATCH_ROWS
 
@@ -147,7 +147,7 @@ class Settings(SecuritySettings, AuditSettings):
     counts for itself."""
 
     client_limits: Mapping[str, ClientLimit] = Field(default_factory=dict)
-    """The same for single clients, by name."""
+    """The same for single clients, by ID (``key:billing``) or address (``10.0.3.7``)."""
 
     domain_limits: Mapping[
         Literal["recommend", "diagnose", "risk"], Annotated[int, Field(ge=1)]
@@ -245,6 +245,14 @@ class Settings(SecuritySettings, AuditSettings):
         if embedded is False and not value:
             raise ValueError("give --embedded, or a Triton with --triton HOST:PORT")
         return value
+
+    @field_validator("client_limits")
+    @classmethod
+    def _name_clients(cls, value: Mapping[str, ClientLimit]) -> Mapping[str, ClientLimit]:
+        named = {client_name(text): limit for text, limit in value.items()}
+        if len(named) < len(value):
+            raise ValueError("names a client twice")
+        return named
 
     @field_validator("traces_file", mode="before")
     @classmethod

@@ -101,6 +101,7 @@ class Answering:
                 outputs=domain.PLAIN_OUTPUTS,
                 timeout_s=self._time_for_triton(call),
                 trace=trace.inference(rows),
+                turn=self._entrance.turn(call),
             )
             back_ns = time.time_ns()
             response = domain.write_batch(answer, tensors, release.manifest, served(release))
@@ -234,6 +235,7 @@ class Answering:
         trace.add_stage("decode", call.received_ns, time.time_ns())
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
+        turn = self._entrance.turn(call)
         answers = await _all(
             self._runner.run(
                 group.release,
@@ -241,6 +243,7 @@ class Answering:
                 outputs=domain.wanted_outputs([requests[p] for p in group.places]),
                 timeout_s=self._time_for_triton(call),
                 trace=trace.inference(len(group.places)),
+                turn=turn,
             )
             for group, inputs in zip(groups, tensors, strict=True)
         )

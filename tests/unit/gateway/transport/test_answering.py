@@ -14,6 +14,7 @@ from wire import refusal
 from gateway.domains import diagnose, recommend, risk
 from gateway.errors import InvalidRequest, ModelContractBroken, ModelUnavailable, Overloaded
 from gateway.inference.caching import AnswerCache
+from gateway.inference.priority import RANKS, Turn
 from gateway.transport.answering import Answering
 from gateway.transport.companies import Batching
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -72,6 +73,17 @@ async def test_a_batch_is_one_inference_answered_in_order(
     assert [response.default_probability for response in responses] == pytest.approx(expected)
     assert [asked.rows for asked in runner.asked] == [4]
     assert call.trace.attributes == {"trident.batch.size": 4}
+
+
+async def test_a_batch_waits_for_the_turn_of_its_client_and_priority(
+    runner: FakeRunner, answering: Answering
+) -> None:
+    urgent = FakeCall(metadata={"x-trident-priority": "high"}, address="billing")
+    await answering.batch(risk, [credit()], urgent)
+    await answering.one(risk, credit(), urgent)
+    batch, single = (asked.turn for asked in runner.asked)
+    assert batch == Turn(RANKS["high"], "billing")
+    assert single == Turn(RANKS["high"]), "who travels with others waits with them"
 
 
 async def test_a_batch_is_split_by_release_and_stays_in_order(
