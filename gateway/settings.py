@@ -119,6 +119,10 @@ class Settings(SecuritySettings, AuditSettings):
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest message, either way."""
 
+    message_timeout_s: float = Field(default=60, gt=0)
+    """Time that a message has to come whole, in seconds: what came of it is held that long. Between
+    two messages of a stream, any time may pass."""
+
     max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
     """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
 

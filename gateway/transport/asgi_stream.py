@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -22,10 +23,16 @@ class MessageReader(AsyncIterator[bytes]):
 
     It asks for more whenever there is room, so that it also hears when the client goes: then
     it cancels the call's task.
+
+    Args:
+        call: Whose request it is.
+        deframer: Takes the chunks apart.
+        message_s: Time that each has to come whole, in seconds; between two, it may take any.
     """
 
-    def __init__(self, call: AsgiCall, deframer: Deframer) -> None:
+    def __init__(self, call: AsgiCall, deframer: Deframer, message_s: float) -> None:
         self._call = call
+        self._message_s = message_s
         self._deframer = deframer
         self._messages: deque[bytes | Packed] = deque()
         self._size = 0
@@ -64,6 +71,10 @@ class MessageReader(AsyncIterator[bytes]):
             messages = self._deframer.feed(event["body"])
             self._messages.extend(messages)
             self._size += sum(map(len, messages))
+            if self._deframer.is_empty:
+                self._call.message_due = None
+            elif messages or self._call.message_due is None:
+                self._call.message_due = time.monotonic() + self._message_s
         except RpcFailed as failure:
             self._failure = failure
         self._ask()
