@@ -94,9 +94,11 @@ class Worker:
             ) as core:
                 watch = Watch((followed(self.folder, core.live),))
                 watch.start()
+                beating = asyncio.create_task(self._notifier.beat())
                 try:
                     yield core
                 finally:
+                    beating.cancel()
                     watch.stop()
         except StartFailed as error:  # also one of the transport's
             self.say_failed(str(error))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import resource
 import socket
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 import grpc
@@ -92,6 +94,30 @@ def test_without_a_file_left_to_open_those_who_are_there_are_served_and_others_l
     with capsys.disabled():
         print(f"\n{transport}, no file left: {codes(load.noted)} of those who were there before")
     assert codes(load.noted).keys() == {"OK"}
+
+
+def lives(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            return int(answer.status) == HTTPStatus.OK
+    except urllib.error.HTTPError as error:
+        assert b"hangs" in error.read()
+        return False
+
+
+def test_a_gateway_whose_worker_hangs_lives_no_more_until_it_goes_on(
+    store: ReleaseStore, how: list[str], tmp_path: Path
+) -> None:
+    port = free_port()
+    with serving(store, tmp_path, *how, "--metrics-listen", f"127.0.0.1:{port}") as gateway:
+        assert gateway.process is not None
+        (worker,) = psutil.Process(gateway.process.pid).children()
+        assert lives(port)
+        worker.suspend()
+        wait_for(lambda: not lives(port))
+        worker.resume()
+        wait_for(lambda: lives(port))
+        assert answers(gateway.target)
 
 
 def answers(target: str) -> bool:
