@@ -15,7 +15,6 @@ from gateway.errors import GatewayError, ModelUnavailable
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.tracing import CallTrace
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
@@ -99,24 +98,20 @@ class Answering:
                 release,
                 tensors,
                 outputs=domain.PLAIN_OUTPUTS,
-                timeout_s=self._time_for_triton(call),
+                timeout_s=self._time_for_triton(call, release.line),
                 trace=trace.inference(rows),
                 turn=self._entrance.turn(call),
             )
             back_ns = time.time_ns()
             response = domain.write_batch(answer, tensors, release.manifest, served(release))
-        self._encoded(trace, back_ns)
-        return response
-
-    def _time_for_triton(self, call: Call) -> float | None:
-        left_s = call.time_remaining()
-        return None if left_s is None else self._after.less(left_s)
-
-    def _encoded(self, trace: CallTrace, back_ns: int) -> None:
-        """Note that the responses of an inference are made, which came back at a time."""
         now_ns = time.time_ns()
         trace.add_stage("encode", back_ns, now_ns)
-        self._after.took((now_ns - back_ns) / 1e9)
+        self._after.took(release.line, (now_ns - back_ns) / 1e9)
+        return response
+
+    def _time_for_triton(self, call: Call, line: str) -> float | None:
+        left_s = call.time_remaining()
+        return None if left_s is None else self._after.less(line, left_s)
 
     async def stream(
         self,
@@ -241,13 +236,13 @@ class Answering:
                 group.release,
                 inputs,
                 outputs=domain.wanted_outputs([requests[p] for p in group.places]),
-                timeout_s=self._time_for_triton(call),
+                timeout_s=self._time_for_triton(call, group.release.line),
                 trace=trace.inference(len(group.places)),
                 turn=turn,
             )
             for group, inputs in zip(groups, tensors, strict=True)
         )
-        back_ns = time.time_ns()
+        start_ns = back_ns = time.time_ns()
         responses: list[Any] = [None] * len(requests)
         for group, answer in zip(groups, answers, strict=True):
             release = group.release
@@ -256,7 +251,10 @@ class Answering:
             )
             for place, response in zip(group.places, made, strict=True):
                 responses[place] = response
-        self._encoded(trace, back_ns)
+            now_ns = time.time_ns()
+            self._after.took(release.line, (now_ns - start_ns) / 1e9)
+            start_ns = now_ns
+        trace.add_stage("encode", back_ns, start_ns)
         return responses
 
     async def _tensors(

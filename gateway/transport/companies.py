@@ -179,7 +179,9 @@ class Companies:
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
             outputs=outputs,
-            timeout_s=None if deadline is None else self._after.less(deadline - now_s),
+            timeout_s=None
+            if deadline is None
+            else self._after.less(release.line, deadline - now_s),
             trace=shared_inference([one.trace for one in company]),
             turn=Turn(min(one.rank for one in company)),  # the others travel along
         )
@@ -188,5 +190,5 @@ class Companies:
             one.back_ns = back_ns
         requests = [one.request for one in company]
         responses = await self._work.responses(domain, answer, requests, release, served_by)
-        self._after.took((time.time_ns() - back_ns) / 1e9)
+        self._after.took(release.line, (time.time_ns() - back_ns) / 1e9)
         return responses

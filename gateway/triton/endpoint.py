@@ -342,8 +342,12 @@ class TritonEndpoint:
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
-            async with asyncio.timeout(await self._trial_s(key, manifest)):
-                fault = await self._load_and_check(key, manifest)
+            trial_s = await self._trial_s(key, manifest)
+            new = trial_s is None  # else it was looked at when it came, and is still loaded
+            fault: str | None = await self._vouched(manifest) if new else ""
+            if not fault:
+                async with asyncio.timeout(trial_s):
+                    fault = await self._check(key, manifest, vouched=new)
             if fault is not None:
                 self._settle(key, fault)
         except TimeoutError:
@@ -366,19 +370,19 @@ class TritonEndpoint:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
             del self._loading[key]
 
-    async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
-        """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
-        if self._vouch is not None and (fault := await self._vouch(manifest)):
-            return fault
-        return await self._check(key, manifest)
+    async def _vouched(self, manifest: Manifest) -> str:
+        return await self._vouch(manifest) if self._vouch is not None else ""
 
-    async def _check(self, key: Key, manifest: Manifest) -> str | None:
+    async def _check(self, key: Key, manifest: Manifest, *, vouched: bool = False) -> str | None:
+        """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
         client = self.client
         try:
             if key not in self._variants:
                 self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
             model = manifest.model_of(self._variants[key])
             if not await self._is_loaded(model):
+                if not vouched and (fault := await self._vouched(manifest)):
+                    return fault
                 await self._loader.load(model, manifest)
             metadata = await client.metadata(model)
             config = await client.config(model)

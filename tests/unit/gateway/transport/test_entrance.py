@@ -102,9 +102,10 @@ def test_a_client_asks_for_no_more_than_it_may_and_has_that_unasked() -> None:
 
 def test_triton_has_less_time_by_what_answers_cost_after_it() -> None:
     after = AfterTriton()
-    assert after.less(1.0) == 1.0
+    assert after.less("risk", 1.0) == 1.0
     for _ in range(100):
-        after.took(0.01)
-    assert after.less(1.0) == pytest.approx(0.99, abs=0.001)
-    assert after.less(0.01) == pytest.approx(0.005), "it is asked in any case"
-    assert after.less(-1) == -1
+        after.took("risk", 0.01)
+    assert after.less("risk", 1.0) == pytest.approx(0.99, abs=0.001)
+    assert after.less("risk", 0.01) == pytest.approx(0.005), "it is asked in any case"
+    assert after.less("risk", -1) == -1
+    assert after.less("recommend", 1.0) == 1.0, "which has nothing to do with it"
