@@ -115,7 +115,8 @@ async def running_core(
             audit = stack.enter_context(writing_down(settings, _worker_name(instance_id)))
             tls = triton_tls(settings)
             tritons = Discovery(
-                settings.triton, lambda one: TritonClient(one, settings.shared_memory_bytes, tls)
+                settings.triton,
+                lambda one, name: TritonClient(one, settings.shared_memory_bytes, tls, name),
             )
             lifecycle = Lifecycle(
                 ReleaseStore(settings.store),

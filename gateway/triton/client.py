@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.security.tls import ClientTls
 from gateway.security.watching import Watched
-from gateway.triton.credentials import channel_credentials
+from gateway.triton.credentials import channel_credentials, name_options
 from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
 from gateway.triton.shared_memory import SharedMemory
@@ -39,15 +39,16 @@ _OLD_CHANNEL_S = 10.0
 """For what is under way on a connection with old certificates."""
 
 
-def _channel_to(target: str, tls: ClientTls | None) -> grpc.aio.Channel:
-    """Return a channel to a Triton.
+def _channel_to(target: str, tls: ClientTls | None, name: str | None) -> grpc.aio.Channel:
+    """Return a channel to a Triton, whose certificate shows a name.
 
     Raises:
         UnusableFile: If a certificate cannot be used.
     """
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=_OPTIONS)
+    options = [*_OPTIONS, *name_options(name)]
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
 
 
 class TritonClient:
@@ -59,6 +60,7 @@ class TritonClient:
         target: Where it listens.
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
         tls: How TLS is spoken with it; ``None``: plain text.
+        name: What its certificate shows; ``None``: the host of ``target``.
 
     Attributes:
         answers: How many inferences it has answered.
@@ -74,8 +76,10 @@ class TritonClient:
         target: str,
         shared_memory_bytes: int | None = None,
         tls: ClientTls | None = None,
+        name: str | None = None,
     ) -> None:
         self.target = target
+        self._name = name
         self.answers = 0
         self.was_silent = False
         self._shared_memory = (
@@ -85,8 +89,10 @@ class TritonClient:
         )
         self._tls = tls
         self._closing: asyncio.Future[None] | None = None
-        self._inferences = Channel(target, ssl=tls.context() if tls is not None else None)
-        self._channel = _channel_to(target, tls)
+        self._inferences = Channel(
+            target, ssl=tls.context() if tls is not None else None, name=name
+        )
+        self._channel = _channel_to(target, tls, name)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         files = tls.files if tls is not None else ()
         self._certificates = Watched(f"Certificates for Triton at {target}", files, self._renew)
@@ -95,7 +101,7 @@ class TritonClient:
         """Make new connections with the certificates as they are now; those there are go on."""
         assert self._tls is not None
         self._inferences.speak(self._tls.context())
-        old, self._channel = self._channel, _channel_to(self.target, self._tls)
+        old, self._channel = self._channel, _channel_to(self.target, self._tls, self._name)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._closing = asyncio.ensure_future(old.close(_OLD_CHANNEL_S))
 
