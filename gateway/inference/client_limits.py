@@ -100,10 +100,14 @@ class ClientLimits:
                 left_s = account.period_start + limit.quota_period_s - now
                 text = f"{limit.quota} requests in {limit.quota_period_s:g} s"
                 self._refuse(QUOTA, client, text, left_s)
+        account.active += 1
+        self.charge(account, count)
+        return account
+
+    def charge(self, account: Account, count: int) -> None:
+        """Take what a call costs of which that was not known when it came."""
         account.tokens -= count
         account.asked += count
-        account.active += 1
-        return account
 
     def leave(self, account: Account) -> None:
         """Take note of the end of a call."""

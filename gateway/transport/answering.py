@@ -86,14 +86,16 @@ class Answering:
         if release is None:
             return None
         trace = call.trace
-        tensors = domain.read_batch(data, release.manifest)
-        if tensors is None:
-            return None
-        trace.add_stage("decode", call.received_ns, time.time_ns())
-        trace.set_release(release.line, release.release, release.variant)
-        rows = len(next(iter(tensors.values())))
-        trace.set_attribute("trident.batch.size", rows)
-        with self._entrance.letting_in(domain.NAME, call, rows):
+        # Before the rows are decoded, which may be many; only then it is known how many.
+        with self._entrance.letting_in(domain.NAME, call, 0) as charge:
+            tensors = domain.read_batch(data, release.manifest)
+            if tensors is None:
+                return None
+            rows = len(next(iter(tensors.values())))
+            charge(rows)
+            trace.add_stage("decode", call.received_ns, time.time_ns())
+            trace.set_release(release.line, release.release, release.variant)
+            trace.set_attribute("trident.batch.size", rows)
             answer = await self._runner.run(
                 release,
                 tensors,

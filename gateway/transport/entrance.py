@@ -6,8 +6,9 @@ Without a limit in the settings, a call pays nothing for this but the look for i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from gateway.errors import Overloaded
 from gateway.inference.client_limits import ClientLimits
@@ -21,7 +22,15 @@ from gateway.transport.call import Call
 PRIORITY = "x-trident-priority"
 """The metadata that say how much a call matters: ``high``, ``normal`` or ``low``."""
 
-_EVERYBODY = nullcontext()
+Charge = Callable[[int], None]
+"""Takes the requests of a call that were not counted when it was let in."""
+
+
+def _charge_nothing(count: int) -> None:
+    pass
+
+
+_EVERYBODY = nullcontext(_charge_nothing)
 _UNBOUNDED = ClientLimit()
 
 
@@ -75,13 +84,13 @@ class Entrance:
         """Return whose turn a call waits for."""
         return Turn(self.rank(call), call.who())
 
-    def letting_in(self, domain: str, call: Call, count: int = 1) -> AbstractContextManager[None]:
-        """Let a call in, for as long as it is answered.
+    def letting_in(self, domain: str, call: Call, count: int = 1) -> AbstractContextManager[Charge]:
+        """Let a call in, for as long as it is answered; give what charges its client for more.
 
         Args:
             domain: Of the call.
             call: Who asks.
-            count: Requests in it.
+            count: Requests in it, as far as that is known.
 
         Raises:
             QuotaExceeded: If its client has used up what it may have.
@@ -90,7 +99,7 @@ class Entrance:
         return _EVERYBODY if self.is_open else self._letting_in(domain, call, count)
 
     @contextmanager
-    def _letting_in(self, domain: str, call: Call, count: int) -> Generator[None]:
+    def _letting_in(self, domain: str, call: Call, count: int) -> Generator[Charge]:
         limit = self._domains.get(domain)
         if limit is not None and self._active[domain] >= limit:
             self._refused[domain] += 1
@@ -98,7 +107,7 @@ class Entrance:
         account = self._clients.enter(call.who(), count) if self._clients.bounds else None
         self._active[domain] += 1
         try:
-            yield
+            yield _charge_nothing if account is None else partial(self._clients.charge, account)
         finally:
             self._active[domain] -= 1
             if account is not None:
