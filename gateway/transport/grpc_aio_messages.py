@@ -63,9 +63,9 @@ class MessageReader:
             raise RpcFailed(LATE) from None
         finally:
             self._waiting.pop(task, None)
-        if message is grpc.aio.EOF:
+        if not isinstance(message, bytes):  # grpc's sign of the end
             raise RpcFailed(_NONE_CAME)
-        return bytes(message)
+        return message
 
     def _tick(self) -> None:
         begun_before = time.monotonic() - self._message_s
