@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.security.tls import ClientTls
+from gateway.settings import DNS
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
@@ -13,7 +14,6 @@ from gateway.telemetry.metrics.endpoint import Probe
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS, RESTARTS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
-from gateway.triton.discovery import SCHEME
 from gateway.triton.named_statistics import NamedStatistics
 from gateway.triton.statistics import TritonStatistics
 
@@ -63,7 +63,7 @@ def gather(
     """
     for target in targets:
         statistics: NamedStatistics | TritonStatistics
-        if target.startswith(SCHEME):
+        if target.startswith(DNS):
             statistics = NamedStatistics(target, tls)
         else:
             name = "embedded" if embedded else target

@@ -11,11 +11,10 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from gateway.settings import DNS
 from gateway.triton.client import TritonClient
 
 _log = logging.getLogger(__name__)
-
-SCHEME = "dns:///"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name; raises ``OSError`` if it has none."""
@@ -37,8 +36,8 @@ class Discovery:
         build: Callable[[str, str | None], TritonClient],
         resolve: Resolve | None = None,
     ) -> None:
-        self._names = [one for one in targets if one.startswith(SCHEME)]
-        self._fixed = {one: build(one, None) for one in targets if not one.startswith(SCHEME)}
+        self._names = [one for one in targets if one.startswith(DNS)]
+        self._fixed = {one: build(one, None) for one in targets if not one.startswith(DNS)}
         self._found: dict[str, dict[str, TritonClient]] = {name: {} for name in self._names}
         self._build = build
         self._resolve = resolve or _look_up
@@ -86,7 +85,7 @@ class Discovery:
 
 def host_and_port(name: str) -> tuple[str, int]:
     """Return what a ``dns:///`` target names."""
-    host, _, port = name.removeprefix(SCHEME).rpartition(":")
+    host, _, port = name.removeprefix(DNS).rpartition(":")
     return host.strip("[]"), int(port)
 
 
