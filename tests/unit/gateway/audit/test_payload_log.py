@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def test_a_call_that_makes_no_rows_is_counted_and_costs_none_of_the_others(
 ) -> None:
     kept = log(tmp_path)
     kept.put(payload(41))
-    kept.put(replace(payload(), request=b"\xff hush"))
+    kept.put(Payload(payload().access, b"\xff hush", b""))
     kept.put(payload(18))
     kept.close()
     (file,) = (tmp_path / "score-risk").iterdir()
