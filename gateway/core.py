@@ -35,8 +35,9 @@ from gateway.transport.entrance import Entrance
 from gateway.transport.guarding import Guard
 from gateway.triton.client import TritonClient
 from gateway.triton.discovery import Discovery
-from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.lifecycle import Lifecycle
 from gateway.triton.loading import ConfigOf
+from gateway.triton.states import ReleaseState
 from gateway.triton.variants import lacks
 from triton_models.embedded.instances import config_with_instances
 from triton_models.signing import SigningImpossible, Verifier

@@ -26,7 +26,7 @@ from gateway.telemetry.metrics.wanted import build_metrics
 
 if TYPE_CHECKING:  # grpc and Triton's client are for workers only, not for their supervisor
     from gateway.core import Core
-    from gateway.triton.lifecycle import ReleaseState
+    from gateway.triton.states import ReleaseState
 
 _SETTINGS = "TRIDENT_WORKER_SETTINGS"
 _NUMBER = "TRIDENT_WORKER_NUMBER"

@@ -35,7 +35,7 @@ from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
 from gateway.triton.declared import DeclaredOutputs
 from gateway.triton.errors import translating_triton_errors
-from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.states import ReleaseState
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from gateway.triton.verdicts import Suspicion
 

@@ -16,7 +16,7 @@ from gateway.errors import ModelUnavailable
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.tracing import NO_TRACE
-from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.states import ReleaseState
 from triton_models.release import Routes
 from triton_models.store import ReleaseStore
 
