@@ -8,17 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from statistics import median
 
 import grpc
 
 from gateway.triton.client import TritonClient
+from gateway.triton.doubts import fault_of, slowness_of
 from gateway.triton.examining import Examiner, Vouch
 from gateway.triton.loading import ConfigOf
 from gateway.triton.retries import Retries
 from gateway.triton.routed import Key
 from gateway.triton.variants import AUTO, Choice
-from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind, is_slow
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
@@ -30,11 +30,7 @@ _TRIAL_S = 2.0
 """For a trial of a release that has been left out."""
 
 _COMPARED_EVERY_S = 2.0
-_COMPARED_WITHIN_S = 6.0
-"""Between two comparisons with other Tritons, and for one."""
-
-_LOOK_AGAIN_S = 0.1
-"""Until a trial that is late is looked at again."""
+"""Between two comparisons with other Tritons."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
@@ -280,57 +276,23 @@ class TritonEndpoint:
     async def _prove(
         self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
     ) -> None:
-        try:
-            fault = await self._checked(key, manifest, within_s)
-        except TimeoutError:
-            fault = f"{why}, nor one to a trial within {within_s:.1f} s"
-        except Exception:
-            _log.exception("%s/%s: looking at it closely failed", *key)
-            fault = why
-        if fault is None:  # it went away: the next look says so
-            fault = why
+        fault = await fault_of(
+            key,
+            self._examiner.check(key, manifest),
+            why,
+            within_s=within_s,
+            longest_s=max(within_s, self._load_timeout_s),
+            others_do_well=lambda: self.others_do_well(key),
+        )
         if fault:
             self.leave_out(key, kind, fault)
-
-    async def _checked(self, key: Key, manifest: Manifest, within_s: float) -> str | None:
-        """Check a release; it has more time for as long as no other Triton does well with it.
-
-        Raises:
-            TimeoutError: If nothing came of it in time.
-        """
-        check = asyncio.ensure_future(self._examiner.check(key, manifest))
-        end = time.monotonic() + max(within_s, self._load_timeout_s)
-        wait_s = within_s
-        try:
-            while not (await asyncio.wait([check], timeout=wait_s))[0]:
-                # Several that are busy for long at once must not all be left out for that.
-                if self.others_do_well(key) or time.monotonic() >= end:
-                    raise TimeoutError
-                wait_s = _LOOK_AGAIN_S
-            return check.result()
-        finally:
-            check.cancel()
 
     async def _compare(
         self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
     ) -> None:
-        try:
-            async with asyncio.timeout(_COMPARED_WITHIN_S):
-                own_s, *others_s = await asyncio.gather(
-                    *(one.trial_s(key) for one in (self, *others))
-                )
-        except TimeoutError:
-            return  # it is busy; if it hangs, its silence says so
-        except Exception:
-            _log.exception("%s/%s: comparing it failed", *key)
-            return
-        known_s = [time_s for time_s in others_s if time_s is not None]
-        if own_s is None or not known_s or not is_slow(own_s, median(known_s)):
-            return
-        if may():  # the others may be gone by now
-            own_ms, others_ms = 1e3 * own_s, 1e3 * median(known_s)
-            why = f"{why}; a trial takes {own_ms:.0f} ms, elsewhere {others_ms:.0f} ms"
-            self.leave_out(key, SLOW, why)
+        slowness = await slowness_of(key, self.trial_s(key), [one.trial_s(key) for one in others])
+        if slowness and may():  # the others may be gone by now
+            self.leave_out(key, SLOW, f"{why}; {slowness}")
 
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
