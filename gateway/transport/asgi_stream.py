@@ -56,6 +56,10 @@ class MessageReader(AsyncIterator[bytes]):
 
     def _ask(self) -> None:
         full = len(self._messages) >= READ_AHEAD or self._size >= READ_AHEAD_BYTES
+        if full or self._call.request_ended or self._deframer.is_empty:
+            self._call.message_due = None  # none is coming, or it is us who do not read
+        elif self._call.message_due is None:
+            self._call.message_due = time.monotonic() + self._message_s
         if not (full or self._asking or self._call.request_ended or self._failure):
             self._asking = True
             self._call.receive().add_done_callback(self._received)
@@ -71,10 +75,8 @@ class MessageReader(AsyncIterator[bytes]):
             messages = self._deframer.feed(event["body"])
             self._messages.extend(messages)
             self._size += sum(map(len, messages))
-            if self._deframer.is_empty:
-                self._call.message_due = None
-            elif messages or self._call.message_due is None:
-                self._call.message_due = time.monotonic() + self._message_s
+            if messages:
+                self._call.message_due = None  # another one may have begun
         except RpcFailed as failure:
             self._failure = failure
         self._ask()
