@@ -45,7 +45,7 @@ def processes(gateway: Gateway) -> set[int]:
     return {one.pid for one in psutil.Process(gateway.process.pid).children(recursive=True)}
 
 
-def _thought_up() -> Iterator[list[bytes]]:
+def _thought_up() -> list[list[bytes]]:
     """Connections that Hypothesis thinks up, ever the same ones."""
     kept: list[list[bytes]] = []
 
@@ -58,14 +58,13 @@ def _thought_up() -> Iterator[list[bytes]]:
         kept.append(frames)
 
     keep()
-    yield from itertools.cycle(kept)
+    return kept
 
 
-def attack(attacker: Attacker, frames: int) -> None:
+def attack(attacker: Attacker, frames: int, thought_up: Iterator[list[bytes]]) -> None:
     """Send so many frames, in every way in turns."""
-    thought_up = _thought_up()
     ways = (
-        lambda: attacker.send(next(thought_up)),
+        lambda: [attacker.send(frames) for frames in itertools.islice(thought_up, 50)],
         lambda: attacker.garbage(_PART),
         lambda: attacker.messages(_PART),
         lambda: attacker.rapid_reset(_PART),
@@ -94,12 +93,13 @@ def test_attackers_crash_nothing_and_honest_clients_are_served(
     how = ("--transport", transport, "--triton", tritons.bare.target)
     with serving(store, tmp_path, *how) as gateway:
         attacker, started = Attacker(gateway.target), processes(gateway)
+        thought_up = itertools.cycle(_thought_up())
         with SteadyLoad(gateway.target, rate=50) as load:
             time.sleep(5)
             before_mb, begun = resident_mb(gateway), time.monotonic()
             time.sleep(4)
             attacked = time.monotonic()
-            attack(attacker, FRAMES)
+            attack(attacker, FRAMES, thought_up)
             ended = time.monotonic()
             time.sleep(3)
             after_mb = resident_mb(gateway)
