@@ -15,6 +15,7 @@ def protection_of(settings: Settings) -> Protection:
     return Protection(
         tls=server_tls(settings),
         max_message_bytes=settings.max_message_bytes,
+        message_s=settings.message_timeout_s,
         max_metadata_bytes=settings.max_metadata_bytes,
         max_metadata_count=settings.max_metadata_count,
     )

@@ -6,9 +6,9 @@ It knows no signal, no server and no embedded Triton, and lives in whatever even
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,17 +24,20 @@ from gateway.live_settings import Apply
 from gateway.protecting import guarding
 from gateway.security.errors import UnusableFile
 from gateway.settings import Settings
+from gateway.settings_limits import ClientLimit
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector_address import UnknownCollector
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
+from gateway.transport.entrance import Entrance
 from gateway.transport.guarding import Guard
 from gateway.triton.client import TritonClient
 from gateway.triton.discovery import Discovery
-from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.lifecycle import Lifecycle
 from gateway.triton.loading import ConfigOf
+from gateway.triton.states import ReleaseState
 from gateway.triton.variants import lacks
 from triton_models.embedded.instances import config_with_instances
 from triton_models.signing import SigningImpossible, Verifier
@@ -60,6 +63,8 @@ class Core:
     """Says who calls; ``None`` if nobody has to say."""
     audit: Audit | None = None
     """Writes calls down; ``None`` if nobody wants that."""
+    entrance: Entrance = field(default_factory=Entrance)
+    """Lets calls in."""
     live: Sequence[Apply] = ()
     """What makes new settings take effect."""
 
@@ -112,8 +117,8 @@ async def running_core(
             tls = triton_tls(settings)
             tritons = Discovery(
                 settings.triton,
-                lambda one: TritonClient(
-                    one, settings.shared_memory_bytes, tls, settings.triton_cancelling
+                lambda one, name: TritonClient(
+                    one, settings.shared_memory_bytes, tls, name, settings.triton_cancelling
                 ),
             )
             lifecycle = Lifecycle(
@@ -146,10 +151,11 @@ async def running_core(
         lifecycle.ask_before_unloading(runner.busy)
         lifecycle.judge_with(runner.suspicions)
         stack.push_async_callback(runner.shadowing.close)
-        live = [_tracing_settings(tracing), _runner_settings(runner)]
+        entrance = Entrance(*_limits(settings))
+        live = [_tracing_settings(tracing), _runner_settings(runner), _limit_settings(entrance)]
         live += [one.change for one in (guarded, audit) if one is not None]
         guard = guarded.guard if guarded is not None else None
-        yield Core(runner, tracing, cache, metrics, guard, audit, live)
+        yield Core(runner, tracing, cache, metrics, guard, audit, entrance, live)
 
 
 def _tracing_settings(tracing: Tracing) -> Apply:
@@ -170,6 +176,21 @@ def _runner_settings(runner: TritonRunner) -> Apply:
         runner.call_timeout_s = settings.call_timeout_s
 
     return apply
+
+
+def _limit_settings(entrance: Entrance) -> Apply:
+    """Return what changes what clients and domains may have."""
+
+    def apply(settings: Settings) -> None:
+        entrance.change(*_limits(settings))
+
+    return apply
+
+
+def _limits(
+    settings: Settings,
+) -> tuple[ClientLimit, Mapping[str, ClientLimit], Mapping[str, int]]:
+    return settings.client_limit, settings.client_limits, dict(settings.domain_limits.items())
 
 
 def _worker_name(instance_id: str | None) -> str:

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 LIVE = frozenset(
     {
         "call_timeout_s",
+        "client_limit",
+        "client_limits",
+        "domain_limits",
         "jwt_algorithms",
         "jwt_audience",
         "jwt_issuer",

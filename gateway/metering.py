@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.security.tls import ClientTls
+from gateway.settings import DNS
 from gateway.starting import StartFailed
 from gateway.supervising.workers import Workers
 from gateway.telemetry.metrics.building import GatewayMetrics
@@ -13,6 +14,7 @@ from gateway.telemetry.metrics.endpoint import Probe
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS, RESTARTS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
+from gateway.triton.named_statistics import NamedStatistics
 from gateway.triton.statistics import TritonStatistics
 
 
@@ -55,13 +57,17 @@ def gather(
     Args:
         metrics: Shows and sends them.
         workers: Says how often each was started again.
-        targets: The Tritons.
+        targets: The Tritons, or names of several.
         embedded: Whether there is one, and it is this gateway's own.
         tls: How TLS is spoken with them; ``None``: plain text.
     """
     for target in targets:
-        name = "embedded" if embedded else target
-        statistics = TritonStatistics(name, target, fresh=embedded, tls=tls)
+        statistics: NamedStatistics | TritonStatistics
+        if target.startswith(DNS):
+            statistics = NamedStatistics(target, tls)
+        else:
+            name = "embedded" if embedded else target
+            statistics = TritonStatistics(name, target, fresh=embedded, tls=tls)
         metrics.hub.add_source(statistics.take, statistics.close)
 
     def restarts() -> Iterator[Reading]:

@@ -108,7 +108,7 @@ def build_authenticator(settings: Settings) -> tuple[Authenticator, list[Watched
         known = issuer_keys
         tokens = Tokens(lambda: known.current, token_rules(settings), methods, grants.given)
         known.on_change = tokens.forget
-        watched.append(_watched_keys(settings, issuer_keys.refresh))
+        watched.append(_watched_keys(settings, issuer_keys.renew))
     certificates = None
     if settings.tls_client_ca is not None:
         certificates = Certificates(methods, grants.if_any)
@@ -152,11 +152,11 @@ def token_rules(settings: Settings) -> TokenRules:
     )
 
 
-def _watched_keys(settings: Settings, refresh: Callable[[], object]) -> Watched:
+def _watched_keys(settings: Settings, renew: Callable[[], object]) -> Watched:
     place = settings.jwt_keys or ""
     if "://" in place:
-        return Watched("Keys of tokens", [], refresh, every_s=settings.jwt_refresh_s)
-    return Watched("Keys of tokens", [Path(place)], refresh)
+        return Watched("Keys of tokens", [], renew, every_s=settings.jwt_refresh_s)
+    return Watched("Keys of tokens", [Path(place)], renew)
 
 
 class _ApiKeys:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from gateway.core import Core
-from gateway.inference.client_limits import ClientLimits
 from gateway.settings import Settings
 from gateway.transport.companies import Batching
-from gateway.transport.entrance import Entrance
 from gateway.transport.services import Services, build_services
 
 
@@ -27,7 +25,7 @@ def services_of(core: Core, settings: Settings) -> Services:
             stands_s=settings.queue_stands_s,
         ),
         cache=core.cache,
-        entrance=_entrance(settings),
+        entrance=core.entrance,
         reflection_enabled=settings.reflection,
         guard=core.guard,
         auditing=core.audit.auditing if core.audit is not None else None,
@@ -35,11 +33,3 @@ def services_of(core: Core, settings: Settings) -> Services:
     if core.metrics is not None:
         core.metrics.gauges(services.readings)
     return services
-
-
-def _entrance(settings: Settings) -> Entrance:
-    limits = (settings.client_limit, *settings.client_limits.values())
-    clients = None
-    if any(limit.bounds for limit in limits):
-        clients = ClientLimits(settings.client_limit, settings.client_limits)
-    return Entrance(clients, dict(settings.domain_limits.items()))

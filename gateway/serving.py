@@ -22,6 +22,7 @@ from gateway.supervising.notices import hearing
 from gateway.supervising.racing import first
 from gateway.supervising.reloading import Reloading, Reread, checked, on_hangup, telling
 from gateway.supervising.signals import StopSignals
+from gateway.supervising.worker_errors import WorkerErrors
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector_address import UnknownCollector
@@ -43,6 +44,8 @@ _TRITON_GRACE_S = 10.0
 _MANY_TRACES = 0.5
 """Share of sampled calls from which Triton traces all requests: below, most of that work would be
 for nothing, and it is better that a tenth of the traces have no spans of Triton."""
+
+_STANDARD_ERROR = 2
 
 _WORKER_END_S = 10.0
 """What a worker has beyond the grace, to send its last spans and end."""
@@ -106,9 +109,11 @@ async def serve(
         def of_worker(whole: Settings) -> Settings:
             return whole.of_worker(listen=str(held), triton=targets)
 
+        errors = WorkerErrors(_STANDARD_ERROR)
+        stack.callback(errors.close)
         workers = Workers(
             settings.worker_count,
-            _launcher(lambda: of_worker(reloading.current), folder),
+            _launcher(lambda: of_worker(reloading.current), folder, errors),
             news.end,
         )
         if reread is not None:
@@ -152,14 +157,20 @@ async def _started(news: WorkerNews, triton: EmbeddedTriton | None, timeout_s: f
         await asyncio.gather(news.started, asyncio.to_thread(triton.wait_ready, timeout_s))
 
 
-def _launcher(settings: Callable[[], Settings], folder: Path) -> Callable[[int], FollowingProcess]:
+def _launcher(
+    settings: Callable[[], Settings], folder: Path, errors: WorkerErrors
+) -> Callable[[int], FollowingProcess]:
     """Return what starts a worker, with the settings that are in force then."""
     gateway_id = uuid4()
     command = worker_command(settings())
 
     def launch(number: int) -> FollowingProcess:
         worker = Worker(settings(), number, f"{gateway_id}-{number}", folder)
-        return FollowingProcess(command, os.environ | worker.environment())
+        said = errors.open()
+        try:
+            return FollowingProcess(command, os.environ | worker.environment(), errors=said)
+        finally:
+            os.close(said)
 
     return launch
 

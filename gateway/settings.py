@@ -23,7 +23,7 @@ from yaml import YAMLError
 
 from gateway.cores import triton_instances, usable_cores
 from gateway.settings_audit import AuditSettings
-from gateway.settings_limits import ClientLimit
+from gateway.settings_limits import ClientLimit, client_name
 from gateway.settings_security import SecuritySettings, is_loopback
 from gateway.triton.cancelling import Cancelling
 from triton_models.limits import MAX_BATCH_ROWS
@@ -125,6 +125,10 @@ class Settings(SecuritySettings, AuditSettings):
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest message, either way."""
 
+    message_timeout_s: float = Field(default=60, gt=0)
+    """Time that a message has to come whole, in seconds: what came of it is held that long. Between
+    two messages of a stream, any time may pass."""
+
     max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
     """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
 
@@ -153,7 +157,7 @@ class Settings(SecuritySettings, AuditSettings):
     counts for itself."""
 
     client_limits: Mapping[str, ClientLimit] = Field(default_factory=dict)
-    """The same for single clients, by name."""
+    """The same for single clients, by ID (``key:billing``) or address (``10.0.3.7``)."""
 
     domain_limits: Mapping[
         Literal["recommend", "diagnose", "risk"], Annotated[int, Field(ge=1)]
@@ -251,6 +255,14 @@ class Settings(SecuritySettings, AuditSettings):
         if embedded is False and not value:
             raise ValueError("give --embedded, or a Triton with --triton HOST:PORT")
         return value
+
+    @field_validator("client_limits")
+    @classmethod
+    def _name_clients(cls, value: Mapping[str, ClientLimit]) -> Mapping[str, ClientLimit]:
+        named = {client_name(text): limit for text, limit in value.items()}
+        if len(named) < len(value):
+            raise ValueError("names a client twice")
+        return named
 
     @field_validator("traces_file", mode="before")
     @classmethod

@@ -6,6 +6,25 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.security.addresses import canonical_address
+from gateway.security.client import ClientKind
+
+
+def client_name(text: str) -> str:
+    """Return a client's name as calls have it.
+
+    Raises:
+        ValueError: If no client can have it.
+    """
+    kind, _, name = text.partition(":")
+    if kind in set(ClientKind) and name:
+        return text
+    address = canonical_address(text)
+    if address is None:
+        kinds = ", ".join(f"{one}:NAME" for one in ClientKind)
+        raise ValueError(f"{text!r} is no client: write {kinds} or an address without a port")
+    return address
+
 
 class ClientLimit(BaseModel):
     """What a client may have; ``None``: as much as it wants."""

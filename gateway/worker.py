@@ -26,7 +26,7 @@ from gateway.telemetry.metrics.wanted import build_metrics
 
 if TYPE_CHECKING:  # grpc and Triton's client are for workers only, not for their supervisor
     from gateway.core import Core
-    from gateway.triton.lifecycle import ReleaseState
+    from gateway.triton.states import ReleaseState
 
 _SETTINGS = "TRIDENT_WORKER_SETTINGS"
 _NUMBER = "TRIDENT_WORKER_NUMBER"
@@ -94,9 +94,11 @@ class Worker:
             ) as core:
                 watch = Watch((followed(self.folder, core.live),))
                 watch.start()
+                beating = asyncio.create_task(self._notifier.beat())
                 try:
                     yield core
                 finally:
+                    beating.cancel()
                     watch.stop()
         except StartFailed as error:  # also one of the transport's
             self.say_failed(str(error))

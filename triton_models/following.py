@@ -37,6 +37,7 @@ class FollowingProcess:
         arguments: The program, as a path, and its arguments.
         environment: All of its environment.
         output: Where it prints; None: where this process reports errors.
+        errors: The file descriptor to which it reports errors, if that is to be another.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FollowingProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         output: IO[bytes] | None = None,
+        errors: int | None = None,
     ) -> None:
         self._lock = threading.Lock()  # held while its ID is used or given back
         self._process = subprocess.Popen(
@@ -51,7 +53,7 @@ class FollowingProcess:
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=_STDERR if output is None else output,
-            stderr=None if output is None else subprocess.STDOUT,
+            stderr=errors if output is None or errors is not None else subprocess.STDOUT,
             # A group of its own: Ctrl-C reaches only the gateway, which stops its processes in
             # their order; and whatever is left of the group can be ended at once.
             start_new_session=True,

@@ -32,9 +32,12 @@ RUN useradd --uid 1000 --no-create-home --home-dir /tmp --shell /usr/sbin/nologi
 USER 1000:1000
 WORKDIR /tmp
 EXPOSE 50051 9464
-# Kubernetes has probes of its own; this is for `docker run`.
+# Kubernetes has probes of its own; this is for `docker run`. It asks beside the metrics, where neither TLS
+# nor credentials are needed.
+ENV TRIDENT_METRICS_LISTEN=127.0.0.1:9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["gateway", "call", "models", "--no-trace", "--target", "127.0.0.1:50051", "--json"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['TRIDENT_METRICS_LISTEN'].rpartition(':')[2] + '/livez', timeout=4)"]
 ENTRYPOINT ["gateway"]
-# What runs the container says who reaches its port. With TLS, give certificates instead of --insecure.
-CMD ["serve", "--listen", "0.0.0.0:50051", "--insecure"]
+# Whoever publishes the port says how it is protected: by certificates, or, where something else does it, by
+# TRIDENT_INSECURE=true. Without either it does not start.
+CMD ["serve", "--listen", "0.0.0.0:50051"]

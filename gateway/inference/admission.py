@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 
 from gateway.errors import DeadlineExceeded, Overloaded
 from gateway.inference.adaptive import AdaptiveLimit
-from gateway.inference.refusals import DEADLINE, FULL, Reason
+from gateway.inference.priority import SHARED, Turn
+from gateway.inference.refusals import DEADLINE, DISPLACED, FULL, Reason
+from gateway.inference.turns import Turns
 
 _WEIGHT = 0.1
 """Of a new time in the usual one."""
@@ -26,7 +28,7 @@ class Visit:
 
 
 class Admission:
-    """Lets ``in_flight`` calls of a line through at a time and ``waiting`` wait, in their order.
+    """Lets ``in_flight`` calls of a line through at a time and ``waiting`` wait for their turn.
 
     Args:
         line: Whose calls; each line has its own, so that a slow one holds up no other.
@@ -49,7 +51,7 @@ class Admission:
         self._line = line
         self._entered = 0
         self._usual_s = 0.0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: Turns[asyncio.Future[None]] = Turns()
 
     @property
     def refused(self) -> int:
@@ -66,42 +68,47 @@ class Admission:
         """Calls that wait."""
         return len(self._waiting)
 
-    async def enter(self, timeout_s: float | None) -> Visit:
+    async def enter(self, timeout_s: float | None, turn: Turn = SHARED) -> Visit:
         """Take a place, waiting for one if need be; give it back with :meth:`leave`.
 
+        Args:
+            timeout_s: Time that is left; ``None``: as much as it takes.
+            turn: Whose turn it is waited for: higher classes first, clients of one in turns.
+
         Raises:
-            Overloaded: If too many wait already, or those who do will take all the time there is.
+            Overloaded: If too many wait already, or one of a higher class takes its place, or
+                those who wait will take all the time there is.
             DeadlineExceeded: If no place came free in time.
         """
         if self.active < self.in_flight and not self._waiting:
             return self._let_in()
-        if len(self._waiting) >= self.max_waiting:
-            self.refusals[FULL] += 1
-            raise Overloaded(self._line, self.max_waiting)
-        wait_s = self._usual_s * (1 + (len(self._waiting) + 1) / self.in_flight)
+        wait_s = self._usual_s * (1 + (self._waiting.before(turn.rank) + 1) / self.in_flight)
         if timeout_s is not None and 0 < timeout_s < wait_s:
             self.refusals[DEADLINE] += 1
             raise Overloaded(self._line, retry_after_s=wait_s, why=DEADLINE)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if len(self._waiting) >= self.max_waiting and not self._displace(turn.rank):
+            self.refusals[FULL] += 1
+            raise Overloaded(self._line, self.max_waiting)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(turn, place)
         try:
             # Not `wait_for`, which in Python 3.11 can swallow a cancellation.
             async with asyncio.timeout(timeout_s):
-                await turn
+                await place
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            if place.done() and not place.cancelled() and place.exception() is None:
                 # The place came in the moment of giving up: the next one takes it.
                 self.active -= 1
                 self._let_others_in()
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            else:
+                self._waiting.remove(turn, place)
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(self._line) from None
             raise
         return self._visit()
 
     def leave(self, visit: Visit | None = None, rows: int = 0) -> None:
-        """Give a place back: to the one that waits longest, if any does.
+        """Give a place back: to whoever is next, if anybody waits.
 
         Args:
             visit: From :meth:`enter`, if it was answered.
@@ -121,10 +128,20 @@ class Admission:
 
     def _let_others_in(self) -> None:
         while self._waiting and self.active < self.in_flight:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else it was given up
+            place = self._waiting.take()
+            if not place.done():  # else it was given up
                 self.active += 1
-                turn.set_result(None)
+                place.set_result(None)
+
+    def _displace(self, rank: int) -> bool:
+        """Refuse one of a lower class that waits, if there is one."""
+        lowest = self._waiting.take_last_below(rank)
+        if lowest is None:
+            return False
+        self.refusals[DISPLACED] += 1
+        if not lowest.done():
+            lowest.set_exception(Overloaded(self._line, why=DISPLACED))
+        return True
 
     def _let_in(self) -> Visit:
         self.active += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 from cachetools import LRUCache
 
@@ -25,13 +25,13 @@ MOST_CLIENTS = 10_000
 _SOON_S = 0.1
 
 
-class _Account:
+class Account:
     """What a client has used."""
 
     __slots__ = ("active", "asked", "period_start", "tokens", "updated")
 
-    def __init__(self, limit: ClientLimit, now: float) -> None:
-        self.tokens = limit.tokens
+    def __init__(self, tokens: float, now: float) -> None:
+        self.tokens = tokens
         self.updated = self.period_start = now
         self.asked = self.active = 0
 
@@ -46,6 +46,7 @@ class ClientLimits:
 
     Attributes:
         refusals: Calls that were refused, by reason.
+        bounds: Whether anything is bounded.
     """
 
     def __init__(
@@ -55,19 +56,23 @@ class ClientLimits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.refusals: Counter[Reason] = Counter()
-        self._default = default
-        self._clients = dict(clients)
         self._clock = clock
+        self.change(default, clients)
         # Those with a limit of their own are few, and must not be forgotten for the many others.
-        self._own: dict[str, _Account] = {}
-        self._others: LRUCache[str, _Account] = LRUCache(MOST_CLIENTS)
+        self._own: dict[str, Account] = {}
+        self._others: LRUCache[str, Account] = LRUCache(MOST_CLIENTS)
+
+    def change(self, default: ClientLimit, clients: Mapping[str, ClientLimit]) -> None:
+        """Go by other limits; what clients have used stays. May be called on any thread."""
+        self._default, self._clients = default, dict(clients)
+        self.bounds = any(one.bounds for one in (default, *self._clients.values()))
 
     def priority(self, client: str) -> Priority | None:
         """Return the highest priority that a client may ask for, if that is bounded."""
         return self._clients.get(client, self._default).priority
 
-    def enter(self, client: str, count: int = 1) -> None:
-        """Take what a call costs; after its end, :meth:`leave`.
+    def enter(self, client: str, count: int = 1) -> Account:
+        """Take what a call costs; after its end, :meth:`leave` the account.
 
         Args:
             client: Who calls.
@@ -95,21 +100,28 @@ class ClientLimits:
                 left_s = account.period_start + limit.quota_period_s - now
                 text = f"{limit.quota} requests in {limit.quota_period_s:g} s"
                 self._refuse(QUOTA, client, text, left_s)
+        account.active += 1
+        self.charge(account, count)
+        return account
+
+    def charge(self, account: Account, count: int) -> None:
+        """Take what a call costs of which that was not known when it came."""
         account.tokens -= count
         account.asked += count
-        account.active += 1
 
-    def leave(self, client: str) -> None:
+    def leave(self, account: Account) -> None:
         """Take note of the end of a call."""
-        account = self._own.get(client) or self._others.get(client)
-        if account is not None and account.active:
-            account.active -= 1
+        account.active -= 1
 
-    def _account(self, client: str, limit: ClientLimit) -> _Account:
-        accounts = self._own if client in self._clients else self._others
+    def _account(self, client: str, limit: ClientLimit) -> Account:
+        accounts: MutableMapping[str, Account] = self._own
+        before: MutableMapping[str, Account] = self._others
+        if client not in self._clients:
+            accounts, before = before, accounts
         account = accounts.get(client)
-        if account is None:
-            account = accounts[client] = _Account(limit, self._clock())
+        if account is None:  # it had, or had not, a limit of its own until now
+            account = before.pop(client, None) or Account(limit.tokens, self._clock())
+            accounts[client] = account
         return account
 
     def _refuse(self, reason: Reason, client: str, limit: str, wait_s: float) -> None:

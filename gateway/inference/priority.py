@@ -7,7 +7,7 @@ notices.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Priority = Literal["high", "normal", "low"]
 
@@ -15,6 +15,19 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 RANKS: dict[str, int] = {name: rank for rank, name in enumerate(PRIORITIES)}
 NORMAL = RANKS["normal"]
 """The lower, the sooner."""
+
+
+class Turn(NamedTuple):
+    """Whose turn it is to wait for."""
+
+    rank: int = NORMAL
+    """Of the priority."""
+    client: str = ""
+    """Who asks; ``""`` for several at once."""
+
+
+SHARED = Turn()
+"""Of those who ask together, or of whom nothing is known."""
 
 
 def rank_of(asked: str | None, allowed: Priority | None) -> int:

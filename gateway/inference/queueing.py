@@ -18,8 +18,8 @@ AnswerT = TypeVar("AnswerT")
 class Client(Protocol):
     """Who asks."""
 
-    def peer(self) -> str:
-        """Return the address; calls of one address are calls of one client."""
+    def who(self) -> str:
+        """Return the name; calls of one name are calls of one client."""
         ...
 
 
@@ -166,7 +166,7 @@ def _in_turns(
     for _rank, entries in groupby(waiting, key=lambda one: one.rank):
         queues: dict[str, deque[Entry[ItemT, AnswerT]]] = {}
         for entry in entries:
-            queues.setdefault(entry.client.peer() if entry.client else "", deque()).append(entry)
+            queues.setdefault(entry.client.who() if entry.client else "", deque()).append(entry)
         while queues:
             for client in list(queues):
                 taken.append(queues[client].popleft())

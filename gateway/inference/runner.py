@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gateway.inference.priority import SHARED, Turn
 from gateway.telemetry.tracing import InferenceTrace
 from triton_models.release import Manifest
 
@@ -81,6 +82,7 @@ class ModelRunner(Protocol):
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
         trace: InferenceTrace,
+        turn: Turn = SHARED,
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return the outputs of one inference, each ``(B, …)`` as its signature says.
 
@@ -91,6 +93,7 @@ class ModelRunner(Protocol):
             outputs: The names of the outputs wanted; all if ``None``.
             timeout_s: Time left, or ``None`` for no deadline.
             trace: Records it, and is ended here.
+            turn: Whose turn it is, where not all can be at Triton.
 
         Raises:
             ModelUnavailable: If Triton or the model is away.

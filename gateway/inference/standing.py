@@ -76,11 +76,6 @@ class Standing:
         self._under_way: dict[Attempt, None] = {}
 
     @property
-    def outstanding(self) -> int:
-        """Inferences under way."""
-        return len(self._under_way)
-
-    @property
     def failed(self) -> int:
         """Of the last ten, those that brought no answer, or one that made no sense."""
         return self._failed.bit_count()

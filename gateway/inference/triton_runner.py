@@ -17,6 +17,7 @@ from gateway.inference import router
 from gateway.inference.admission import Admission, Visit
 from gateway.inference.asking import Asker
 from gateway.inference.fleet import Fleet
+from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from gateway.inference.shadowing import Shadowing
 from gateway.telemetry.metrics.instruments import (
@@ -34,7 +35,7 @@ from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
 from gateway.triton.declared import DeclaredOutputs
 from gateway.triton.errors import translating_triton_errors
-from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.states import ReleaseState
 from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
 from gateway.triton.verdicts import Suspicion
 
@@ -169,6 +170,7 @@ class TritonRunner:
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
         trace: InferenceTrace,
+        turn: Turn = SHARED,
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask the Triton that has least to do."""
         line = release.line
@@ -177,7 +179,7 @@ class TritonRunner:
         end = time.monotonic() + (self.call_timeout_s if timeout_s is None else timeout_s)
         admission = self._admission(line)
         try:
-            visit: Visit | None = await admission.enter(end - time.monotonic())
+            visit: Visit | None = await admission.enter(end - time.monotonic(), turn)
             trace.admitted()
             try:
                 answer = await self._ask(release, tensors, outputs, end, trace)

@@ -118,15 +118,16 @@ class Authenticator:
         self._asking = None
 
     def _client(self, call: Credentials) -> Client:
+        other = False
         if self._tokens is not None and (given := call.header(AUTHORIZATION)) is not None:
             scheme, _, token = given.partition(" ")
-            if scheme.lower() != "bearer":
-                raise Refused("authorization is not a Bearer token")
-            return self._tokens.client(token.strip())
+            if scheme.lower() == "bearer":
+                return self._tokens.client(token.strip())
+            other = True  # that of a proxy, perhaps
         if self._keys is not None and (given := call.header(API_KEY)) is not None:
             return self._keys().client(given, time.time())
         if self._tokens is not None or self._keys is not None:
-            raise Refused("no credentials")
+            raise Refused("authorization is not a Bearer token" if other else "no credentials")
         told = call.certificate()
         if told is None or self._certificates is None:
             raise Refused("no certificate came with the connection")

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_BYTES = 1024 * 1024
 _FETCH_S = 5.0
+_WHOLE_FETCH_S = 10.0
+"""For all of it: an issuer that sends a byte now and then would be waited for without an end."""
 COOLDOWN_S = 10.0
 """Between two fetches because of keys that are not known: anybody can send such tokens."""
 
@@ -77,12 +79,14 @@ class KeySet:
         if not isinstance(data, Mapping) or data.get("use", "sig") != "sig":
             return {}
         names = set(ALGORITHMS.get(str(data.get("kty")), ())) & allowed
-        if "alg" in data:
-            names &= {data["alg"]}
-        names = {one for one in names if data.get("crv") == _CURVES.get(one)}
+        names = {
+            one
+            for one in names
+            if data.get("crv") == _CURVES.get(one) and data.get("alg", one) == one
+        }
         try:
             return {name: PyJWK(dict(data), name) for name in sorted(names)}
-        except PyJWTError as error:  # whose text may hold the key
+        except (PyJWTError, ValueError, TypeError) as error:  # whose text may hold the key
             self.faults.append(f"keys.{place}: cannot be read ({type(error).__name__})")
             return {}
 
@@ -127,28 +131,48 @@ class UrlKeys:
     Args:
         url: Of the JWKS.
         algorithms: Those that are allowed.
+        within_s: Time that a fetch has in all, in seconds.
     """
 
-    def __init__(self, url: str, algorithms: Iterable[str]) -> None:
+    def __init__(
+        self, url: str, algorithms: Iterable[str], within_s: float = _WHOLE_FETCH_S
+    ) -> None:
         self._url = url
         self._algorithms = tuple(algorithms)
+        self._within_s = within_s
+        self._fetching: threading.Thread | None = None
 
     def read(self) -> KeySet:
         """Return the keys as they are now."""
         shown = without_secrets(self._url)
+        if self._fetching is not None and self._fetching.is_alive():
+            raise UnusableFile(shown, {"": "has yet to answer what it was asked before"})
+        answers: list[bytes | str] = []
+        # A time limit of requests is for each read, which one that drips never reaches.
+        self._fetching = threading.Thread(
+            target=lambda: answers.append(self._fetch()), name="jwks", daemon=True
+        )
+        self._fetching.start()
+        self._fetching.join(self._within_s)
+        answer = answers[0] if answers else f"has not answered whole in {self._within_s:g} s"
+        if isinstance(answer, str):
+            raise UnusableFile(shown, {"": answer})
+        try:
+            return parsed(answer, self._algorithms)
+        except ValueError as error:
+            raise UnusableFile(shown, {"": str(error)}) from error
+
+    def _fetch(self) -> bytes | str:
+        """Return what the URL answers, or why that is nothing."""
         try:
             # Where it leads elsewhere, somebody else would say which keys are right.
             answer = requests.get(self._url, timeout=_FETCH_S, allow_redirects=False, stream=True)
             with answer:
                 if answer.status_code != requests.codes.ok:
-                    raise UnusableFile(shown, {"": f"answers {answer.status_code}"})
-                data = answer.raw.read(_MOST_BYTES + 1, decode_content=True)
-        except (requests.RequestException, OSError) as error:  # whose text has the URL
-            raise UnusableFile(shown, {"": f"cannot be had ({type(error).__name__})"}) from None
-        try:
-            return parsed(data, self._algorithms)
-        except ValueError as error:
-            raise UnusableFile(shown, {"": str(error)}) from error
+                    return f"answers {answer.status_code}"
+                return bytes(answer.raw.read(_MOST_BYTES + 1, decode_content=True))
+        except Exception as error:  # whose text has the URL
+            return f"cannot be had ({type(error).__name__})"
 
 
 def parsed(data: bytes, algorithms: Iterable[str]) -> KeySet:
@@ -161,7 +185,7 @@ def parsed(data: bytes, algorithms: Iterable[str]) -> KeySet:
         raise ValueError(f"is larger than {_MOST_BYTES} bytes")
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
@@ -206,14 +230,22 @@ class KnownKeys:
         """Whether an unknown key is a reason to look again."""
         return self._clock() - self._tried_at >= COOLDOWN_S
 
-    def refresh(self) -> bool:
-        """Look again; return whether there are new keys. What cannot be used changes nothing."""
+    def renew(self) -> None:
+        """Look again.
+
+        Raises:
+            UnusableFile: If what is there now cannot be used; then nothing changes.
+        """
         with self._lock:
             self._tried_at = self._clock()
-            try:
-                self.current = self._source.read()
-            except UnusableFile as error:
-                _log.warning("The keys of tokens stay as they were: %s", error)
-                return False
+            self.current = self._source.read()
         self.on_change()
+
+    def refresh(self) -> bool:
+        """Look again; return whether there are new keys. What cannot be used changes nothing."""
+        try:
+            self.renew()
+        except UnusableFile as error:
+            _log.warning("The keys of tokens stay as they were: %s", error)
+            return False
         return True

@@ -15,6 +15,7 @@ LOOK_S = 1.0
 AGAIN_S = 1.0
 """What could not be read is read again after this time, then after twice that, and so on."""
 LONGEST_AGAIN_S = 60.0
+_LAST_LOOK_S = 2.0
 
 _Stamp = tuple[int, int, int] | None
 
@@ -86,7 +87,7 @@ class Watched:
 
 
 class Watch:
-    """A thread that looks.
+    """Threads that look, one for each: what takes long to read keeps nobody from the others.
 
     Args:
         watched: At what.
@@ -97,28 +98,31 @@ class Watch:
         self._watched = tuple(watched)
         self._look_s = look_s
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="file-watch", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._look, args=(one,), name="file-watch", daemon=True)
+            for one in self._watched
+        ]
 
     def start(self) -> None:
         """Look from now on."""
-        if self._watched:
-            self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more; what is being read is waited for a moment."""
         self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_LAST_LOOK_S)
 
     @property
     def stale(self) -> int:
         """Of how many the old stays in force."""
         return sum(one.stale for one in self._watched)
 
-    def _look(self) -> None:
+    def _look(self, one: Watched) -> None:
         while not self._ended.wait(self._look_s):
-            for one in self._watched:
-                one.look()
+            one.look()
 
 
 def _stamp(path: Path) -> _Stamp:

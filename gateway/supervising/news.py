@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from gateway.announcing import Announcer
@@ -16,6 +17,9 @@ _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 0.1
 """For a notice that a worker sent just before it ended."""
 
+_SILENT_S = 10.0
+"""A worker that takes calls and has said nothing for so long hangs: it does each second."""
+
 
 class WorkerNews:
     """Takes the notices of all workers.
@@ -23,15 +27,20 @@ class WorkerNews:
     Args:
         announcer: Tells people what is served: by every worker.
         store: Where the releases lie, for people.
+        clock: Tells the time, in seconds.
 
     Attributes:
         started: Done when a worker takes calls; ``StartFailed`` if none ever will.
     """
 
-    def __init__(self, announcer: Announcer, store: str) -> None:
+    def __init__(
+        self, announcer: Announcer, store: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._announcer = announcer
         self._store = store
         self._notices: dict[int, Notice] = {}
+        self._clock = clock
+        self._heard: dict[int, float] = {}
         self._ended: set[int] = set()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -39,6 +48,16 @@ class WorkerNews:
     def takes_calls(self) -> bool:
         """Whether any worker does."""
         return any(notice.ready for notice in tuple(self._notices.values()))
+
+    def silent(self) -> dict[int, float]:
+        """Return the workers that take calls and hang, and for how many seconds."""
+        now = self._clock()
+        silences = {
+            number: now - self._heard[number]
+            for number, notice in tuple(self._notices.items())
+            if notice.ready
+        }
+        return {number: time_s for number, time_s in silences.items() if time_s > _SILENT_S}
 
     def releases(self) -> list[ReleaseNotice]:
         """Return each routed release as the gateway serves it."""
@@ -53,7 +72,10 @@ class WorkerNews:
             else:
                 self.started.set_exception(StartFailed(notice.failure))
             return
+        self._heard[number] = self._clock()
         known = self._notices.get(number)
+        if notice == known:
+            return
         self._notices[number] = notice
         self._announcer.show(merged(self._notices.values()))
         if not notice.ready or (known is not None and known.ready):

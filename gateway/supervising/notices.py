@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _SOCKET = "notices"
 _SEND_S = 1.0
 """For a supervisor that is busy."""
+BEAT_S = 1.0
+"""How often a worker says that its event loop turns, by saying again what it said last."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,24 @@ class Notifier:
         """Tell why calls will not be taken."""
         self._send(replace(self._last, failure=reason))
 
+    async def beat(self) -> None:
+        """Tell for ever that the event loop turns; a supervisor that is busy is not waited for."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            with suppress(OSError):
+                self._deliver(self._last, wait_s=0)
+
     def _send(self, notice: Notice) -> None:
         self._last = notice
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(_SEND_S)
-                sender.sendto(_NOTICES.dump_json(notice), self._address)
+            self._deliver(notice, _SEND_S)
         except OSError as error:
             _log.warning("The supervisor could not be told: %s", error)
+
+    def _deliver(self, notice: Notice, wait_s: float) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(wait_s)
+            sender.sendto(_NOTICES.dump_json(notice), self._address)
 
 
 @asynccontextmanager

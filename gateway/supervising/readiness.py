@@ -14,12 +14,18 @@ Probe = Callable[[], str]
 def probes(news: WorkerNews, is_stopping: Callable[[], bool]) -> dict[str, Probe]:
     """Return what answers, by the path where it is asked.
 
-    ``/livez`` is that calls are taken, whatever becomes of Triton. ``/readyz`` is what the health
-    of the whole is over gRPC: every routed domain has a release that can be asked.
+    ``/livez`` is that calls are taken and no worker hangs, whatever becomes of Triton. ``/readyz``
+    is what the health of the whole is over gRPC: every routed domain has a release that can be
+    asked.
     """
 
     def live() -> str:
-        return "" if news.takes_calls else "no worker takes calls"
+        if not news.takes_calls:
+            return "no worker takes calls"
+        return "; ".join(
+            f"worker {number} hangs: nothing was heard of it for {silent_s:.0f} s"
+            for number, silent_s in sorted(news.silent().items())
+        )
 
     def ready() -> str:
         if is_stopping():

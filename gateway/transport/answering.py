@@ -6,38 +6,27 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.domains.domain import Answer, ColumnDomain, Domain, SlowRow, Tensors
 from gateway.domains.validation import Violations, check_count
-from gateway.errors import GatewayError, ModelUnavailable
+from gateway.errors import GatewayError
 from gateway.inference.caching import AnswerCache
-from gateway.inference.runner import ModelRunner, ServedRelease
+from gateway.inference.runner import ModelRunner
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.tracing import CallTrace
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
+from gateway.transport.choosing import Choosing, Group
 from gateway.transport.companies import Batching, Companies
 from gateway.transport.entrance import Entrance
 from gateway.transport.slow_work import SlowWork, served
 from gateway.transport.status import error_to_status
 from gateway.transport.streaming import answers_as_they_come
-from triton_models.signatures import DOMAIN_LINES, MAX_BATCH_ROWS
+from triton_models.signatures import MAX_BATCH_ROWS
 
 MAX_OUTSTANDING = 64
 """Elements of one stream that are answered at a time; more are not even read."""
-
-
-@dataclass
-class _Group:
-    """The requests of a batch that one release answers."""
-
-    release: ServedRelease
-    places: list[int] = field(default_factory=list)
-    rows: list[Any] = field(default_factory=list)
-    """What the domain makes of each, ``None`` where it was looked at closely."""
 
 
 class Answering:
@@ -53,6 +42,7 @@ class Answering:
     ) -> None:
         self._runner = runner
         self._entrance = entrance or Entrance()
+        self._choosing = Choosing(runner)
         self._after = AfterTriton()
         self._cache = cache
         self._max_outstanding = max_outstanding
@@ -87,35 +77,34 @@ class Answering:
         if release is None:
             return None
         trace = call.trace
-        tensors = domain.read_batch(data, release.manifest)
-        if tensors is None:
-            return None
-        trace.add_stage("decode", call.received_ns, time.time_ns())
-        trace.set_release(release.line, release.release, release.variant)
-        rows = len(next(iter(tensors.values())))
-        trace.set_attribute("trident.batch.size", rows)
-        with self._entrance.letting_in(domain.NAME, call, rows):
+        # Before the rows are decoded, which may be many; only then it is known how many.
+        with self._entrance.letting_in(domain.NAME, call, 0) as charge:
+            tensors = domain.read_batch(data, release.manifest)
+            if tensors is None:
+                return None
+            rows = len(next(iter(tensors.values())))
+            charge(rows)
+            trace.add_stage("decode", call.received_ns, time.time_ns())
+            trace.set_release(release.line, release.release, release.variant)
+            trace.set_attribute("trident.batch.size", rows)
             answer = await self._runner.run(
                 release,
                 tensors,
                 outputs=domain.PLAIN_OUTPUTS,
-                timeout_s=self._time_for_triton(call),
+                timeout_s=self._time_for_triton(call, release.line),
                 trace=trace.inference(rows),
+                turn=self._entrance.turn(call),
             )
             back_ns = time.time_ns()
             response = domain.write_batch(answer, tensors, release.manifest, served(release))
-        self._encoded(trace, back_ns)
-        return response
-
-    def _time_for_triton(self, call: Call) -> float | None:
-        left_s = call.time_remaining()
-        return None if left_s is None else self._after.less(left_s)
-
-    def _encoded(self, trace: CallTrace, back_ns: int) -> None:
-        """Note that the responses of an inference are made, which came back at a time."""
         now_ns = time.time_ns()
         trace.add_stage("encode", back_ns, now_ns)
-        self._after.took((now_ns - back_ns) / 1e9)
+        self._after.took(release.line, (now_ns - back_ns) / 1e9)
+        return response
+
+    def _time_for_triton(self, call: Call, line: str) -> float | None:
+        left_s = call.time_remaining()
+        return None if left_s is None else self._after.less(line, left_s)
 
     async def stream(
         self,
@@ -173,7 +162,7 @@ class Answering:
         trace = call.trace
         start_ns = start_ns or time.time_ns()
         try:
-            release, row = self._read(domain, request, violations)
+            release, row = self._choosing.one(domain, request, violations)
             if isinstance(row, SlowRow):
                 (row,) = await self._work.made([row], [""], release.line)
         except Exception as error:
@@ -193,29 +182,6 @@ class Answering:
         kept = await self._cache.get(cache_key(model, request), ask, model=model, trace=trace)
         return domain.RESPONSE.FromString(kept)
 
-    def _read(
-        self, domain: Domain[Any, Any], request: Any, violations: Violations | None
-    ) -> tuple[ServedRelease, Any]:
-        """Return the release that answers and what it is asked.
-
-        Raises:
-            InvalidRequest: With every violation.
-            ModelUnavailable: If the request is right, but no release serves.
-        """
-        if violations is None or not violations.found:
-            known = self._plain(domain, request)
-            if known is not None:
-                return known
-        (group,) = self._grouped(domain, [request], [""], violations or Violations())
-        return group.release, domain.row(request, group.release.manifest)
-
-    def _plain(self, domain: Domain[Any, Any], request: Any) -> tuple[ServedRelease, Any] | None:
-        """Return the release and the row of a plainly valid request that a release answers."""
-        line = domain.line(request)
-        release = line and self._runner.find(line, domain.sticky_key(request))
-        row = domain.read(request, release.manifest) if release else None
-        return None if row is None or not release else (release, row)
-
     async def _answer(
         self,
         domain: Domain[Any, Any],
@@ -226,7 +192,7 @@ class Answering:
         """Check all, run one inference for each release, return the responses in order."""
         trace = call.trace
         try:
-            groups = self._grouped(domain, requests, prefixes, Violations())
+            groups = self._choosing.groups(domain, requests, prefixes, Violations())
             tensors = [await self._tensors(domain, requests, prefixes, group) for group in groups]
         except Exception as error:
             trace.add_stage("decode", call.received_ns, time.time_ns(), error)
@@ -234,17 +200,19 @@ class Answering:
         trace.add_stage("decode", call.received_ns, time.time_ns())
         for group in groups:
             trace.set_release(group.release.line, group.release.release, group.release.variant)
+        turn = self._entrance.turn(call)
         answers = await _all(
             self._runner.run(
                 group.release,
                 inputs,
                 outputs=domain.wanted_outputs([requests[p] for p in group.places]),
-                timeout_s=self._time_for_triton(call),
+                timeout_s=self._time_for_triton(call, group.release.line),
                 trace=trace.inference(len(group.places)),
+                turn=turn,
             )
             for group, inputs in zip(groups, tensors, strict=True)
         )
-        back_ns = time.time_ns()
+        start_ns = back_ns = time.time_ns()
         responses: list[Any] = [None] * len(requests)
         for group, answer in zip(groups, answers, strict=True):
             release = group.release
@@ -253,7 +221,10 @@ class Answering:
             )
             for place, response in zip(group.places, made, strict=True):
                 responses[place] = response
-        self._encoded(trace, back_ns)
+            now_ns = time.time_ns()
+            self._after.took(release.line, (now_ns - start_ns) / 1e9)
+            start_ns = now_ns
+        trace.add_stage("encode", back_ns, start_ns)
         return responses
 
     async def _tensors(
@@ -261,7 +232,7 @@ class Answering:
         domain: Domain[Any, Any],
         requests: Sequence[Any],
         prefixes: Sequence[str],
-        group: _Group,
+        group: Group,
     ) -> Tensors:
         release = group.release
         rows = [
@@ -272,60 +243,6 @@ class Answering:
         return domain.rows_to_tensors(
             await self._work.made(rows, where, release.line), release.manifest
         )
-
-    def _grouped(
-        self,
-        domain: Domain[Any, Any],
-        requests: Sequence[Any],
-        prefixes: Sequence[str],
-        violations: Violations,
-    ) -> list[_Group]:
-        """Check every request and find the release that answers it.
-
-        Raises:
-            InvalidRequest: With every violation of every request.
-            ModelUnavailable: If all are valid as far as can be told, but a line does not serve.
-        """
-        groups: dict[str, _Group] = {}
-        unavailable: ModelUnavailable | None = None
-        for place, (request, prefix) in enumerate(zip(requests, prefixes, strict=True)):
-            known = self._plain(domain, request)
-            if known is not None:
-                release, row = known
-                group = groups.setdefault(release.model_name, _Group(release))
-                group.places.append(place)
-                group.rows.append(row)
-                continue
-            below = violations.below(prefix)
-            line = domain.check(request, below)
-            if line is None:
-                continue
-            try:
-                release = self._runner.choose(line, domain.sticky_key(request))
-            except ModelUnavailable as error:
-                if not self._blames_evidence(line, below):
-                    unavailable = error
-                continue
-            domain.check_schema(request, release.manifest, below)
-            group = groups.setdefault(release.model_name, _Group(release))
-            group.places.append(place)
-            group.rows.append(None)
-        violations.raise_if_any()
-        if unavailable is not None:
-            raise unavailable
-        return list(groups.values())
-
-    def _blames_evidence(self, line: str, violations: Violations) -> bool:
-        """Note a violation if this kind of evidence is not served here but another kind is."""
-        routed = {route.line for route in self._runner.routes()}
-        (lines,) = (lines for lines in DOMAIN_LINES.values() if line in lines)
-        served = [other for other in lines if other in routed]
-        if line in routed or not served:
-            return False
-        kinds = [other.rpartition("-")[2] for other in served]
-        text = f"is a kind of evidence that is not served here; served: {', '.join(kinds)}"
-        violations.add(line.rpartition("-")[2], text)
-        return True
 
 
 async def _all(runs: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -25,6 +26,7 @@ from gateway.transport.grpc_wire import (
     too_large,
     unpacked,
 )
+from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
@@ -39,6 +41,11 @@ _TRAILERS_OK = {"type": "http.response.trailers", "headers": _OK}
 _EXPIRED = encode_status(
     status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="The deadline passed.")
 )
+_LATE = encode_status(
+    status_pb2.Status(
+        code=code_pb2.DEADLINE_EXCEEDED, message="A message took too long to come whole."
+    )
+)
 _CANCELLED = encode_status(
     status_pb2.Status(code=code_pb2.CANCELLED, message="The server cancelled the call.")
 )
@@ -50,11 +57,18 @@ class GrpcOverAsgi:
     Args:
         table: The RPCs by path; it may be filled later.
         max_message_bytes: The largest message either way.
+        message_s: Time that a message has to come whole.
     """
 
-    def __init__(self, table: Mapping[str, Rpc], max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Rpc],
+        max_message_bytes: int,
+        message_s: float = DEFAULT_MESSAGE_S,
+    ) -> None:
         self._table = table
         self._max_bytes = max_message_bytes
+        self._message_s = message_s
         self._watch = Watch(self._expire)
         self._expiring: set[asyncio.Task[None]] = set()
 
@@ -109,6 +123,7 @@ class GrpcOverAsgi:
 
     async def _only_message(self, call: AsgiCall) -> bytes | None:
         """Return the message of a unary call; nothing if the client goes before it is there."""
+        call.message_due = time.monotonic() + self._message_s
         event = await call.receive()
         body: bytes = event.get("body", b"")
         size = len(body) - HEADER_BYTES
@@ -118,6 +133,7 @@ class GrpcOverAsgi:
             and size <= self._max_bytes
         ):  # fmt: skip
             call.request_ended = True
+            call.message_due = None
             return body[HEADER_BYTES:]
         deframer = self._deframer(call)
         messages: list[bytes | Packed] = []
@@ -125,6 +141,7 @@ class GrpcOverAsgi:
             messages += deframer.feed(event["body"])
             if not event["more_body"]:
                 call.request_ended = True
+                call.message_due = None
                 if len(messages) != 1 or not deframer.is_empty:
                     text = f"One message was expected, and {len(messages)} came."
                     raise failure(code_pb2.UNIMPLEMENTED, text)
@@ -134,7 +151,9 @@ class GrpcOverAsgi:
 
     async def _stream(self, rpc: Rpc, call: AsgiCall, refused: bool) -> None:
         call.waiting_for_body = False
-        messages = _nothing() if refused else MessageReader(call, self._deframer(call))
+        messages = (
+            _nothing() if refused else MessageReader(call, self._deframer(call), self._message_s)
+        )
         writer: MessageWriter | None = None
         trailers = _OK
         compress = False
@@ -171,7 +190,7 @@ class GrpcOverAsgi:
     def _expire(self, call: AsgiCall) -> None:
         """End a call that waits for its request; its task ends when the server hears of it."""
         call.task = None
-        ending = asyncio.ensure_future(_end(call, _EXPIRED))
+        ending = asyncio.ensure_future(_end(call, _cancelled(call)))
         self._expiring.add(ending)
         ending.add_done_callback(self._expired)
 
@@ -190,7 +209,9 @@ async def _nothing() -> AsyncGenerator[bytes]:
 
 def _cancelled(call: AsgiCall) -> Headers:
     """Return why a call was cancelled whose client is there."""
-    return _EXPIRED if call.is_expired else _CANCELLED
+    if call.is_expired:
+        return _EXPIRED
+    return _LATE if call.is_late else _CANCELLED
 
 
 def _code_of(task: asyncio.Task[Any]) -> object:

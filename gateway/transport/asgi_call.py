@@ -38,11 +38,13 @@ class AsgiCall(Call):
             the server would find its future cancelled.
         request_ended: Whether the client has sent all it will.
         is_gone: Whether nobody waits for the answer any more.
+        message_due: When the message that is coming must be whole, by ``time.monotonic``;
+            ``None`` if none is.
     """
 
     __slots__ = (
-        "_pairs", "_scope", "deadline", "headers", "is_gone", "receive", "request_ended", "send",
-        "task", "waiting_for_body",
+        "_pairs", "_scope", "deadline", "headers", "is_gone", "message_due", "receive",
+        "request_ended", "send", "task", "waiting_for_body",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +59,7 @@ class AsgiCall(Call):
         self.request_ended = False
         self.is_gone = False
         self.deadline: float | None = None
+        self.message_due: float | None = None
 
     def start_clock(self) -> None:
         """Read the client's deadline.
@@ -78,6 +81,11 @@ class AsgiCall(Call):
     def is_expired(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and self.deadline <= time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a message should have been whole by now."""
+        return self.message_due is not None and self.message_due <= time.monotonic()
 
     def pairs(self) -> Sequence[Pair]:
         """Return all the metadata of the client."""
@@ -108,10 +116,10 @@ class AsgiCall(Call):
 
 
 class Watch:
-    """Ends calls whose deadline passed or whose client has gone.
+    """Ends calls whose deadline passed, whose client has gone, or whose messages do not come.
 
     Args:
-        on_expired: Ends a call whose deadline passed before its request was there.
+        on_expired: Ends a call whose time was over before its request was there.
     """
 
     def __init__(self, on_expired: Callable[[AsgiCall], None]) -> None:
@@ -147,7 +155,7 @@ class Watch:
         """
         if call.task is None:
             return
-        if call.is_expired:
+        if call.is_expired or call.is_late:
             if call.waiting_for_body:
                 self._on_expired(call)
             else:

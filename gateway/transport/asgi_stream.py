@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -22,10 +23,16 @@ class MessageReader(AsyncIterator[bytes]):
 
     It asks for more whenever there is room, so that it also hears when the client goes: then
     it cancels the call's task.
+
+    Args:
+        call: Whose request it is.
+        deframer: Takes the chunks apart.
+        message_s: Time that each has to come whole, in seconds; between two, it may take any.
     """
 
-    def __init__(self, call: AsgiCall, deframer: Deframer) -> None:
+    def __init__(self, call: AsgiCall, deframer: Deframer, message_s: float) -> None:
         self._call = call
+        self._message_s = message_s
         self._deframer = deframer
         self._messages: deque[bytes | Packed] = deque()
         self._size = 0
@@ -49,6 +56,10 @@ class MessageReader(AsyncIterator[bytes]):
 
     def _ask(self) -> None:
         full = len(self._messages) >= READ_AHEAD or self._size >= READ_AHEAD_BYTES
+        if full or self._call.request_ended or self._deframer.is_empty:
+            self._call.message_due = None  # none is coming, or it is us who do not read
+        elif self._call.message_due is None:
+            self._call.message_due = time.monotonic() + self._message_s
         if not (full or self._asking or self._call.request_ended or self._failure):
             self._asking = True
             self._call.receive().add_done_callback(self._received)
@@ -64,6 +75,8 @@ class MessageReader(AsyncIterator[bytes]):
             messages = self._deframer.feed(event["body"])
             self._messages.extend(messages)
             self._size += sum(map(len, messages))
+            if messages:
+                self._call.message_due = None  # another one may have begun
         except RpcFailed as failure:
             self._failure = failure
         self._ask()

@@ -50,16 +50,17 @@ class Auditing:
 
     def _unary(self, name: str, inner: Handler, kept: bool) -> Handler:
         async def answer(data: bytes, call: Call) -> bytes:
+            began_ns = time.monotonic_ns()
             try:
                 response: bytes = await inner(data, call)
             except RpcFailed as failed:
-                self._note(name, call, failed.status.code, (1, len(data)), (0, 0))
+                self._note(name, call, began_ns, failed.status.code, (1, len(data)), (0, 0))
                 raise
             except asyncio.CancelledError:
-                self._note(name, call, code_of_cancelled(call), (1, len(data)), (0, 0))
+                self._note(name, call, began_ns, code_of_cancelled(call), (1, len(data)), (0, 0))
                 raise
             sizes = (1, len(data)), (1, len(response))
-            record = self._note(name, call, code_pb2.OK, *sizes)
+            record = self._note(name, call, began_ns, code_pb2.OK, *sizes)
             if kept and random() < self.payload_ratio and self._payload is not None:
                 self._payload(Payload(record, data, response))
             return response
@@ -68,6 +69,7 @@ class Auditing:
 
     def _stream(self, name: str, inner: Handler) -> Handler:
         async def answer(data: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes]:
+            began_ns = time.monotonic_ns()
             asked, answered = _Count(), _Count()
             code: int = code_pb2.OK
             try:
@@ -82,18 +84,24 @@ class Auditing:
                 code = code_of_cancelled(call)
                 raise
             finally:
-                self._note(name, call, code, asked.total, answered.total)
+                self._note(name, call, began_ns, code, asked.total, answered.total)
 
         return answer
 
     def _note(
-        self, name: str, call: Call, code: int, asked: tuple[int, int], answered: tuple[int, int]
+        self,
+        name: str,
+        call: Call,
+        began_ns: int,
+        code: int,
+        asked: tuple[int, int],
+        answered: tuple[int, int],
     ) -> AccessRecord:
         trace: Any = call.trace
         client = call.client
         record = AccessRecord(
             start_ns=call.received_ns,
-            duration_ns=time.time_ns() - call.received_ns,
+            duration_ns=time.monotonic_ns() - began_ns,  # the clock of the wall may jump
             method=name,
             code=code,
             client=client.id if client is not None else "",

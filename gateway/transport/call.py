@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+from gateway.security.addresses import address_of
 from gateway.security.client import Client
 from gateway.telemetry.tracing import NO_TRACE, CallTrace
 
@@ -55,6 +56,10 @@ class Call(ABC):
     @abstractmethod
     def peer(self) -> str:
         """Return the address of the client, such as ``ipv4:127.0.0.1:4711``."""
+
+    def who(self) -> str:
+        """Return who makes it: as it has shown, or else its address, without the port."""
+        return self.client.id if self.client is not None else address_of(self.peer())
 
     @abstractmethod
     def time_remaining(self) -> float | None:

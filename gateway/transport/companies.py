@@ -17,7 +17,7 @@ from typing import Any
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher
 from gateway.inference.forecast import STANDS_S
-from gateway.inference.priority import NORMAL
+from gateway.inference.priority import NORMAL, Turn
 from gateway.inference.queueing import WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
@@ -52,12 +52,13 @@ class Batching:
 class _Asked:
     """One call's part of an inference."""
 
-    __slots__ = ("asked_ns", "back_ns", "left_ns", "request", "row", "trace")
+    __slots__ = ("asked_ns", "back_ns", "left_ns", "rank", "request", "row", "trace")
 
-    def __init__(self, request: Any, row: Any, trace: CallTrace) -> None:
+    def __init__(self, request: Any, row: Any, trace: CallTrace, rank: int) -> None:
         self.request = request
         self.row = row
         self.trace = trace
+        self.rank = rank
         self.asked_ns = self.left_ns = self.back_ns = 0
 
 
@@ -110,7 +111,7 @@ class Companies:
             GatewayError: Whatever keeps the release from answering.
         """
         trace = call.trace
-        asked = _Asked(request, row, trace)
+        asked = _Asked(request, row, trace, rank)
         if trace.records:
             asked.asked_ns = time.time_ns()
         batcher = self._batcher(domain, release, request, row)
@@ -178,13 +179,16 @@ class Companies:
             release,
             domain.rows_to_tensors([one.row for one in company], release.manifest),
             outputs=outputs,
-            timeout_s=None if deadline is None else self._after.less(deadline - now_s),
+            timeout_s=None
+            if deadline is None
+            else self._after.less(release.line, deadline - now_s),
             trace=shared_inference([one.trace for one in company]),
+            turn=Turn(min(one.rank for one in company)),  # the others travel along
         )
         back_ns = time.time_ns()
         for one in company:
             one.back_ns = back_ns
         requests = [one.request for one in company]
         responses = await self._work.responses(domain, answer, requests, release, served_by)
-        self._after.took((time.time_ns() - back_ns) / 1e9)
+        self._after.took(release.line, (time.time_ns() - back_ns) / 1e9)
         return responses

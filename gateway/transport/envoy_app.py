@@ -71,7 +71,9 @@ def build_app(opening: Opening) -> Application:
 
     def start(served: Served) -> GrpcOverAsgi:
         nonlocal grpc
-        grpc = GrpcOverAsgi(served.services.rpcs.table, served.protection.max_message_bytes)
+        protection = served.protection
+        table = served.services.rpcs.table
+        grpc = GrpcOverAsgi(table, protection.max_message_bytes, protection.message_s)
         return grpc
 
     # Not a coroutine function: there would be two coroutines for each call.

@@ -27,6 +27,9 @@ _OPTIONS = (
     # Sends clients a GOAWAY now and then, so that they find replicas that came later. What is
     # in flight then, streams too, goes on to its end.
     ("grpc.max_connection_age_ms", 30 * 60_000),
+    # More wait in the client. Unasked, a connection may have as many as it likes, and grpc's core
+    # never gives back some 3 kB of each call that is begun beyond about these and abandoned.
+    ("grpc.max_concurrent_streams", 100),
     # Calls that came and are not begun. By default grpc cancels some beyond 1,000, at random, and
     # their clients learn no more than that; what may wait is for admission to say.
     ("grpc.server.max_pending_requests", 10_000),
@@ -80,7 +83,9 @@ class GrpcServer:
             ("grpc.so_reuseport", int(reuse_port)),
         )
         self._server = grpc.aio.server(options=(*_OPTIONS, *own))
-        handlers = RpcHandlers(services.rpcs.table, protection.max_metadata_count)
+        handlers = RpcHandlers(
+            services.rpcs.table, protection.max_metadata_count, protection.message_s
+        )
         self._server.add_generic_rpc_handlers((handlers,))
         self._watch = Watch(())
         try:

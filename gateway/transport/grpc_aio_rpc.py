@@ -12,10 +12,9 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from gateway.transport.call import Call, Pair, Reply
+from gateway.transport.grpc_aio_messages import Context, MessageReader
+from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-
 
 _CERTIFICATE = "x509_pem_cert"
 
@@ -78,10 +77,17 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     Args:
         table: The RPCs by path.
         max_metadata_count: Entries that the metadata of a call may have.
+        message_s: Time that the message of a unary call has to come whole, in seconds.
     """
 
-    def __init__(self, table: Mapping[str, Rpc], max_metadata_count: int) -> None:
-        self._handlers = {path: _handler(path[1:], rpc) for path, rpc in table.items()}
+    def __init__(
+        self,
+        table: Mapping[str, Rpc],
+        max_metadata_count: int,
+        message_s: float = DEFAULT_MESSAGE_S,
+    ) -> None:
+        reader = MessageReader(message_s)
+        self._handlers = {path: _handler(path[1:], rpc, reader) for path, rpc in table.items()}
         self._max_count = max_metadata_count
         self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
 
@@ -95,17 +101,23 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return self._handlers.get(handler_call_details.method)
 
 
-def _handler(method: str, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(method: str, rpc: Rpc, reader: MessageReader) -> grpc.RpcMethodHandler[Any, Any]:
     if rpc.streaming:
         return grpc.stream_stream_rpc_method_handler(_stream(method, rpc.answer))
-    return grpc.unary_unary_rpc_method_handler(_unary(method, rpc.answer))
+    return grpc.stream_unary_rpc_method_handler(_unary(method, rpc, reader))
 
 
-def _unary(method: str, rpc: Callable[..., Any]) -> Callable[[bytes, Context], Any]:
-    async def answer(data: bytes, context: Context) -> bytes:
+def _unary(
+    method: str, rpc: Rpc, reader: MessageReader
+) -> Callable[[AsyncIterator[bytes], Context], Any]:
+    look, handle = rpc.look, rpc.answer
+
+    async def answer(_: AsyncIterator[bytes], context: Context) -> bytes:
         call = GrpcAioCall(method, context)
         try:
-            response: bytes = await rpc(data, call)
+            refused = look is not None and not await look(call)
+            data = b"" if refused else await reader.read(context)
+            response: bytes = await handle(data, call)
         except BaseException as failed:
             call.end(known=True)
             if not isinstance(failed, RpcFailed):

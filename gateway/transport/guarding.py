@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from gateway.transport.rpc import Look
 
 if TYPE_CHECKING:  # what checks tokens is for gateways only that are given any
     from gateway.security.authentication import Authenticator
+
+LOOK_AGAIN_S = 5.0
+"""How long a stream goes on, at most, with credentials that hold no more."""
 
 CLIENT = "enduser.id"
 """The attribute of the server span with the client's ID."""
@@ -90,11 +94,29 @@ class Guard:
         async def guarded(data: AsyncIterator[bytes], call: Call) -> AsyncGenerator[Any]:
             if not self._admit(call, method):
                 await self._admit_later(call, method)
-            async with aclosing(handler(parsed(data), call)) as responses:
+            trusted = self._trusted(data, call, method)
+            async with aclosing(handler(parsed(trusted), call)) as responses:
                 async for response in responses:
                     yield response
 
         return guarded
+
+    async def _trusted(
+        self, data: AsyncIterator[bytes], call: Call, method: str | None
+    ) -> AsyncGenerator[bytes]:
+        """Yield the messages of a stream for as long as it would still be let in.
+
+        Raises:
+            Unauthenticated: If the client's credentials hold no more.
+            PermissionDenied: If it may not call the method any more.
+        """
+        looked = time.monotonic()
+        async for one in data:
+            if time.monotonic() - looked >= LOOK_AGAIN_S:
+                if not self._admit(call, method):
+                    await self._admit_later(call, method)
+                looked = time.monotonic()
+            yield one
 
     def _admit(self, call: Call, method: str | None) -> bool:
         """Let a call in, or refuse it; ``False`` if that cannot be said at once."""

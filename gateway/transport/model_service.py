@@ -8,9 +8,13 @@ from gateway.domains.validation import Violations, check_text, shown
 from gateway.errors import ModelNotFound
 from gateway.inference.runner import ModelRunner, RouteState
 from gateway.transport.call import Call
+from gateway.transport.entrance import Entrance
 from trident.model.v1 import model_service_pb2 as pb
 from triton_models.release import FeatureSpec, Manifest
 from triton_models.signatures import DOMAIN_LINES
+
+DOMAIN = "model"
+"""In metrics; only the limits of clients count here."""
 
 MAX_RELEASE_NAME_LENGTH = 64
 
@@ -24,10 +28,16 @@ _DOMAIN_OF = {line: domain for domain, lines in DOMAIN_LINES.items() for line in
 
 
 class ModelServicer:
-    """Describes the routed releases."""
+    """Describes the routed releases.
 
-    def __init__(self, runner: ModelRunner) -> None:
+    Args:
+        runner: Knows them.
+        entrance: Lets calls in.
+    """
+
+    def __init__(self, runner: ModelRunner, entrance: Entrance | None = None) -> None:
         self._runner = runner
+        self._entrance = entrance or Entrance()
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         """List the routed releases, without their features."""
@@ -35,15 +45,18 @@ class ModelServicer:
         if request.domain:
             _check_domain(request.domain, violations)
         violations.raise_if_any()
-        states = self._states(request.domain or None)
-        return pb.ListModelsResponse(models=[_model(state, features=False) for state in states])
+        with self._entrance.letting_in(DOMAIN, call):
+            states = self._states(request.domain or None)
+            models = [_model(state, features=False) for state in states]
+        return pb.ListModelsResponse(models=models)
 
     async def GetModel(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
         """Describe one release."""
         _check(request)
-        for state in self._states(request.domain):
-            if request.line in ("", state.line) and request.release in ("", state.release):
-                return pb.GetModelResponse(model=_model(state, features=True))
+        with self._entrance.letting_in(DOMAIN, call):
+            for state in self._states(request.domain):
+                if request.line in ("", state.line) and request.release in ("", state.release):
+                    return pb.GetModelResponse(model=_model(state, features=True))
         raise ModelNotFound(request.line or request.domain, request.release)
 
     def _states(self, domain: str | None) -> list[RouteState]:

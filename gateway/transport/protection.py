@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.security.tls import ServerTls
 
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+DEFAULT_MESSAGE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Protection:
     Attributes:
         tls: How it is spoken; ``None``: plain text.
         max_message_bytes: The largest message either way.
+        message_s: Time that a message has to come whole, in seconds.
         max_metadata_bytes: The metadata of a call.
         max_metadata_count: Entries of it.
     """
 
     tls: ServerTls | None = None
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    message_s: float = DEFAULT_MESSAGE_S
     max_metadata_bytes: int = 16 * 1024
     max_metadata_count: int = 100

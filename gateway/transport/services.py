@@ -91,7 +91,7 @@ def build_services(
         (RECOMMEND, RecommendServicer(answering)),
         (DIAGNOSE, DiagnoseServicer(answering)),
         (RISK, RiskServicer(answering)),
-        (MODEL, ModelServicer(runner)),
+        (MODEL, ModelServicer(runner, entrance)),
     ]
     for descriptor, servicer in services:
         rpcs.add_service(descriptor, servicer)

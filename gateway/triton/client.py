@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from gateway.security.tls import ClientTls
 from gateway.security.watching import Watched
 from gateway.triton.cancelling import Cancelling, bears_cancelling
-from gateway.triton.credentials import channel_credentials
+from gateway.triton.credentials import channel_credentials, name_options
 from gateway.triton.http2 import errors
 from gateway.triton.http2.channel import Channel
 from gateway.triton.shared_memory import SharedMemory
@@ -40,15 +40,16 @@ _OLD_CHANNEL_S = 10.0
 """For what is under way on a connection with old certificates."""
 
 
-def _channel_to(target: str, tls: ClientTls | None) -> grpc.aio.Channel:
-    """Return a channel to a Triton.
+def _channel_to(target: str, tls: ClientTls | None, name: str | None) -> grpc.aio.Channel:
+    """Return a channel to a Triton, whose certificate shows a name.
 
     Raises:
         UnusableFile: If a certificate cannot be used.
     """
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=_OPTIONS)
+    options = [*_OPTIONS, *name_options(name)]
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
 
 
 class TritonClient:
@@ -60,6 +61,7 @@ class TritonClient:
         target: Where it listens.
         shared_memory_bytes: Tensors at least this large go by shared memory; ``None``: none.
         tls: How TLS is spoken with it; ``None``: plain text.
+        name: What its certificate shows; ``None``: the host of ``target``.
         cancelling: Whether it is told of inferences that nobody waits for any more; ``auto``: once
             it has said that it is of a version that bears it.
 
@@ -77,9 +79,11 @@ class TritonClient:
         target: str,
         shared_memory_bytes: int | None = None,
         tls: ClientTls | None = None,
+        name: str | None = None,
         cancelling: Cancelling = "auto",
     ) -> None:
         self.target = target
+        self._name = name
         self.answers = 0
         self.was_silent = False
         self._shared_memory = (
@@ -89,12 +93,14 @@ class TritonClient:
         )
         self._tls = tls
         self._closing: asyncio.Future[None] | None = None
-        self._inferences = Channel(target, ssl=tls.context() if tls is not None else None)
+        self._inferences = Channel(
+            target, ssl=tls.context() if tls is not None else None, name=name
+        )
         self._inferences.cancels = cancelling == "always"
         self._asks_version = cancelling == "auto"
         self._known_at = -1
         """Connections that there had been when it last said its version."""
-        self._channel = _channel_to(target, tls)
+        self._channel = _channel_to(target, tls, name)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         files = tls.files if tls is not None else ()
         self._certificates = Watched(f"Certificates for Triton at {target}", files, self._renew)
@@ -103,7 +109,7 @@ class TritonClient:
         """Make new connections with the certificates as they are now; those there are go on."""
         assert self._tls is not None
         self._inferences.speak(self._tls.context())
-        old, self._channel = self._channel, _channel_to(self.target, self._tls)
+        old, self._channel = self._channel, _channel_to(self.target, self._tls, self._name)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._closing = asyncio.ensure_future(old.close(_OLD_CHANNEL_S))
 

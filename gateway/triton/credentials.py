@@ -7,6 +7,11 @@ import grpc
 from gateway.security.tls import ClientTls
 
 
+def name_options(name: str | None) -> list[tuple[str, str]]:
+    """Return what makes grpc ask for another name than the target's own."""
+    return [] if name is None else [("grpc.ssl_target_name_override", name)]
+
+
 def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     """Return what grpc speaks TLS with.
 

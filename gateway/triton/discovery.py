@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from gateway.settings import DNS
 from gateway.triton.client import TritonClient
 
 _log = logging.getLogger(__name__)
-
-SCHEME = "dns:///"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name; raises ``OSError`` if it has none."""
@@ -26,18 +25,19 @@ class Discovery:
 
     Args:
         targets: What the settings name.
-        build: Makes the client of an address, ``host:port``.
+        build: Makes the client of an address, ``host:port``, given the host's name too, which its
+            certificate shows; ``None`` where that is the address's own.
         resolve: Looks up names.
     """
 
     def __init__(
         self,
         targets: Sequence[str],
-        build: Callable[[str], TritonClient],
+        build: Callable[[str, str | None], TritonClient],
         resolve: Resolve | None = None,
     ) -> None:
-        self._names = [one for one in targets if one.startswith(SCHEME)]
-        self._fixed = {one: build(one) for one in targets if not one.startswith(SCHEME)}
+        self._names = [one for one in targets if one.startswith(DNS)]
+        self._fixed = {one: build(one, None) for one in targets if not one.startswith(DNS)}
         self._found: dict[str, dict[str, TritonClient]] = {name: {} for name in self._names}
         self._build = build
         self._resolve = resolve or _look_up
@@ -62,29 +62,36 @@ class Discovery:
         are asked whether they live anyway, and a name server that is away takes no Triton along.
         """
         for name in self._names:
-            host, _, port = name.removeprefix(SCHEME).rpartition(":")
+            host, port = host_and_port(name)
             try:
-                addresses = await self._resolve(host.strip("[]"), int(port))
-            except OSError as error:
+                addresses = await self._resolve(host, port)
+            except (OSError, UnicodeError) as error:  # a label can be too long
                 _log.warning("%s cannot be looked up: %s", name, error)
                 continue
             if addresses:
-                self._take(name, sorted({_target(one, port) for one in addresses}))
+                self._take(name, targets_of(addresses, port))
         return self.clients
 
     def _take(self, name: str, targets: Sequence[str]) -> None:
-        before = self._found[name]
+        before, host = self._found[name], host_and_port(name)[0]
         known = {target: client for one in self._found.values() for target, client in one.items()}
         self._found[name] = {
-            target: self._fixed.get(target) or known.get(target) or self._build(target)
+            target: self._fixed.get(target) or known.get(target) or self._build(target, host)
             for target in targets
         }
         if before.keys() != self._found[name].keys():
             _log.info("%s has the addresses %s", name, ", ".join(targets))
 
 
-def _target(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def host_and_port(name: str) -> tuple[str, int]:
+    """Return what a ``dns:///`` target names."""
+    host, _, port = name.removeprefix(DNS).rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def targets_of(addresses: Iterable[str], port: int) -> list[str]:
+    """Return the targets at some addresses, each once."""
+    return sorted({f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in addresses})
 
 
 async def _look_up(host: str, port: int) -> Sequence[str]:

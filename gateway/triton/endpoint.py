@@ -6,20 +6,19 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from statistics import median
 
 import grpc
 
-from gateway.triton.check import differences
 from gateway.triton.client import TritonClient
-from gateway.triton.loading import ConfigOf, Loader
+from gateway.triton.doubts import fault_of, slowness_of
+from gateway.triton.examining import Examiner, Vouch
+from gateway.triton.loading import ConfigOf
 from gateway.triton.retries import Retries
 from gateway.triton.routed import Key
-from gateway.triton.trial import quickest_s, try_out
-from gateway.triton.variants import AUTO, Choice, choose_variant
-from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind, is_slow
+from gateway.triton.variants import AUTO, Choice
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
@@ -31,17 +30,10 @@ _TRIAL_S = 2.0
 """For a trial of a release that has been left out."""
 
 _COMPARED_EVERY_S = 2.0
-_COMPARED_WITHIN_S = 6.0
-"""Between two comparisons with other Tritons, and for one."""
-
-_LOOK_AGAIN_S = 0.1
-"""Until a trial that is late is looked at again."""
+"""Between two comparisons with other Tritons."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
-
-Vouch = Callable[[Manifest], Awaitable[str]]
-"""Returns why a release must not be loaded, ``""`` if it may."""
 
 
 class TritonEndpoint:
@@ -71,13 +63,16 @@ class TritonEndpoint:
     ) -> None:
         self.client = client
         self._on_change = on_change
-        self._asked = variant
-        self._loader = Loader(client, load_timeout_s, config_of)
+        self._examiner = Examiner(
+            client,
+            variant=variant,
+            load_timeout_s=load_timeout_s,
+            config_of=config_of,
+            vouch=vouch,
+        )
         self._load_timeout_s = load_timeout_s
-        self._vouch = vouch
         self._retries = Retries(retry_s)
         self._up: bool | None = None
-        self._variants: dict[Key, Variant] = {}
         self._fitting: set[Key] = set()
         self._faults: dict[Key, str] = {}
         self._loading: dict[Key, asyncio.Task[None]] = {}
@@ -117,7 +112,7 @@ class TritonEndpoint:
 
     def variant(self, key: Key) -> Variant | None:
         """Return the layout of a release that answers here, once that is known."""
-        return self._variants.get(key)
+        return self._examiner.variants.get(key)
 
     def fault(self, key: Key) -> str:
         """Return why a release cannot be asked here."""
@@ -193,14 +188,8 @@ class TritonEndpoint:
 
     async def trial_s(self, key: Key) -> float | None:
         """Return what a trial of a release takes, ``None`` if that cannot be told."""
-        manifest, variant = self._manifests.get(key), self._variants.get(key)
-        if manifest is None or variant is None:
-            return None
-        model = manifest.model_of(variant)
-        try:
-            return await quickest_s(self.client, model, manifest, self._load_timeout_s)
-        except grpc.RpcError:
-            return None
+        manifest = self._manifests.get(key)
+        return None if manifest is None else await self._examiner.trial_s(key, manifest)
 
     def leave_out(self, key: Key, kind: Kind, why: str) -> None:
         """Have a release asked here no more, until a trial says that it does well again.
@@ -227,7 +216,7 @@ class TritonEndpoint:
         if loading is not None:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
-        variant = self._variants.pop(key, None)
+        variant = self._examiner.variants.pop(key, None)
         self._fitting.discard(key)
         self._faults.pop(key, None)
         self._retries.settled(key)
@@ -236,7 +225,7 @@ class TritonEndpoint:
             return
         model = manifest.model_of(variant)
         try:
-            await self._loader.unload(model)
+            await self._examiner.unload(model)
             _log.info("%s/%s is unloaded from Triton at %s", *key, self.client.target)
         except grpc.RpcError as error:
             if await self.client.is_loaded(model):
@@ -260,7 +249,7 @@ class TritonEndpoint:
             return
         if key in self._fitting:
             answers = self.client.answers
-            ready = await self.client.readiness(manifest.model_of(self._variants[key]))
+            ready = await self.client.readiness(manifest.model_of(self._examiner.variants[key]))
             # One that is too busy to say so has it if it answers, or if nobody else could.
             busy = self.client.answers > answers or not self.others_do_well(key)
             if ready or (ready is None and busy) or key not in self._fitting:
@@ -287,63 +276,33 @@ class TritonEndpoint:
     async def _prove(
         self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
     ) -> None:
-        try:
-            fault = await self._checked(key, manifest, within_s)
-        except TimeoutError:
-            fault = f"{why}, nor one to a trial within {within_s:.1f} s"
-        except Exception:
-            _log.exception("%s/%s: looking at it closely failed", *key)
-            fault = why
-        if fault is None:  # it went away: the next look says so
-            fault = why
+        fault = await fault_of(
+            key,
+            self._examiner.check(key, manifest),
+            why,
+            within_s=within_s,
+            longest_s=max(within_s, self._load_timeout_s),
+            others_do_well=lambda: self.others_do_well(key),
+        )
         if fault:
             self.leave_out(key, kind, fault)
-
-    async def _checked(self, key: Key, manifest: Manifest, within_s: float) -> str | None:
-        """Check a release; it has more time for as long as no other Triton does well with it.
-
-        Raises:
-            TimeoutError: If nothing came of it in time.
-        """
-        check = asyncio.ensure_future(self._check(key, manifest))
-        end = time.monotonic() + max(within_s, self._load_timeout_s)
-        wait_s = within_s
-        try:
-            while not (await asyncio.wait([check], timeout=wait_s))[0]:
-                # Several that are busy for long at once must not all be left out for that.
-                if self.others_do_well(key) or time.monotonic() >= end:
-                    raise TimeoutError
-                wait_s = _LOOK_AGAIN_S
-            return check.result()
-        finally:
-            check.cancel()
 
     async def _compare(
         self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
     ) -> None:
-        try:
-            async with asyncio.timeout(_COMPARED_WITHIN_S):
-                own_s, *others_s = await asyncio.gather(
-                    *(one.trial_s(key) for one in (self, *others))
-                )
-        except TimeoutError:
-            return  # it is busy; if it hangs, its silence says so
-        except Exception:
-            _log.exception("%s/%s: comparing it failed", *key)
-            return
-        known_s = [time_s for time_s in others_s if time_s is not None]
-        if own_s is None or not known_s or not is_slow(own_s, median(known_s)):
-            return
-        if may():  # the others may be gone by now
-            own_ms, others_ms = 1e3 * own_s, 1e3 * median(known_s)
-            why = f"{why}; a trial takes {own_ms:.0f} ms, elsewhere {others_ms:.0f} ms"
-            self.leave_out(key, SLOW, why)
+        slowness = await slowness_of(key, self.trial_s(key), [one.trial_s(key) for one in others])
+        if slowness and may():  # the others may be gone by now
+            self.leave_out(key, SLOW, f"{why}; {slowness}")
 
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
         try:
-            async with asyncio.timeout(await self._trial_s(key, manifest)):
-                fault = await self._load_and_check(key, manifest)
+            trial_s = await self._trial_s(key, manifest)
+            new = trial_s is None  # else it was looked at when it came, and is still loaded
+            fault: str | None = await self._examiner.vouched(manifest) if new else ""
+            if not fault:
+                async with asyncio.timeout(trial_s):
+                    fault = await self._examiner.check(key, manifest, vouched=new)
             if fault is not None:
                 self._settle(key, fault)
         except TimeoutError:
@@ -356,7 +315,7 @@ class TritonEndpoint:
 
     async def _trial_s(self, key: Key, manifest: Manifest) -> float | None:
         """Return within which time a release must do well; ``None``: it may have to be loaded."""
-        variant = self._variants.get(key)
+        variant = self._examiner.variants.get(key)
         if not self._retries.was_left_out(key) or variant is None:
             return None
         lost = await self.client.readiness(manifest.model_of(variant)) is False
@@ -365,42 +324,6 @@ class TritonEndpoint:
     def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._loading.get(key) is task:  # also if it was cancelled before it began
             del self._loading[key]
-
-    async def _load_and_check(self, key: Key, manifest: Manifest) -> str | None:
-        """Return what is wrong, ``""`` if nothing is; ``None`` if Triton went away meanwhile."""
-        if self._vouch is not None and (fault := await self._vouch(manifest)):
-            return fault
-        return await self._check(key, manifest)
-
-    async def _check(self, key: Key, manifest: Manifest) -> str | None:
-        client = self.client
-        try:
-            if key not in self._variants:
-                self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
-            model = manifest.model_of(self._variants[key])
-            if not await self._is_loaded(model):
-                await self._loader.load(model, manifest)
-            metadata = await client.metadata(model)
-            config = await client.config(model)
-            found = differences(manifest, metadata, config)
-            found = found or await try_out(client, model, manifest, self._load_timeout_s)
-        except grpc.RpcError as error:
-            if not await client.is_live():
-                return None
-            details = " ".join((error.details() or error.code().name).split())
-            return f"Triton at {client.target} cannot load it: {details.rstrip('.')}"
-        return "; ".join(found)
-
-    async def _is_loaded(self, model: str) -> bool:
-        """Return whether a model is loaded, once Triton says so: a busy one is not to load it anew.
-
-        Raises:
-            TimeoutError: If it does not say.
-        """
-        async with asyncio.timeout(self._load_timeout_s):
-            while (ready := await self.client.readiness(model)) is None:
-                await asyncio.sleep(_LOOK_AGAIN_S)
-            return ready
 
     def _settle(self, key: Key, fault: str) -> None:
         if fault:
@@ -418,7 +341,7 @@ class TritonEndpoint:
         """Know nothing any more: what comes back may be another process."""
         for task in self._tasks:
             task.cancel()
-        self._variants.clear()
+        self._examiner.variants.clear()
         self._fitting.clear()
         self._faults.clear()
         self._retries.clear()

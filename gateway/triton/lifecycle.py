@@ -14,7 +14,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from gateway.telemetry.metrics.readings import Reading
@@ -22,13 +21,13 @@ from gateway.triton.client import TritonClient
 from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.loading import ConfigOf
 from gateway.triton.routed import Key, RoutedReleases
+from gateway.triton.states import ReleaseState, StatesOf
 from gateway.triton.tritons import Tritons
-from gateway.triton.variants import AUTO, Choice, lacks
+from gateway.triton.variants import AUTO, Choice
 from gateway.triton.verdicts import Suspicion
 from gateway.triton.vouching import Voucher
 from triton_models.note_tokenizers import TOKENIZERS
-from triton_models.release import ENSEMBLE, FUSED, Manifest, RouteTarget, Variant
-from triton_models.signatures import SIGNATURES
+from triton_models.release import RouteTarget
 from triton_models.store import ReleaseStore
 from triton_models.trust import Trust
 
@@ -38,25 +37,6 @@ _JUDGE_S = 0.25
 _DISCOVER_S = 5.0
 
 Discover = Callable[[], Awaitable[Sequence[TritonClient]]]
-
-
-@dataclass(frozen=True)
-class ReleaseState:
-    """A routed release."""
-
-    line: str
-    release: str
-    weight: float
-    """Its share of the calls; 0 as long as it waits for the others of its route file."""
-    variant: Variant
-    """The layout that answers, or that is first tried."""
-    manifest: Manifest | None
-    clients: tuple[TritonClient, ...]
-    """The Tritons that can be asked for that variant now."""
-    detail: str
-    """Why none can, else ``""``."""
-    partly: str = ""
-    """Which Tritons cannot, and why, though others can."""
 
 
 class Lifecycle:
@@ -105,15 +85,14 @@ class Lifecycle:
             ),
             load_timeout_s,
         )
+        self._states_of = StatesOf(self._routed, self._tritons, variant)
         self._discover = discover
         self._tritons.take(clients)
-        self._variant = variant
         self._poll_s = poll_s
         self._store_poll_s = store_poll_s
         self._on_change = on_change
         self._unload_after_s = unload_after_s
         self._in_force: dict[str, tuple[RouteTarget, ...]] = {}
-        self._served: set[Key] = set()
         self._kept: set[Key] = set()
         self._left: dict[Key, float] = {}
         self._busy: Callable[[Key], bool] = lambda key: False
@@ -135,7 +114,7 @@ class Lifecycle:
 
     def clients(self, line: str, release: str) -> tuple[TritonClient, ...]:
         """Return the Tritons where a release can be asked, also one that is routed no longer."""
-        return self._clients((line, release))
+        return self._states_of.clients((line, release))
 
     def ask_before_unloading(self, busy: Callable[[Key], bool]) -> None:
         """Unload no release of which ``busy`` says that calls are in flight."""
@@ -223,7 +202,7 @@ class Lifecycle:
         wanted = {}
         for key in self._kept:
             manifest = self._routed.manifest(key)
-            if manifest is not None and not self._unfit(manifest):
+            if manifest is not None and not self._states_of.unfit(manifest):
                 wanted[key] = manifest
         await endpoint.look(wanted)
 
@@ -238,20 +217,12 @@ class Lifecycle:
             if now - since < self._unload_after_s or self._busy(key):
                 continue
             del self._left[key]
-            self._served.discard(key)
+            self._states_of.served.discard(key)
             manifest = self._routed.manifest(key)
             if manifest is not None:
                 TOKENIZERS.forget(manifest)
                 await asyncio.gather(*(one.unload(key, manifest) for one in self._tritons))
             self._routed.forget(key)
-
-    def _unfit(self, manifest: Manifest) -> str:
-        """Return why a release is not even loaded, or ``""``."""
-        if manifest.line not in SIGNATURES:
-            return f"line '{manifest.line}' has no declared tensors in this gateway"
-        if lacks(self._variant, manifest):
-            return f"it has no variant '{self._variant}', only {', '.join(manifest.variants)}"
-        return ""
 
     def _settle(self) -> None:
         """Make the states anew from what is known."""
@@ -262,12 +233,13 @@ class Lifecycle:
         }
         self._keep()
         states = tuple(
-            self._state(line, target.release, target.weight)
+            self._states_of.state(line, target.release, target.weight)
             for line in sorted(routed)
             for target in sorted(self._targets_of(line), key=lambda target: -target.weight)
         )
         shadows = {
-            line: self._state(line, release, 0.0) for line, release in self._routed.shadows.items()
+            line: self._states_of.state(line, release, 0.0)
+            for line, release in self._routed.shadows.items()
         }
         if shadows != self._shadows:
             self._tell_of(shadows)
@@ -292,7 +264,7 @@ class Lifecycle:
         before = self._in_force.get(line)
         if before is None or before == routed:
             return True
-        if not any((line, target.release) in self._served for target in before):
+        if not any((line, target.release) in self._states_of.served for target in before):
             return True  # there is nothing to hold on to
         wanted = [(line, target.release) for target in routed if target.weight > 0]
         up = [one for one in self._tritons if one.up]
@@ -303,7 +275,7 @@ class Lifecycle:
         in_force = self._in_force[line]
         known = {target.release for target in in_force}
         waiting = [one for one in self._routed.lines[line] if one.release not in known]
-        if any(self._clients((line, one.release)) for one in in_force if one.weight > 0):
+        if any(self._states_of.clients((line, one.release)) for one in in_force if one.weight > 0):
             waiting = [one.model_copy(update={"weight": 0.0}) for one in waiting]
         return (*in_force, *waiting)
 
@@ -316,42 +288,3 @@ class Lifecycle:
         for key in kept:
             self._left.pop(key, None)
         self._kept = kept
-
-    def _clients(self, key: Key) -> tuple[TritonClient, ...]:
-        """Return the Tritons where a release can be asked for its variant."""
-        serving = [one for one in self._tritons if one.serves(key)]
-        variant = _first_of(one.variant(key) for one in serving)
-        if serving:
-            self._served.add(key)
-        return tuple(one.client for one in serving if one.variant(key) == variant)
-
-    def _variant_of(self, key: Key, manifest: Manifest | None) -> Variant:
-        """Return the layout that answers for a release, or that is first tried."""
-        serving = _first_of(one.variant(key) for one in self._tritons if one.serves(key))
-        if serving is not None:
-            return serving
-        if self._variant != AUTO:
-            return self._variant
-        return FUSED if manifest is not None and FUSED in manifest.variants else ENSEMBLE
-
-    def _state(self, line: str, release: str, weight: float) -> ReleaseState:
-        key: Key = (line, release)
-        manifest = self._routed.manifest(key)
-        clients: tuple[TritonClient, ...] = ()
-        partly = ""
-        if manifest is None:
-            detail = self._routed.fault(key)
-        elif not (detail := self._unfit(manifest)):
-            clients = self._clients(key)
-            faults = dict.fromkeys(one.fault(key) for one in self._tritons)
-            detail = "" if clients else "; ".join(faults)
-            if clients:
-                partly = "; ".join(one.fault(key) for one in self._tritons if one.lacks(key))
-        variant = self._variant_of(key, manifest)
-        return ReleaseState(line, release, weight, variant, manifest, clients, detail, partly)
-
-
-def _first_of(variants: Iterable[Variant | None]) -> Variant | None:
-    """Return the variant that is asked where Tritons differ: the ensemble, which has a GPU."""
-    known = set(variants)
-    return next((variant for variant in (ENSEMBLE, FUSED) if variant in known), None)

@@ -23,7 +23,7 @@ from gateway.telemetry.metrics.instruments import (
 )
 from gateway.telemetry.metrics.readings import Gauges
 from gateway.telemetry.metrics.tally import Labels, Tally
-from gateway.triton.credentials import channel_credentials
+from gateway.triton.credentials import channel_credentials, name_options
 from triton_models.release import MODEL_NAME
 
 _log = logging.getLogger(__name__)
@@ -54,12 +54,20 @@ class TritonStatistics:
         fresh: Whether all that it has counted is of this gateway; else it is only what it counts
             from the first answer on.
         tls: How TLS is spoken with it; ``None``: plain text.
+        host: What its certificate shows; ``None``: the host of ``target``.
     """
 
     def __init__(
-        self, name: str, target: str, *, fresh: bool, tls: ClientTls | None = None
+        self,
+        name: str,
+        target: str,
+        *,
+        fresh: bool,
+        tls: ClientTls | None = None,
+        host: str | None = None,
     ) -> None:
         self._name = name
+        self._host = host
         self._target = target
         self._tls = tls
         self._channel = self._new_channel()
@@ -92,9 +100,10 @@ class TritonStatistics:
         self._channel.close()
 
     def _new_channel(self) -> grpc.Channel:
-        options = [("grpc.max_receive_message_length", -1)]
+        options: list[tuple[str, int | str]] = [("grpc.max_receive_message_length", -1)]
         if self._tls is None:
             return grpc.insecure_channel(self._target, options=options)
+        options += name_options(self._host)
         return grpc.secure_channel(self._target, channel_credentials(self._tls), options=options)
 
     def _renew(self) -> None:

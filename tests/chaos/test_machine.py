@@ -5,8 +5,10 @@ from __future__ import annotations
 import resource
 import socket
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 import grpc
@@ -42,7 +44,10 @@ def counted(port: int, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
+LOST = ("trident_spans_dropped_total", "trident_access_log_dropped_total")
+
+
+def test_a_disk_that_is_full_costs_spans_and_lines_of_logs_and_they_are_counted(
     transport: str,
     store: ReleaseStore,
     how: list[str],
@@ -54,13 +59,17 @@ def test_a_disk_that_is_full_costs_spans_and_they_are_counted(
     full = tmp_path / "full.jsonl"
     full.symlink_to("/dev/full")
     monkeypatch.setattr(Gateway, "traces", property(lambda _: full))
+    monkeypatch.setenv("TRIDENT_ACCESS_LOG", str(full))
     how += ["--metrics-listen", f"127.0.0.1:{port}"]
     with serving(store, tmp_path, *how) as gateway:
         with SteadyLoad(gateway.target, rate=50) as load:
-            wait_for(lambda: counted(port, "trident_spans_dropped_total") > 0)
-        dropped = counted(port, "trident_spans_dropped_total")
+            wait_for(lambda: all(counted(port, name) > 0 for name in LOST))
+        spans, lines = (counted(port, name) for name in LOST)
     with capsys.disabled():
-        print(f"\n{transport}, full disk: {codes(load.noted)}, {dropped:.0f} spans lost, counted")
+        print(
+            f"\n{transport}, full disk: {codes(load.noted)}; lost and counted: {spans:.0f} spans, "
+            f"{lines:.0f} lines of the access log"
+        )
     assert codes(load.noted).keys() == {"OK"}
 
 
@@ -92,6 +101,29 @@ def test_without_a_file_left_to_open_those_who_are_there_are_served_and_others_l
     with capsys.disabled():
         print(f"\n{transport}, no file left: {codes(load.noted)} of those who were there before")
     assert codes(load.noted).keys() == {"OK"}
+
+
+def lives(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            return int(answer.status) == HTTPStatus.OK
+    except urllib.error.HTTPError as error:
+        return b"hangs" not in error.read()
+
+
+def test_a_gateway_whose_worker_hangs_lives_no_more_until_it_goes_on(
+    store: ReleaseStore, how: list[str], tmp_path: Path
+) -> None:
+    port = free_port()
+    with serving(store, tmp_path, *how, "--metrics-listen", f"127.0.0.1:{port}") as gateway:
+        assert gateway.process is not None
+        (worker,) = psutil.Process(gateway.process.pid).children()
+        assert lives(port)
+        worker.suspend()
+        wait_for(lambda: not lives(port))
+        worker.resume()
+        wait_for(lambda: lives(port))
+        assert answers(gateway.target)
 
 
 def answers(target: str) -> bool:

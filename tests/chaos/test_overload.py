@@ -1,20 +1,15 @@
-"""Ten times as much as can be answered, for a minute; and all Tritons gone for half of one."""
+"""Ten times as much as can be answered, for a minute."""
 
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
-import grpc
 import psutil
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from served import Gateway, serving
-from steady_load import METHOD, Noted, SteadyLoad, asking, codes, goodput, p99_ms
-from waiting import wait_for
+from steady_load import Noted, SteadyLoad, codes, failed, goodput, p99_ms
 
 from triton_models.store import ReleaseStore
 
@@ -25,9 +20,15 @@ MEASURED_S = 8.0
 WORK = 40_000.0
 """What the model counts to: some tens of milliseconds, so that Triton is the limit and neither the
 load nor the gateway is."""
+CALLERS = 8
+ENOUGH = 2.0
+"""Callers that ask one after the other find less than there is, as they wait for each other; so
+many times what they find is surely enough to find all of it, and no overload to speak of."""
 ROWS = "4"
 """In a batch, which takes as long as one row."""
 DEADLINE_S = 5.0
+FEW = 0.02
+"""Of the calls at 70 % of the capacity: bursts of them may still have to wait too long."""
 
 
 def workers(gateway: Gateway) -> list[psutil.Process]:
@@ -65,7 +66,9 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
     monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
     how = ("--embedded", "--triton-instances", "1", "--transport", transport)
     with serving(store, tmp_path, *how) as gateway:
-        capacity = goodput(loaded(gateway.target, MEASURED_S, None, callers=10), MEASURED_S)
+        rough = goodput(loaded(gateway.target, MEASURED_S, None, callers=CALLERS), MEASURED_S)
+        enough = ENOUGH * rough
+        capacity = goodput(loaded(gateway.target, MEASURED_S, enough), MEASURED_S)
         usual = loaded(gateway.target, MEASURED_S, 0.7 * capacity)
         before_mb = resident_mb(gateway)
         overload = loaded(gateway.target, SECONDS, 10 * capacity)
@@ -73,7 +76,7 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
         time.sleep(1)  # within two seconds after it
         after = loaded(gateway.target, MEASURED_S / 2, 0.7 * capacity)
         # Before and after, since other work on the machine comes and goes.
-        again = goodput(loaded(gateway.target, MEASURED_S, None, callers=10), MEASURED_S)
+        again = goodput(loaded(gateway.target, MEASURED_S, enough), MEASURED_S)
         capacity = (capacity + again) / 2
     share = goodput(overload, SECONDS) / capacity
     times = p99_ms(overload) / p99_ms(usual)
@@ -94,76 +97,6 @@ def test_of_ten_times_the_load_what_can_be_answered_is(
     assert times <= 2
     assert after_mb <= 1.1 * before_mb + 5
     assert p99_ms(after) <= 2 * p99_ms(usual)
-
-
-def _retry_ms(error: grpc.RpcError) -> int:
-    status = rpc_status.from_call(error)
-    assert status is not None
-    for packed in status.details:
-        if packed.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            return int(
-                error_details_pb2.RetryInfo.FromString(packed.value).retry_delay.ToMilliseconds()
-            )
-    return 0
-
-
-def test_all_tritons_gone_is_said_at_once_and_service_returns(
-    transport: str, store: ReleaseStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from triton_models.server import EmbeddedTriton
-
-    seconds = 30 * min(1.0, SECONDS / 60)
-    with EmbeddedTriton(Path(store.models_path), restart=True) as triton:
-        triton.wait_ready(60)
-        with serving(
-            store, tmp_path, "--transport", transport, "--triton", triton.target
-        ) as gateway:
-            took, retries = _gone(gateway, triton.pid, seconds)
-            back = time.monotonic()
-            assert triton.pid is not None
-            os.kill(triton.pid, signal.SIGCONT)
-            triton.wait_ready(60)
-            ready = time.monotonic()
-            wait_for(lambda: _ok(gateway.target))
-            returned_s = time.monotonic() - back
-    with capsys.disabled():
-        print(
-            f"\n{transport}, all Tritons hang for {seconds:g} s: UNAVAILABLE with RetryInfo after "
-            f"{1e3 * max(took):.1f} ms at most of {len(took)} calls; Triton answers after "
-            f"{ready - back:.2f} s, service is back after {returned_s:.2f} s"
-        )
-    assert min(retries) > 0
-    assert max(took) < 0.5
-    assert returned_s <= 3
-
-
-def _ok(target: str) -> bool:
-    with grpc.insecure_channel(target) as channel:
-        try:
-            channel.unary_unary(METHOD)(asking(0), timeout=5)
-        except grpc.RpcError:
-            return False
-        return True
-
-
-def _gone(gateway: Gateway, pid: int | None, seconds: float) -> tuple[list[float], list[int]]:
-    """Stop the one Triton; once that is known, note how calls fail: after how long, with what."""
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: not gateway_serves(gateway))
-    took, retries = [], []
-    end = time.monotonic() + seconds
-    with grpc.insecure_channel(gateway.target) as channel:
-        while time.monotonic() < end:
-            start = time.monotonic()
-            with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(METHOD)(asking(0), timeout=10)
-            took.append(time.monotonic() - start)
-            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-            retries.append(_retry_ms(caught.value))
-            time.sleep(0.1)
-    return took, retries
-
-
-def gateway_serves(gateway: Gateway) -> bool:
-    return gateway.health() == 1
+    # Those that were refused have no time, so they must be few as well.
+    assert failed(usual) <= FEW * len(usual)
+    assert failed(after) <= FEW * len(after)

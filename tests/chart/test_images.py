@@ -17,7 +17,10 @@ import yaml
 from cluster import Cluster
 from containers import BIN
 from dockerfile import Stage, read, words
+from pydantic import ValidationError
 from rendered import CHART, Rendered, containers
+
+from gateway.settings import Settings
 
 ROOT = CHART.parents[2]
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
@@ -170,13 +173,33 @@ def test_what_is_installed_is_what_the_lock_says(installed: Path) -> None:
 def test_the_health_check_passes_where_a_gateway_answers(cluster: Cluster) -> None:
     (check,) = read(ROOT / "deploy" / "docker" / "gateway.Dockerfile")[1][-1].all("HEALTHCHECK")
     program, *arguments = words(check)
-    assert arguments[arguments.index("--target") + 1] == "127.0.0.1:50051"
-    target = f"127.0.0.1{cluster.gateway.places[':50051']}"
-    arguments = [target if one == "127.0.0.1:50051" else one for one in arguments]
-    done = subprocess.run(
-        [BIN / program, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+
+    def healthy(port: str) -> bool:
+        environment = os.environ | {"TRIDENT_METRICS_LISTEN": port}
+        done = subprocess.run(
+            [BIN / program, *arguments], env=environment, timeout=60, check=False,
+            capture_output=True,
+        )  # fmt: skip
+        return done.returncode == 0
+
+    assert healthy(cluster.gateway.places["0.0.0.0:9464"])
+    assert not healthy("127.0.0.1:1")
+
+
+def test_the_gateways_image_opens_to_others_only_if_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = read(ROOT / "deploy" / "docker" / "gateway.Dockerfile")[1][-1]
+    (command,) = stage.all("CMD")
+    serve, *options = words(command)
+    assert serve == "serve"
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TRIDENT_{name.upper()}", raising=False)
+    with pytest.raises(ValidationError, match="can be reached from other machines"):
+        Settings(listen=given["--listen"], triton=("triton:8001",))
+    monkeypatch.setenv("TRIDENT_INSECURE", "true")
+    Settings(listen=given["--listen"], triton=("triton:8001",))
 
 
 def test_commands_of_the_chart_are_programs_of_the_images(plain: Rendered) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from served_process import CALL_S, Client, binary, struct, structs
+from served_process import CALL_S, Client, ServedProcess, binary, struct, structs
 
 SENT = (
     ("name", "value"),
@@ -47,6 +51,18 @@ def test_the_server_knows_the_address_of_the_client(client: Client) -> None:
     address, _, port = client.unary()["peer"].rpartition(":")
     assert address == "ipv4:127.0.0.1"
     assert 0 < int(port) < 65536
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_client_that_shows_nothing_is_its_address_written_alike_on_all_transports(
+    transport: str, host: str, tmp_path: Path
+) -> None:
+    if ":" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with closing(ServedProcess(transport, tmp_path, host=host)) as server:
+        server.wait_listening()
+        with grpc.insecure_channel(server.target) as channel:
+            assert Client(channel).unary()["who"] == host
 
 
 REPLY = {

@@ -100,6 +100,7 @@ class ConformanceServicer:
             metadata=[[key, *_shown(value)] for key, value in call.pairs()],
             header=call.metadata.get("single"),
             peer=call.peer(),
+            who=call.who(),
             remaining=call.time_remaining(),
             codes=await self._codes(wish["codes_of"]) if "codes_of" in wish else None,
             filler="x" * int(wish.get("filler", 0)),

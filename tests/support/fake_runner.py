@@ -11,6 +11,7 @@ import numpy as np
 from manifests import CATALOGUE, manifest
 
 from gateway.errors import ModelUnavailable
+from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from triton_models.release import Manifest
 from triton_models.signatures import (
@@ -118,6 +119,7 @@ class FakeCall:
     received_ns: int = 17
     trace: RecordingTrace = field(default_factory=RecordingTrace)
     verdict: None = None
+    client: Any = None
     timeout_s: float | None = None
 
     def time_remaining(self) -> float | None:
@@ -125,6 +127,9 @@ class FakeCall:
 
     def peer(self) -> str:
         return self.address
+
+    def who(self) -> str:
+        return self.client.id if self.client is not None else self.peer()
 
     def header(self, key: str) -> str | None:
         return self.metadata.get(key)
@@ -138,6 +143,7 @@ class Asked:
     tensors: Tensors
     outputs: tuple[str, ...] | None
     timeout_s: float | None
+    turn: Turn = SHARED
 
     @property
     def rows(self) -> int:
@@ -211,9 +217,12 @@ class FakeRunner:
         outputs: Sequence[str] | None = None,
         timeout_s: float | None,
         trace: Any,
+        turn: Turn = SHARED,
     ) -> Outputs:
         self.asked.append(
-            Asked(release, tensors, tuple(outputs) if outputs is not None else None, timeout_s)
+            Asked(
+                release, tensors, tuple(outputs) if outputs is not None else None, timeout_s, turn
+            )
         )
         self.running += 1
         self.most_running = max(self.most_running, self.running)

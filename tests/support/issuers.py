@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 ISSUER = "https://issuer.test"
@@ -39,6 +40,11 @@ class Issuer:
 
     def jwks(self, *names: str) -> str:
         return json.dumps({"keys": self.public(*names)})
+
+    def signed(self, claims: Mapping[str, Any]) -> str:
+        """A token that says anything, and is signed as it should be."""
+        data = json.dumps(claims).encode()
+        return PyJWS().encode(data, self.keys["rsa"], "RS256", {"kid": "rsa"})
 
     def token(
         self,
@@ -126,7 +132,8 @@ def forgeries(issuer: Issuer) -> dict[str, str]:
         ),
         "no token": "hello",
         "too large": issuer.token(filler="x" * 9000),
-        "with a subject that is no text": by_hand({"alg": "RS256", "kid": "rsa"}, payload(sub=7)),
+        "with a subject that is no text": issuer.signed(payload(sub=7)),
+        "with a subject of no letters": issuer.signed(payload(sub="\n")),
     }
 
 

@@ -39,6 +39,7 @@ class ServedProcess:
         port: Where it listens; by default a free one.
         name: What it calls itself in answers.
         settings: Of a gateway, as far as they are of its transport and of who may call.
+        host: An address of this machine.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class ServedProcess:
         port: int = 0,
         name: str = "",
         settings: dict[str, Any] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        self._held = socket.socket()
+        self._held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._held.bind(("127.0.0.1", port))
+        self._held.bind((host, port))
         self.port: int = self._held.getsockname()[1]
-        self.target = f"127.0.0.1:{self.port}"
+        self.target = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "log"
         with self.log.open("wb") as log:

@@ -29,6 +29,7 @@ class Channel:
         target: The server, ``host:port``.
         ssl: How to speak TLS with it; its ALPN protocol becomes ``h2``. ``None``: plain text.
         limits: What is borne with.
+        name: What its certificate must show; ``None``: the host of ``target``.
 
     Attributes:
         connections: How many were made.
@@ -39,13 +40,19 @@ class Channel:
     """
 
     def __init__(
-        self, target: str, *, ssl: tls.SSLContext | None = None, limits: Limits | None = None
+        self,
+        target: str,
+        *,
+        ssl: tls.SSLContext | None = None,
+        limits: Limits | None = None,
+        name: str | None = None,
     ) -> None:
         host, _, port = target.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"a target is HOST:PORT, got {target!r}")
         self._target = target
         self._address = host.strip("[]"), int(port)
+        self._name = name
         self._ssl: tls.SSLContext | None = None
         if ssl is not None:
             self.speak(ssl)
@@ -151,6 +158,7 @@ class Channel:
                     lambda: connection,
                     *self._address,
                     ssl=self._ssl,
+                    server_hostname=self._name if self._ssl is not None else None,
                     ssl_shutdown_timeout=_TLS_GOODBYE_S if self._ssl is not None else None,
                 )
                 await connection.ready

@@ -16,7 +16,8 @@ from served import Gateway
 from gateway.inference.admission import Admission
 from gateway.inference.triton_runner import TritonRunner
 from gateway.triton.client import TritonClient
-from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.lifecycle import Lifecycle
+from gateway.triton.states import ReleaseState
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
 from triton_models.trust import Trust

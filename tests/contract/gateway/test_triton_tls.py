@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certificates import Pair, authority, of_client, of_server
+from certificates import Pair, authority, of_client, signed
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.rpc import code_pb2
 from tritonclient.grpc import service_pb2
 
@@ -17,6 +19,7 @@ from gateway.security.errors import UnusableFile
 from gateway.security.tls import ClientTls
 from gateway.telemetry.metrics.instruments import TRITON_UP
 from gateway.triton.client import TritonClient
+from gateway.triton.discovery import Discovery
 from gateway.triton.http2.errors import CallFailed
 from gateway.triton.statistics import TritonStatistics
 from triton_models.embedded.command import Launch, Ports
@@ -34,7 +37,14 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("triton")
     (folder / "models").mkdir()
     (folder / "backends").mkdir()
-    certificate, key = of_server(CA).write(folder, "tls")
+    # As many have it: a name, and no address.
+    named = signed(
+        CA,
+        "triton",
+        alternatives=(x509.DNSName("localhost"),),
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+    )
+    certificate, key = named.write(folder, "tls")
     ca, _ = CA.write(folder, "ca")
     installation = find_installation()
     lay_out_backends(installation, folder / "backends")
@@ -89,6 +99,31 @@ async def test_all_connections_speak_tls(triton: str, files: ClientTls) -> None:
     assert gauges == {(TRITON_UP, ("t",)): 1.0}
     statistics.close()
     await client.close()
+
+
+async def test_who_is_found_by_a_name_must_show_that_name(triton: str, files: ClientTls) -> None:
+    address = triton.replace("localhost", "127.0.0.1")
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    def build(target: str, name: str | None) -> TritonClient:
+        return TritonClient(target, tls=files, name=name)
+
+    (client,) = await Discovery([f"dns:///{triton}"], build, resolve).look()
+    assert client.target == address
+    await until_live(client)
+    assert await infer(client) == code_pb2.NOT_FOUND
+    await client.close()
+    statistics = TritonStatistics("t", address, fresh=True, tls=files, host="localhost")
+    _, gauges = await asyncio.to_thread(statistics.take)
+    assert gauges == {(TRITON_UP, ("t",)): 1.0}
+    statistics.close()
+    for name in (None, "another"):
+        client = TritonClient(address, tls=files, name=name)
+        assert not await client.is_live()
+        assert await infer(client) == code_pb2.UNAVAILABLE
+        await client.close()
 
 
 @pytest.mark.parametrize("wrong", ["plain text", "another authority", "no certificate"])

@@ -16,7 +16,7 @@ from gateway.errors import ModelUnavailable
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.telemetry.tracing import NO_TRACE
-from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.states import ReleaseState
 from triton_models.release import Routes
 from triton_models.store import ReleaseStore
 
@@ -78,6 +78,18 @@ async def test_answers_are_kept_if_the_settings_say_so_and_go_with_their_release
         store.add_routes(Routes(lines={}), after=1)
         await asyncio.wait_for(changed.wait(), 20)
         assert len(core.cache) == 0
+
+
+async def test_limits_of_clients_change_while_it_runs(settings: Settings) -> None:
+    async with running_core(settings) as core:
+        assert core.entrance.is_open
+        new = settings.model_copy(update={"domain_limits": {"risk": 1}})
+        for apply in core.live:
+            apply(new)
+        assert not core.entrance.is_open
+        for apply in core.live:
+            apply(settings)
+        assert core.entrance.is_open
 
 
 async def test_nothing_is_left_running(settings: Settings) -> None:

@@ -203,6 +203,18 @@ def test_what_needs_a_setting_that_is_wrong_is_not_told_as_well() -> None:
     assert violations(**given).keys() == {"jwt_keys"}
 
 
+def test_clients_with_limits_have_names_that_calls_have() -> None:
+    limits = {"key:billing": {"rate": 1}, "2001:DB8::0:7": {"rate": 2}, "10.0.3.7": {"rate": 3}}
+    named = Settings(embedded=True, client_limits=limits).client_limits
+    assert list(named) == ["key:billing", "2001:db8::7", "10.0.3.7"]
+
+
+@pytest.mark.parametrize("name", ["billing", "10.0.3.7:80", "ipv4:10.0.3.7", "key:", "Key:a"])
+def test_a_client_with_limits_that_no_call_can_be_of_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="is no client: write"):
+        Settings(embedded=True, client_limits={name: {"rate": 1}})
+
+
 def test_a_queue_stands_after_a_second_unless_that_is_emptied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

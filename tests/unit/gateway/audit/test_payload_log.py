@@ -44,6 +44,21 @@ def test_what_is_left_is_written_at_the_end_in_a_file_for_each_line(tmp_path: Pa
     assert kept.dropped == 0
 
 
+def test_a_call_that_makes_no_rows_is_counted_and_costs_none_of_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = log(tmp_path)
+    kept.put(payload(41))
+    kept.put(Payload(payload().access, b"\xff hush", b""))
+    kept.put(payload(18))
+    kept.close()
+    (file,) = (tmp_path / "score-risk").iterdir()
+    assert pl.read_parquet(file)["age"].to_list() == [41.0, 18.0]
+    assert kept.dropped == 1
+    assert "is counted: DecodeError" in caplog.text
+    assert "hush" not in caplog.text
+
+
 def test_a_full_file_is_followed_by_the_next_and_the_oldest_go(tmp_path: Path) -> None:
     kept = log(tmp_path, file_rows=2, files=3)
     for age in range(12):

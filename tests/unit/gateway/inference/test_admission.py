@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import DeadlineExceeded, Overloaded
 from gateway.inference.admission import Admission
+from gateway.inference.priority import RANKS, Turn
 
 LINE = "score-risk"
 
@@ -69,6 +70,47 @@ async def test_one_more_than_may_wait_is_refused_at_once() -> None:
     for _ in range(3):
         admission.leave()
     await asyncio.gather(*waiting)
+
+
+async def test_a_higher_class_goes_first_and_takes_a_place_where_no_more_may_wait() -> None:
+    admission = Admission(LINE, in_flight=1, waiting=2)
+    await admission.enter(None)
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        await admission.enter(None, Turn(RANKS[name], "a"))
+        order.append(name)
+        admission.leave()
+
+    low, normal = (asyncio.create_task(call(name)) for name in ("low", "normal"))
+    await settle()
+    high = asyncio.create_task(call("high"))
+    with pytest.raises(Overloaded, match="higher priority"):
+        await low
+    with pytest.raises(Overloaded):
+        await admission.enter(None, Turn(RANKS["low"], "b"))
+    admission.leave()
+    await asyncio.gather(normal, high)
+    assert order == ["high", "normal"]
+    assert admission.refusals == {"displaced": 1, "full": 1}
+    assert await free_places(admission) == 1
+
+
+async def test_clients_take_turns() -> None:
+    admission = Admission(LINE, in_flight=1, waiting=9)
+    await admission.enter(None)
+    order: list[str] = []
+
+    async def call(client: str) -> None:
+        await admission.enter(None, Turn(client=client))
+        order.append(client)
+        admission.leave()
+
+    tasks = [asyncio.create_task(call(client)) for client in "aaaab"]
+    await settle()
+    admission.leave()
+    await asyncio.gather(*tasks)
+    assert "".join(order) == "abaaa"
 
 
 async def test_it_says_how_full_it_is() -> None:

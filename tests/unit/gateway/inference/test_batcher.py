@@ -58,7 +58,7 @@ class Caller:
 
     address: str
 
-    def peer(self) -> str:
+    def who(self) -> str:
         return self.address
 
 

@@ -30,10 +30,10 @@ def entered(some: ClientLimits, client: str, tries: int, count: int = 1) -> int:
     let_in = 0
     for _ in range(tries):
         try:
-            some.enter(client, count)
+            account = some.enter(client, count)
         except QuotaExceeded:
             continue
-        some.leave(client)
+        some.leave(account)
         let_in += 1
     return let_in
 
@@ -87,9 +87,9 @@ def test_a_quota_is_for_a_period(clock: Clock) -> None:
 def test_only_so_many_are_answered_at_a_time(clock: Clock) -> None:
     some = limits(clock, ClientLimit(concurrent=2))
     some.enter("a")
-    some.enter("a")
+    account = some.enter("a")
     assert entered(some, "a", 3) == 0
-    some.leave("a")
+    some.leave(account)
     assert entered(some, "a", 3) == 3
     assert some.refusals == {"concurrency": 3}
 
@@ -109,7 +109,20 @@ def test_each_client_has_its_own_and_some_have_others(clock: Clock) -> None:
 def test_many_strangers_do_not_make_a_known_client_new(clock: Clock) -> None:
     some = limits(clock, ClientLimit(rate=1), known=ClientLimit(rate=2))
     assert entered(some, "known", 5) == 2
-    for number in range(MOST_CLIENTS + 1):
-        some.enter(f"stranger {number}")
+    accounts = [some.enter(f"stranger {number}") for number in range(MOST_CLIENTS + 1)]
     assert entered(some, "known", 5) == 0
-    some.leave("stranger 0")  # which is forgotten
+    some.leave(accounts[0])  # which is forgotten
+
+
+def test_other_limits_hold_at_once_and_what_was_used_stays_used(clock: Clock) -> None:
+    some = limits(clock, ClientLimit(concurrent=1), b=ClientLimit(quota=3))
+    account = some.enter("a")
+    assert entered(some, "b", 9) == 3
+    some.change(ClientLimit(quota=4), {"a": ClientLimit(concurrent=2)})
+    assert entered(some, "b", 9) == 1, "of four, three were used with a limit of its own"
+    second = some.enter("a")
+    assert entered(some, "a", 1) == 0, "one of the two is older than the limit"
+    some.leave(account)
+    some.leave(second)
+    some.change(ClientLimit(), {})
+    assert not some.bounds

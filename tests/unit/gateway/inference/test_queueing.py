@@ -19,7 +19,7 @@ HIGH, LOW = RANKS["high"], RANKS["low"]
 class Caller:
     address: str
 
-    def peer(self) -> str:
+    def who(self) -> str:
         return self.address
 
 

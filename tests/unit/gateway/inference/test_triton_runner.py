@@ -23,7 +23,7 @@ from gateway.errors import (
 from gateway.inference.admission import Admission
 from gateway.inference.runner import ServedRelease
 from gateway.inference.triton_runner import TritonRunner
-from gateway.triton.lifecycle import ReleaseState
+from gateway.triton.states import ReleaseState
 from gateway.triton.verdicts import Suspicion
 
 LINE = "diagnose-measurements"

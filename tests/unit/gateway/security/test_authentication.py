@@ -102,6 +102,11 @@ def test_a_certificate_says_who_calls_where_nothing_else_is_asked_for() -> None:
         alone.client(Credentials())
 
 
+def test_what_a_proxy_adds_is_no_credentials_and_harms_none(everything: Authenticator) -> None:
+    proxied = Credentials({"authorization": "Basic aHVzaDpodXNo", "x-api-key": KEY})
+    assert who(everything, proxied) == who(everything, Credentials({"x-api-key": KEY}))
+
+
 BAD: dict[str, Credentials] = {
     "nothing": Credentials(),
     "a certificate alone": Credentials(pem=PEM),

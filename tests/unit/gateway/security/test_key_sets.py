@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -91,6 +92,9 @@ def test_no_algorithm_shares_a_secret() -> None:
         (b'{"keys": [7]}', "has no public key"),
         (b'{"keys": [{"kty": "oct", "k": "aHVzaA"}]}', "has no public key"),
         (b'{"keys": [{"kty": "RSA", "n": "hush", "e": 3}]}', "keys.0: cannot be read"),
+        (b'{"keys": [{"kty": "RSA", "n": "hush", "e": 3, "alg": ["RS256"]}]}', "no public key"),
+        (b'{"keys": [{"kty": "RSA", "n": ["hush"], "e": {}}]}', "keys.0: cannot be read"),
+        (b"[" * 500_000, "is not JSON"),
         (b" " * 2_000_000, "is larger than"),
     ],
 )
@@ -140,6 +144,28 @@ def test_a_url_where_nobody_is_is_named_without_its_secrets() -> None:
     assert "hush" not in str(refused.value)
 
 
+def test_a_url_that_drips_is_given_up_and_not_asked_again_meanwhile(issuer: Issuer) -> None:
+    may_end = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not may_end.wait(0.01):
+                    connection.sendall(b" ")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        keys = UrlKeys(f"http://127.0.0.1:{server.getsockname()[1]}/", ALLOWED, within_s=0.1)
+        with pytest.raises(UnusableFile, match=r"has not answered whole in 0\.1 s"):
+            keys.read()
+        with pytest.raises(UnusableFile, match="has yet to answer"):
+            keys.read()
+        may_end.set()
+        dripping.join()
+
+
 def test_new_keys_take_the_place_of_the_old(tmp_path: Path, issuer: Issuer) -> None:
     path = tmp_path / "keys.json"
     path.write_text(issuer.jwks("rsa"))
@@ -162,6 +188,8 @@ def test_keys_that_cannot_be_used_change_nothing(
     assert not known.refresh()
     assert known.current.find("rsa", "RS256") is not None
     assert "stay as they were" in caplog.text
+    with pytest.raises(UnusableFile):
+        known.renew()  # so that it is tried again
 
 
 def test_unknown_keys_are_asked_for_now_and_then_only(tmp_path: Path, issuer: Issuer) -> None:

@@ -44,6 +44,27 @@ async def test_why_a_worker_cannot_start_is_heard(tmp_path: Path) -> None:
         assert (await heard.next()).failure == "no store"
 
 
+async def test_a_worker_says_again_and_again_what_it_said_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.supervising.notices.BEAT_S", 0.001)
+    heard = Heard()
+    notifier = Notifier(tmp_path, 3)
+    beating = asyncio.create_task(notifier.beat())
+    async with hearing(tmp_path, heard.notices.put_nowait):
+        assert await heard.next() == Notice(3)
+        notifier.show(RELEASES)
+        while await heard.next() != Notice(3, RELEASES):
+            pass
+        assert await heard.next() == Notice(3, RELEASES)
+    (tmp_path / "notices").unlink()
+    for _ in range(3):  # meanwhile nobody hears
+        await asyncio.sleep(0.001)
+    async with hearing(tmp_path, heard.notices.put_nowait):
+        assert await heard.next() == Notice(3, RELEASES)
+    beating.cancel()
+
+
 async def test_what_is_no_notice_is_logged_and_the_next_is_heard(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,9 +14,21 @@ def release(line: str, serving: bool = True) -> ReleaseNotice:
     return ReleaseNotice(line, "a1", 1.0, serving)
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-async def news() -> WorkerNews:
-    return WorkerNews(Announcer(lambda text: None), "store")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def news(clock: Clock) -> WorkerNews:
+    return WorkerNews(Announcer(lambda text: None), "store", clock)
 
 
 @pytest.fixture
@@ -55,3 +67,16 @@ async def test_it_is_not_ready_when_it_stops_and_dead_when_its_worker_is(
     assert (stopping["/livez"](), stopping["/readyz"]()) == ("", "the gateway is stopping")
     news.end(0, "died")
     assert stopping["/livez"]() == "no worker takes calls"
+
+
+async def test_a_worker_of_which_nothing_is_heard_hangs_until_it_is_heard_again(
+    news: WorkerNews, ask: Callable[[str], str], clock: Clock
+) -> None:
+    for number in (0, 1):
+        news.hear(Notice(number, (release("score-risk"),), ready=True))
+    news.hear(Notice(2))  # is yet to start, which may take long
+    clock.now += 11
+    news.hear(Notice(0, (release("score-risk"),), ready=True))
+    assert ask("/livez") == ask("/readyz") == "worker 1 hangs: nothing was heard of it for 11 s"
+    news.hear(Notice(1, (release("score-risk"),), ready=True))
+    assert ask("/livez") == ask("/readyz") == ""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_runner import FakeCall, FakeRunner, route
 from google.rpc import code_pb2
@@ -12,10 +13,19 @@ from manifests import manifest
 from wire import refusal
 
 from gateway.domains import diagnose, recommend, risk
-from gateway.errors import InvalidRequest, ModelContractBroken, ModelUnavailable, Overloaded
+from gateway.errors import (
+    InvalidRequest,
+    ModelContractBroken,
+    ModelUnavailable,
+    Overloaded,
+    QuotaExceeded,
+)
 from gateway.inference.caching import AnswerCache
+from gateway.inference.priority import RANKS, Turn
+from gateway.settings_limits import ClientLimit
 from gateway.transport.answering import Answering
 from gateway.transport.companies import Batching
+from gateway.transport.entrance import Entrance
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1.diagnose_service_pb2 import DiagnoseRequest, Image, Measurements
 from trident.recommend.v1.recommend_service_pb2 import RecommendRequest
@@ -24,6 +34,7 @@ from trident.risk.v1.risk_service_pb2 import (
     StreamScoreRiskRequest,
     StreamScoreRiskResponse,
 )
+from triton_models.release import Manifest
 
 PICTURE = DiagnoseRequest(image=Image(content=b"x", media_type="image/png"))
 MEASURED = DiagnoseRequest(measurements=Measurements(values={"mean radius": 14}))
@@ -72,6 +83,48 @@ async def test_a_batch_is_one_inference_answered_in_order(
     assert [response.default_probability for response in responses] == pytest.approx(expected)
     assert [asked.rows for asked in runner.asked] == [4]
     assert call.trace.attributes == {"trident.batch.size": 4}
+
+
+async def test_a_batch_waits_for_the_turn_of_its_client_and_priority(
+    runner: FakeRunner, answering: Answering
+) -> None:
+    urgent = FakeCall(metadata={"x-trident-priority": "high"}, address="billing")
+    await answering.batch(risk, [credit()], urgent)
+    await answering.one(risk, credit(), urgent)
+    batch, single = (asked.turn for asked in runner.asked)
+    assert batch == Turn(RANKS["high"], "billing")
+    assert single == Turn(RANKS["high"]), "who travels with others waits with them"
+
+
+class Columns:
+    """A domain that reads columns, three rows whatever came."""
+
+    NAME, BATCH_LINE, PLAIN_OUTPUTS = "diagnose", "diagnose-measurements", ("probabilities",)
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def read_batch(self, data: bytes, of: Manifest) -> dict[str, Any]:
+        self.read += 1
+        size = len(of.features)
+        return {"numbers": np.zeros((3, size), np.float32)}
+
+    def write_batch(self, *_: Any) -> bytes:
+        return b"answer"
+
+
+async def test_what_a_client_may_not_have_is_not_even_decoded(runner: FakeRunner) -> None:
+    entrance = Entrance(ClientLimit(rate=1, burst=7))
+    answering, columns = Answering(runner, entrance=entrance), Columns()
+
+    async def ask() -> bytes | None:
+        return await answering.columns(columns, b"", FakeCall())  # type: ignore[arg-type]
+
+    for _ in range(3):  # the last one makes debts
+        assert await ask() == b"answer"
+    with pytest.raises(QuotaExceeded):
+        await ask()
+    assert columns.read == 3
 
 
 async def test_a_batch_is_split_by_release_and_stays_in_order(

@@ -12,9 +12,10 @@ from fake_asgi import FakeConnection
 from google.rpc import code_pb2, status_pb2
 
 from gateway.transport.asgi import GrpcOverAsgi
-from gateway.transport.asgi_stream import READ_AHEAD, WRITE_BYTES
+from gateway.transport.asgi_call import AsgiCall
+from gateway.transport.asgi_stream import READ_AHEAD, WRITE_BYTES, MessageReader
 from gateway.transport.call import Call
-from gateway.transport.grpc_wire import frame
+from gateway.transport.grpc_wire import Deframer, frame
 from gateway.transport.rpc import Rpc, RpcFailed
 
 MAX = 1000
@@ -438,3 +439,45 @@ async def test_a_client_that_leaves_a_stream_ends_it(
     connection.leave()
     await answering
     assert handlers.ended == ["CancelledError"]
+
+
+@pytest.fixture
+async def incoming() -> tuple[FakeConnection, AsgiCall, MessageReader]:
+    """A stream whose messages have a minute each, and what reads them."""
+    connection = FakeConnection("/stream")
+    call = AsgiCall(connection.scope, connection.receive, connection.send)
+    return connection, call, MessageReader(call, Deframer(b"", MAX), 60)
+
+
+async def test_a_message_of_a_stream_has_its_time_from_when_it_begins_to_come(
+    incoming: tuple[FakeConnection, AsgiCall, MessageReader],
+) -> None:
+    connection, call, reader = incoming
+
+    async def due_after(data: bytes, more: bool = True) -> float | None:
+        connection.body(data, more)
+        await asyncio.sleep(0)
+        return call.message_due
+
+    whole = frame(b"hello")
+    assert await due_after(whole) is None, "between two, any time may pass"
+    first = await due_after(whole[:3])
+    assert first is not None
+    assert await due_after(whole[3:5]) == first, "dripping wins no time"
+    second = await due_after(whole[5:] + whole[:3])
+    assert second is not None
+    assert second > first
+    assert await due_after(b"", more=False) is None, "no more is to come"
+    assert [one async for one in reader] == [b"hello"] * 2
+
+
+async def test_a_stream_is_not_late_for_what_is_not_read_here(
+    incoming: tuple[FakeConnection, AsgiCall, MessageReader],
+) -> None:
+    connection, call, reader = incoming
+    whole = frame(b"hello")
+    connection.body(READ_AHEAD * whole + whole[:3], more=True)
+    await asyncio.sleep(0)
+    assert call.message_due is None
+    assert await anext(reader) == b"hello"
+    assert call.message_due is not None

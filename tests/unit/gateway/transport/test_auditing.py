@@ -82,6 +82,14 @@ async def test_a_call_is_written_down_with_who_what_and_how_much() -> None:
     assert written.payloads == [Payload(record, data, data)]
 
 
+async def test_a_call_takes_the_time_that_passes_whatever_the_clock_of_the_wall_says() -> None:
+    written = Written()
+    await written.rpc("Unary")(b"", PlayedCall())
+    (record,) = written.records
+    assert record.start_ns == 17  # decades before the clock of the wall
+    assert 0 <= record.duration_ns < 60e9
+
+
 async def test_a_failure_is_written_down_with_its_code_and_without_messages() -> None:
     written = Written()
     written.servicer.error = Overloaded("score-risk", 1)

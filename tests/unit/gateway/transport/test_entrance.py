@@ -7,11 +7,10 @@ import pytest
 from fake_runner import FakeCall
 
 from gateway.errors import Overloaded, QuotaExceeded
-from gateway.inference.client_limits import ClientLimits
-from gateway.inference.priority import NORMAL, RANKS
+from gateway.inference.priority import NORMAL, RANKS, Turn
 from gateway.settings_limits import ClientLimit
 from gateway.transport.after_triton import AfterTriton
-from gateway.transport.entrance import PRIORITY, Entrance, client_of
+from gateway.transport.entrance import PRIORITY, Entrance
 
 
 class Called(FakeCall):
@@ -37,14 +36,8 @@ def test_without_limits_everybody_is_let_in() -> None:
     assert list(entrance.readings()) == []
 
 
-def test_a_client_is_who_it_has_shown_to_be_or_its_address_on_any_port() -> None:
-    assert client_of(Called(shown="key:billing")) == "key:billing"
-    assert client_of(Called("ipv4:10.0.0.1:1")) == client_of(Called("ipv4:10.0.0.1:2"))
-    assert client_of(Called("ipv6:[::1]:1")) == client_of(Called("ipv6:[::1]:2")) == "ipv6:[::1]"
-
-
 def test_limits_of_clients_are_kept_and_refusals_counted_by_reason() -> None:
-    entrance = Entrance(ClientLimits(ClientLimit(rate=0.001), {"key:big": ClientLimit()}))
+    entrance = Entrance(ClientLimit(rate=0.001), {"key:big": ClientLimit()})
     with entrance.letting_in("risk", Called()):
         pass
     with pytest.raises(QuotaExceeded), entrance.letting_in("risk", Called()):
@@ -57,7 +50,7 @@ def test_limits_of_clients_are_kept_and_refusals_counted_by_reason() -> None:
 
 
 def test_a_domain_answers_only_so_many_at_a_time_and_another_as_many_as_come() -> None:
-    entrance = Entrance(None, {"risk": 1})
+    entrance = Entrance(domains={"risk": 1})
     with entrance.letting_in("risk", Called()):
         with pytest.raises(Overloaded) as refused, entrance.letting_in("risk", Called()):
             pass
@@ -71,11 +64,21 @@ def test_a_domain_answers_only_so_many_at_a_time_and_another_as_many_as_come() -
 
 
 def test_a_call_that_fails_gives_its_place_back() -> None:
-    clients = ClientLimits(ClientLimit(concurrent=1), {})
-    entrance = Entrance(clients, {"risk": 1})
+    entrance = Entrance(ClientLimit(concurrent=1), {}, {"risk": 1})
     for _ in range(3):
         with pytest.raises(ValueError, match="bad"), entrance.letting_in("risk", Called()):
             raise ValueError("bad")
+
+
+def test_other_limits_hold_for_the_next_call_and_for_no_call_that_is_let_in() -> None:
+    entrance = Entrance()
+    with entrance.letting_in("risk", Called()):
+        entrance.change(ClientLimit(), {}, {"risk": 1})
+        with entrance.letting_in("risk", Called()):
+            with pytest.raises(Overloaded), entrance.letting_in("risk", Called()):
+                pass
+            entrance.change(ClientLimit(), {}, {})
+        assert entrance.is_open
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,12 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
 def test_a_call_says_how_much_it_matters(asked: str, rank: int) -> None:
     assert Entrance().rank(asking(asked)) == rank
     assert Entrance().rank(Called()) == NORMAL
+    assert Entrance().turn(asking(asked, shown="key:desk")) == Turn(rank, "key:desk")
 
 
 def test_a_client_asks_for_no_more_than_it_may_and_has_that_unasked() -> None:
     some = {"key:night": ClientLimit(priority="low"), "key:desk": ClientLimit(priority="high")}
-    entrance = Entrance(ClientLimits(ClientLimit(), some))
+    entrance = Entrance(ClientLimit(), some)
     assert entrance.rank(asking("high", shown="key:night")) == RANKS["low"]
     assert entrance.rank(Called(shown="key:night")) == RANKS["low"]
     assert entrance.rank(Called(shown="key:desk")) == RANKS["high"]
@@ -98,9 +102,10 @@ def test_a_client_asks_for_no_more_than_it_may_and_has_that_unasked() -> None:
 
 def test_triton_has_less_time_by_what_answers_cost_after_it() -> None:
     after = AfterTriton()
-    assert after.less(1.0) == 1.0
+    assert after.less("risk", 1.0) == 1.0
     for _ in range(100):
-        after.took(0.01)
-    assert after.less(1.0) == pytest.approx(0.99, abs=0.001)
-    assert after.less(0.01) == pytest.approx(0.005), "it is asked in any case"
-    assert after.less(-1) == -1
+        after.took("risk", 0.01)
+    assert after.less("risk", 1.0) == pytest.approx(0.99, abs=0.001)
+    assert after.less("risk", 0.01) == pytest.approx(0.005), "it is asked in any case"
+    assert after.less("risk", -1) == -1
+    assert after.less("recommend", 1.0) == 1.0, "which has nothing to do with it"

@@ -197,3 +197,47 @@ async def test_an_element_that_cannot_be_parsed_comes_to_the_servicer_as_its_err
     served.table = rpcs.table
     await served.ask("BidiStream", "friend", GARBAGE)
     assert [type(one) for one in seen] == [InvalidRequest]
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        ("", code_pb2.UNAUTHENTICATED),
+        ("new-x", code_pb2.UNAUTHENTICATED),
+        ("stranger", code_pb2.PERMISSION_DENIED),
+    ],
+)
+@pytest.mark.parametrize("method", ["BidiStream", "ClientStream"])
+async def test_a_stream_ends_soon_after_its_credentials_hold_no_more(
+    served: Served, method: str, then: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rpc = served.table[f"/{NAME}/{method}"]
+    call = PlayedCall(who="friend")
+
+    async def messages() -> AsyncGenerator[bytes]:
+        yield DATA
+        call.who = then
+        yield DATA  # within the few seconds in which nobody looks again
+        monkeypatch.setattr("gateway.transport.guarding.LOOK_AGAIN_S", 0)
+        yield DATA
+
+    with pytest.raises(RpcFailed) as failed:
+        async for _ in rpc.answer(messages(), call):
+            pass
+    assert failed.value.status.code == code
+    assert len(served.servicer.clients) == 2
+
+
+async def test_a_stream_whose_credentials_hold_goes_on(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.transport.guarding.LOOK_AGAIN_S", 0)
+    rpc = served.table[f"/{NAME}/BidiStream"]
+    call = PlayedCall(who="friend")
+
+    async def messages() -> AsyncGenerator[bytes]:
+        for who in ("friend", "new-friend", "friend"):
+            call.who = who
+            yield DATA
+
+    assert len([one async for one in rpc.answer(messages(), call)]) == 3

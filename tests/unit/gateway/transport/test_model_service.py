@@ -7,7 +7,9 @@ import pytest
 from fake_runner import FakeCall, FakeRunner, route
 from manifests import CATALOGUE, FEATURES, LABELS, manifest
 
-from gateway.errors import InvalidRequest, ModelNotFound
+from gateway.errors import InvalidRequest, ModelNotFound, QuotaExceeded
+from gateway.settings_limits import ClientLimit
+from gateway.transport.entrance import Entrance
 from gateway.transport.model_service import ModelServicer
 from trident.model.v1 import model_service_pb2 as pb
 from triton_models.release import FeatureSpec
@@ -147,3 +149,12 @@ def test_every_rule_of_a_manifest_is_known_to_the_api() -> None:
     }
     api = {name.removeprefix("FEATURE_RULE_").lower() for name in pb.FeatureRule.keys()}  # noqa: SIM118
     assert rules == api - {"unspecified"}
+
+
+async def test_calls_count_with_the_others_of_their_client(runner: FakeRunner) -> None:
+    servicer = ModelServicer(runner, Entrance(ClientLimit(rate=0.001, burst=2)))
+    await servicer.ListModels(pb.ListModelsRequest(), CALL)
+    await get(servicer, domain="risk")
+    for ask in (servicer.ListModels(pb.ListModelsRequest(), CALL), get(servicer, domain="risk")):
+        with pytest.raises(QuotaExceeded):
+            await ask

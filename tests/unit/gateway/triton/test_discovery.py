@@ -21,7 +21,7 @@ class Names:
 
 
 def discovery(names: Names, *targets: str) -> Discovery:
-    return Discovery(targets, lambda target: FakeTriton(target=target), names)  # type: ignore[arg-type, return-value]
+    return Discovery(targets, lambda target, _: FakeTriton(target=target), names)  # type: ignore[arg-type, return-value]
 
 
 def targets(found: Sequence[object]) -> list[str]:
@@ -32,6 +32,24 @@ async def test_a_name_stands_for_all_its_addresses() -> None:
     one = discovery(Names(tritons=["10.0.0.2", "10.0.0.1", "::1"]), "dns:///tritons:8001")
     assert one.changes
     assert targets(await one.look()) == ["10.0.0.1:8001", "10.0.0.2:8001", "[::1]:8001"]
+
+
+async def test_whoever_is_found_by_a_name_shows_that_name() -> None:
+    shown: dict[str, str | None] = {}
+
+    def build(target: str, name: str | None) -> FakeTriton:
+        shown[target] = name
+        return FakeTriton(target=target)
+
+    names = Names(**{"tritons.ml.svc": ["10.0.0.1"]})
+    one = Discovery(("dns:///tritons.ml.svc:8001", "a:1"), build, names)  # type: ignore[arg-type]
+    await one.look()
+    assert shown == {"10.0.0.1:8001": "tritons.ml.svc", "a:1": None}
+
+
+async def test_a_name_that_no_name_server_would_take_is_one_that_cannot_be_looked_up() -> None:
+    one = Discovery((f"dns:///{'x' * 70}.de:1",), lambda target, _: FakeTriton(target=target))  # type: ignore[arg-type, return-value]
+    assert await one.look() == ()
 
 
 async def test_what_is_no_name_is_one_triton_and_is_not_looked_up() -> None:

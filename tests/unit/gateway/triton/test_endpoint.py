@@ -280,6 +280,41 @@ async def test_a_release_that_is_left_out_comes_back_after_a_trial(looked: Looke
     assert looked.endpoint.lacks(KEY) is False
 
 
+async def test_only_what_is_to_be_loaded_is_vouched_for_and_that_may_take_long() -> None:
+    vouched: list[str] = []
+    may_go_on = asyncio.Event()
+    may_go_on.set()
+
+    async def vouch(one: Manifest) -> str:
+        vouched.append(one.ensemble)
+        await may_go_on.wait()
+        return ""
+
+    triton, changes = FakeTriton(RISK), Changes()
+    endpoint = TritonEndpoint(triton, changes, load_timeout_s=5, vouch=vouch, retry_s=0)  # type: ignore[arg-type]
+
+    async def come_back() -> None:
+        await endpoint.look(wanted(RISK))
+        await changes.until(lambda: endpoint.serves(KEY))
+
+    await come_back()
+    may_go_on.clear()
+    endpoint.leave_out(KEY, UNREACHABLE, "test")
+    while not endpoint.serves(KEY):
+        await endpoint.look(wanted(RISK))
+        await asyncio.sleep(0)
+    assert vouched == [RISK.ensemble], "it was loaded all the time"
+    endpoint.leave_out(KEY, UNREACHABLE, "test")
+    triton.loaded.clear()
+    while len(vouched) < 2:
+        await endpoint.look(wanted(RISK))
+        await asyncio.sleep(0)
+    assert endpoint.fault(KEY).startswith("Triton at triton:8001 is left out: test")
+    may_go_on.set()
+    await come_back()
+    assert triton.loads == [RISK.ensemble] * 2
+
+
 async def test_who_has_to_be_left_out_again_rests_longer(
     looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 from fake_triton import Changes, FakeTriton, models_of, served
 from manifests import manifest
 
-from gateway.triton.lifecycle import Lifecycle, ReleaseState
+from gateway.triton.lifecycle import Lifecycle
+from gateway.triton.states import ReleaseState
 from triton_models.release import Manifest, Routes, RouteTarget
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import Unreadable

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.telemetry.metrics.instruments import (
     TRITON_UP,
 )
 from gateway.telemetry.metrics.tally import Tally
+from gateway.triton.named_statistics import NamedStatistics
 from gateway.triton.statistics import TritonStatistics, labels_of_model
 
 MS = 1_000_000
@@ -149,3 +150,36 @@ def test_names_of_models_say_what_they_are_of(
     name: str, labels: tuple[str, str, str] | None
 ) -> None:
     assert labels_of_model(name) == labels
+
+
+def test_each_triton_behind_a_name_is_shown_by_its_address(triton: Triton, target: str) -> None:
+    port = target.rpartition(":")[2]
+    addresses = ["127.0.0.1", "127.0.0.2"]
+    named = NamedStatistics(f"dns:///tritons:{port}", resolve=lambda host, _: addresses)
+    triton.models = [model("score-risk__r1__score", 6, {1: 6})]
+    _, gauges = named.take()
+    assert gauges == {
+        (TRITON_UP, (target,)): 1,
+        (TRITON_UP, (f"127.0.0.2:{port}",)): 0,
+    }
+    triton.models = [model("score-risk__r1__score", 9, {1: 9})]
+    addresses.remove("127.0.0.2")
+    tally, gauges = named.take()
+    assert seen(tally, TRITON_REQUESTS, (target, *SCORE[1:])) == (3, 0.021)
+    assert gauges == {(TRITON_UP, (target,)): 1}
+    named.close()
+
+
+def test_a_name_that_cannot_be_looked_up_keeps_its_tritons(triton: Triton, target: str) -> None:
+    port = target.rpartition(":")[2]
+    answers = iter([["127.0.0.1"]])
+
+    def resolve(host: str, port: int) -> Sequence[str]:
+        for one in answers:
+            return one
+        raise OSError("no such name")
+
+    named = NamedStatistics(f"dns:///tritons:{port}", resolve=resolve)
+    for _ in range(2):
+        assert named.take()[1] == {(TRITON_UP, (target,)): 1}
+    named.close()
