@@ -191,12 +191,16 @@ Compared = Literal[
     "keras-onnx",
     "tensorflow-onnx",
     "original-onnx",
+    "onnxruntime-onnx",
     "torch-served",
     "keras-served",
     "tensorflow-served",
     "original-served",
+    "onnxruntime-served",
 ]
-"""What answered first, and what answered the same; ``original`` is an ONNX file as it came."""
+"""What answered first, and what answered the same; ``original`` is an ONNX file as it came. Of a
+child whose networks are no longer those that were trained, ``onnxruntime`` is what its own steps
+answer to each row by itself, where it was made."""
 
 
 class Parity(_Frozen):
@@ -308,6 +312,40 @@ class Stages(_Frozen):
     """What it added to the validation's NDCG@10 when it was trained, kept or not."""
 
 
+class Apart(_Frozen):
+    """How far the answers of a child are from those of its parent, on one output."""
+
+    largest: float
+    """Of numbers the largest difference; of texts and truths the rows that differ."""
+    mean: float
+    """Of numbers the mean difference; of texts and truths the share of the rows that differ."""
+
+
+class Derived(_Frozen):
+    """What a child release was made of, and how: the same network in another form."""
+
+    release: str
+    """``LINE/RELEASE`` of the parent."""
+    manifest_sha256: str
+    """Of the parent's manifest as it was written."""
+    variant: str
+    """Such as ``int8-static``."""
+    precision: str
+    """What the changed steps compute in, such as ``int8``."""
+    how: str
+    """In a sentence or two."""
+    steps: tuple[str, ...] = ()
+    """Whose networks, or files beside them, are other than the parent's."""
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings and findings of the change, such as which operators stayed in float."""
+    apart: dict[str, Apart] = Field(default_factory=dict)
+    """By output, over the test split; empty where the networks are the parent's."""
+    company: dict[str, float] = Field(default_factory=dict)
+    """By output: how far a row's answer moves with the rows that travel with it, at most."""
+    inherited: tuple[str, ...] = ()
+    """Fields of this manifest that were measured of the parent and not again."""
+
+
 class Manifest(_Frozen):
     """Everything known about a release. Written last: a release without one does not exist."""
 
@@ -382,6 +420,8 @@ class Manifest(_Frozen):
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
     """The release that answered most of the line's calls when this one was built."""
+    derived: Derived | None = None
+    """Of a child release: what it was made of; ``None`` if it was trained or imported."""
     signature: str | None = None
     """The file beside this one that signs it; ``None`` if nothing does."""
 

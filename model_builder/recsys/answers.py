@@ -11,10 +11,19 @@ import pyarrow as pa
 from model_builder.proof.recorded import Recorded
 from model_builder.recsys.context import Context
 from model_builder.recsys.reference import Request, Tensors
+from model_builder.remeasuring import TARGET_ITEM
 
 
-def answer_table(requests: Sequence[Request], answers: Tensors) -> pa.Table:
-    """Return a row for each request; ``context`` is JSON, name to value, where there is any."""
+def answer_table(
+    requests: Sequence[Request], answers: Tensors, targets: Sequence[str] = ()
+) -> pa.Table:
+    """Return a row for each request; ``context`` is JSON, name to value, where there is any.
+
+    Args:
+        requests: What is asked.
+        answers: What is answered.
+        targets: What each really had next; none if it is not known.
+    """
     given = answers["item_ids"] != ""  # a small catalogue may have fewer than asked for
     found = {
         name: [row[there].tolist() for row, there in zip(answers[name], given, strict=True)]
@@ -26,6 +35,8 @@ def answer_table(requests: Sequence[Request], answers: Tensors) -> pa.Table:
         "item_ids": pa.array(found["item_ids"], strings),
         "scores": pa.array(found["scores"], numbers),
     }
+    if len(targets):
+        columns[TARGET_ITEM] = pa.array(list(targets), pa.string())
     if "input_rules" in answers:
         columns["context"] = pa.array([json.dumps(dict(r.context)) for r in requests], pa.string())
     return pa.table(columns)

@@ -122,7 +122,7 @@ class RecsysTask:
             baselines=judged.baselines,
             parity=parity,
             fused_parity=fused_parity,
-            answers=answer_table(requests, answers),
+            answers=answer_table(requests, answers, interactions.ids(splits.test.targets)),
             recorded=recorded_answers(requests, answers, stages.context),
             features=() if stages.context is None else stages.context.features,
             item_count=len(item_ids),
