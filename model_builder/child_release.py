@@ -343,7 +343,7 @@ def _measured(
             name: {"test": splits["test"]}
             for name, splits in old.baselines.items()
             if "test" in splits
-        },  # fmt: skip
+        },
         "parity": own.parity,
         "fused_parity": own.fused_parity,
     }
