@@ -21,7 +21,7 @@ from model_builder.errors import CannotGoOn, ExportBroken
 from model_builder.export.ensemble import write_models
 from model_builder.previous import Previous
 from model_builder.progress import Progress
-from model_builder.proof.recorded import FILE, to_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, to_parquet
 from model_builder.proof.verifying import ANSWERS, hashes_of
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, proven, published
@@ -188,6 +188,8 @@ def reports_of(candidate: Candidate) -> dict[str, bytes]:
     reports = {**candidate.extra_files, ANSWERS: _parquet(candidate.answers)}
     if candidate.recorded is not None:
         reports[FILE] = to_parquet(candidate.recorded)
+    if candidate.calibration is not None:
+        reports[CALIBRATION] = to_parquet(candidate.calibration)
     return reports
 
 

@@ -378,8 +378,8 @@ class Manifest(_Frozen):
     latency: dict[str, Latency] = Field(default_factory=dict)
     """By variant."""
     recorded: dict[str, str] = Field(default_factory=dict)
-    """sha256 of what a proof compares with, and of the weights that a build may go on from, by
-    their paths below the release's reports."""
+    """sha256 of what a proof compares with, of the rows that it may be quantised by, and of the
+    weights that a build may go on from, by their paths below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -18,7 +18,7 @@ from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.proof.proving import Proof, one_release_store, prove
 from model_builder.proof.questions import Row
-from model_builder.proof.recorded import FILE, Recorded, from_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet
 from triton_models.embedded.errors import EmbeddedTritonError
 from triton_models.release import Manifest
 from triton_models.server import EmbeddedTriton
@@ -161,7 +161,7 @@ def hashes_of(reports: Mapping[str, bytes]) -> dict[str, str]:
     """Return what the manifest says of what is compared with or built on later."""
     return {
         name: hashlib.sha256(reports[name]).hexdigest()
-        for name in (FILE, ANSWERS, WEIGHTS)
+        for name in (FILE, ANSWERS, CALIBRATION, WEIGHTS)
         if name in reports
     }
 

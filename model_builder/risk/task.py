@@ -123,6 +123,7 @@ def candidate(
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
         recorded=Recorded(tensors, answers),
+        calibration=fitted.calibration(config.seed),
         features=fitted.encoding.features,
         bands=decided.bands,
         details={
