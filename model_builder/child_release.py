@@ -29,7 +29,7 @@ from model_builder.child_answers import Answers, answer_with, with_answers
 from model_builder.errors import CannotDerive
 from model_builder.export.ensemble import write_models
 from model_builder.progress import Progress
-from model_builder.proof.recorded import FILE, Recorded, from_parquet, to_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet, to_parquet
 from model_builder.proof.verifying import ANSWERS, hashes_of, prove_models
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, published
@@ -150,8 +150,11 @@ class Change:
     the model's folder, such as ``1/model.plan`` and ``configs/tensorrt.pbtxt``."""
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     """Further facts for ``derived.details``."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the manifest that are other than the parent's, such as thresholds that were chosen
+    anew for a network that has learnt again."""
     reports: Mapping[str, bytes] = field(default_factory=dict)
-    """For people: name to content."""
+    """Further files among its reports: name to content."""
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -217,15 +220,22 @@ def stage_child(
     if change.steps:
         own = answer_with(steps, old, recorded, progress)
         recorded, answers = own.recorded, with_answers(answers, own.recorded)
-        facts = _measured(parent, steps, answers, own, progress)
+        asked = old.model_copy(update=dict(change.fields))
+        facts = _measured(asked, steps, answers, own, progress)
         derived = derived.model_copy(
             update={
                 "apart": own.apart,
                 "company": own.company,
-                "inherited": tuple(name for name in _OF_THE_PARENT if getattr(old, name)),
+                "inherited": tuple(
+                    name
+                    for name in _OF_THE_PARENT
+                    if getattr(old, name) and name not in change.fields
+                ),
             }
         )
-    reports = {FILE: to_parquet(recorded), ANSWERS: _parquet(answers)}
+    reports = {FILE: to_parquet(recorded), ANSWERS: _parquet(answers), **change.reports}
+    if CALIBRATION in parent.reports:
+        reports[CALIBRATION] = parent.reports[CALIBRATION]
     changes: dict[str, Any] = {
         "release": release,
         "create_time": datetime.now(UTC).replace(microsecond=0),
@@ -247,8 +257,8 @@ def stage_child(
         "checks": (),
         "signature": None,
     }
-    manifest = old.model_copy(update={**changes, **facts})
-    return Staged(manifest, models, {**change.reports, **reports}, recorded, answers)
+    manifest = old.model_copy(update={**changes, **change.fields, **facts})
+    return Staged(manifest, models, reports, recorded, answers)
 
 
 def release_child(
@@ -327,14 +337,13 @@ def _check(parent: Opened, change: Change) -> None:
 
 
 def _measured(
-    parent: Opened,
+    old: Manifest,
     steps: tuple[StepModel, ...],
     answers: pa.Table,
     own: Answers,
     progress: Progress,
 ) -> dict[str, Any]:
     """Return the fields of the manifest that follow from the child's own answers."""
-    old = parent.manifest
     with progress.stage("measure"):
         test: dict[str, Metric] = remeasured(old, steps, answers, own.recorded)
     return {

@@ -19,6 +19,7 @@ from model_builder.drift_cli import drift
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.next_steps import next_steps
+from model_builder.optimize_cli import optimize
 from model_builder.releases_cli import STORE_OPTION, line_and_release, releases
 from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 from model_builder.routing_cli import promote, rollback, shadow
@@ -129,6 +130,12 @@ def cli() -> None:
     metavar="LINE/RELEASE",
     help="Start from the network of this release of the store, and compare with it (recsys).",
 )
+@click.option(
+    "--prune",
+    metavar="SHARE",
+    help="Remove this share of the trained network, such as 0.3, and train on until what is left "
+    "has recovered; short for --set prune=… (recsys, and images without a base).",
+)
 @training_options
 @releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -146,6 +153,7 @@ def build(
     seed: int | None,
     release: str | None,
     start: str | None,
+    prune: str | None,
     as_json: bool,
     training: dict[str, Any],
     releasing: dict[str, Any],
@@ -179,6 +187,8 @@ def build(
     task = task_for(task, found)
     if base is not None:
         settings = (*settings, f"base={base}")
+    if prune is not None:
+        settings = (*settings, f"prune={prune}")
     config = configure(task, options, config_file, settings, training["strategy"], seed)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
@@ -205,6 +215,7 @@ cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)
 cli.add_command(runs_command)
+cli.add_command(optimize)
 cli.add_command(verify)
 cli.add_command(promote)
 cli.add_command(shadow)

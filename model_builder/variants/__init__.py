@@ -1,1 +1,1 @@
-"""Variants of a release for CPUs: the same network, rewritten, quantised, stored short or pruned."""
+"""Variants of a release for CPUs: its networks rewritten, quantised, stored short or pruned."""
