@@ -73,6 +73,11 @@ class Opened:
         """Return ``LINE/RELEASE``."""
         return f"{self.manifest.line}/{self.manifest.release}"
 
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of all its models' files."""
+        return sum((self.models / path).stat().st_size for path in self.manifest.files)
+
     @cached_property
     def steps(self) -> tuple[StepModel, ...]:
         """Its networks, in the order of the work."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model_builder.child_release import Opened, make_child, opened_release
+from model_builder.child_release import make_child, opened_release
 from model_builder.errors import CannotDerive, ConfigInvalid
 from model_builder.evaluation.gate import Gate
 from model_builder.progress import Progress
@@ -108,7 +108,7 @@ def optimise(
         best = _chosen(found, asked, failed)
         all_shown = Shown(
             parent=parent.manifest,
-            parent_bytes=_size(parent),
+            parent_bytes=parent.size_bytes,
             machine=machine,
             found=found,
             left_out={**left_out, **failed, **machine.not_tried()},
@@ -152,10 +152,6 @@ def _metric(gate: Gate | None, parent: Manifest) -> str:
             if name in parent.metrics.get("test", {}):
                 return name
     return next(iter(parent.metrics["test"]))
-
-
-def _size(parent: Opened) -> int:
-    return sum(file.stat().st_size for file in parent.models.rglob("*") if file.is_file())
 
 
 def _told(tried: Tried) -> dict[str, Any]:

@@ -235,4 +235,9 @@ def _rewritten(model: onnx.ModelProto, write: Callable[[Path, Path], None]) -> o
         given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
         given.write_bytes(serialised(model))
         write(given, made)
-        return onnx.load(made)
+        found = onnx.load(made)
+    used = {node.domain for node in found.graph.node}
+    kept = [one for one in found.opset_import if one.domain in ("", *used)]
+    del found.opset_import[:]  # it imports operators that it does not use, which would not join
+    found.opset_import.extend(kept)
+    return found

@@ -129,7 +129,7 @@ class Tries:
         self.progress.say(f"{variant.name} …")
         with self._made(variant) as made:
             manifest = made.manifest
-            size = sum(file.stat().st_size for file in made.models.rglob("*") if file.is_file())
+            size = made.size_bytes
             asked = {
                 "parent": Asked(self.parent.manifest, self.parent.models),
                 "child": Asked(manifest, made.models),
