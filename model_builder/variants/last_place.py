@@ -31,22 +31,15 @@ def only_last_places(model: onnx.ModelProto) -> int:
     """Rewrite a model in place; return how many reads of a last place were moved up."""
     known = Known.of(model)
     roots = {id(node): axis for node, axis in _reads_of_a_last_place(model, known)}
-    if not roots:
-        return 0
     wanted: dict[str, set[int]] = {value.name: {_FULL} for value in model.graph.output}
     moved: list[onnx.NodeProto] = []
     reads: list[tuple[onnx.NodeProto, int, int]] = []  # node, place of its input, axis
     for node in reversed(model.graph.node):
-        axes = {axis for name in node.output for axis in wanted.get(name, ())}
-        through: dict[int, int] | None = None
-        if id(node) in roots:
-            through = {0: roots[id(node)]}
-        elif len(axes) == 1 and _FULL not in axes and len(node.output) == 1:
-            through = _through(node, next(iter(axes)), known)
-            if through is not None:
-                moved.append(node)
+        through = {0: roots[id(node)]} if id(node) in roots else _moved_through(node, wanted, known)
+        if through is not None and id(node) not in roots:
+            moved.append(node)
         for place, name in enumerate(node.input):
-            axis = _FULL if through is None else through.get(place, _FULL)
+            axis = (through or {}).get(place, _FULL)
             wanted.setdefault(name, set()).add(axis)
             if axis != _FULL:
                 reads.append((node, place, axis))
@@ -62,6 +55,16 @@ def only_last_places(model: onnx.ModelProto) -> int:
     _insert_cuts(model, cut)
     del model.graph.value_info[:]
     return len(roots)
+
+
+def _moved_through(
+    node: onnx.NodeProto, wanted: dict[str, set[int]], known: Known
+) -> dict[int, int] | None:
+    """Return what :func:`_through` does, if all that read the node read the same last place."""
+    axes = {axis for name in node.output for axis in wanted.get(name, ())}
+    if len(axes) != 1 or _FULL in axes or len(node.output) != 1:
+        return None
+    return _through(node, next(iter(axes)), known)
 
 
 def _reads_of_a_last_place(
@@ -88,30 +91,47 @@ def _through(node: onnx.NodeProto, axis: int, known: Known) -> dict[int, int] | 
     sizes = known.sizes.get(node.output[0])
     if sizes is None or any(name and name not in known.sizes for name in node.input):
         return None
-    rank, kind = len(sizes), node.op_type
-    if kind in _UNARY:
+    if node.op_type in _UNARY:
         return {0: axis}
-    if kind in _BROADCAST:
-        found = {}
-        for place, name in enumerate(node.input):
-            own = axis - (rank - len(known.sizes[name]))
-            if own >= 0 and known.sizes[name][own] != 1:
-                found[place] = own
-        return found
-    if kind in ("LayerNormalization", "Softmax"):
+    if node.op_type in _BROADCAST:
+        return _through_broadcast(node, axis, len(sizes), known)
+    if node.op_type == "Reshape":
+        return _through_reshape(node, axis, len(sizes), known)
+    return _through_layer(node, axis, len(sizes), known)
+
+
+def _through_broadcast(
+    node: onnx.NodeProto, axis: int, rank: int, known: Known
+) -> dict[int, int] | None:
+    found = {}
+    for place, name in enumerate(node.input):
+        own = axis - (rank - len(known.sizes[name]))
+        if own >= 0 and known.sizes[name][own] != 1:
+            found[place] = own
+    return found
+
+
+def _through_layer(
+    node: onnx.NodeProto, axis: int, rank: int, known: Known
+) -> dict[int, int] | None:
+    if node.op_type in ("LayerNormalization", "Softmax"):
         along = int(attribute(node, "axis", -1)) % rank
         return {0: axis} if along == rank - 1 and axis != along else None
-    if kind == "MatMul":
+    if node.op_type == "MatMul":
         left = len(known.sizes[node.input[0]])
         return {0: left - 2} if axis == rank - 2 and left >= 2 else None
-    if kind == "Transpose":
+    if node.op_type == "Transpose":
         return {0: int(attribute(node, "perm")[axis])}
-    if kind == "Reshape":
-        before, shape = known.sizes[node.input[0]], known.constant(node.input[1])
-        if shape is None or len(before) <= axis or len(shape) != rank:
-            return None
-        return {0: axis} if _kept(before, shape.tolist(), axis) else None
     return None
+
+
+def _through_reshape(
+    node: onnx.NodeProto, axis: int, rank: int, known: Known
+) -> dict[int, int] | None:
+    before, shape = known.sizes[node.input[0]], known.constant(node.input[1])
+    if shape is None or len(before) <= axis or len(shape) != rank:
+        return None
+    return {0: axis} if _kept(before, shape.tolist(), axis) else None
 
 
 def _kept(before: Sequence[Size], shape: Sequence[int], axis: int) -> bool:

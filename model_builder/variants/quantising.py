@@ -28,6 +28,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from model_builder.errors import CannotDerive
@@ -114,7 +115,10 @@ def quantised_dynamically(model: onnx.ModelProto) -> Quantised:
     Raises:
         CannotDerive: If no layer can be quantised.
     """
-    prepared = _prepared(model)
+    # It would replace Gemm by MatMul, under names that say nothing of which may be quantised.
+    plain = ONNXModel(_prepared(model))
+    plain.replace_gemm_with_matmul()
+    prepared: onnx.ModelProto = plain.model
     layers, in_float = layers_of(prepared)
     if not layers:
         raise CannotDerive("the step", "none of its layers may be quantised")

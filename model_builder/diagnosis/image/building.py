@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 
@@ -20,6 +19,7 @@ from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.explaining import Explain
 from model_builder.diagnosis.image.network import CompactNetwork
 from model_builder.diagnosis.image.preparing import Prepare, unit
+from model_builder.diagnosis.image.pruning import weights_file
 from model_builder.diagnosis.image.reading import read_images
 from model_builder.diagnosis.image.training import Fitted, train_members
 from model_builder.diagnosis.judging import (
@@ -163,7 +163,7 @@ def candidate(
         details={"image": images.spec, "operating_points": measured.points},
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         extra_files={
-            WEIGHTS: save(fitted.members.state_dict()),
+            WEIGHTS: weights_file(fitted.members),
             "report.html": page(
                 Shown(source, measured, baselines, scaling.temperature, _notes(fitted, config))
             ),

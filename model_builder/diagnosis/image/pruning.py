@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 import torch_pruning
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import nn
 
 from model_builder.diagnosis.image.config import ImageConfig
@@ -73,6 +73,11 @@ def recovering(config: ImageConfig) -> ImageConfig:
             "learning_rate": config.highest_rate * _GENTLER,
         }
     )
+
+
+def weights_file(members: nn.Module) -> bytes:
+    """Return the content of a safetensors file: no code, only numbers and names."""
+    return save({name: one.contiguous() for name, one in members.state_dict().items()})
 
 
 def start_from(network: nn.Module, prefix: str, learnt: Learnt) -> None:
