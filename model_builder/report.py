@@ -181,6 +181,7 @@ def _facts(manifest: Manifest) -> str:
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("run", manifest.run),
         ("went on from", _warm_start(manifest)),
+        ("child of", _derived(manifest)),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
         ("split sha256", data.split_sha256),
@@ -191,6 +192,13 @@ def _facts(manifest: Manifest) -> str:
         ("versions", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())),
     ]
     return _table(("", ""), (row for row in rows if row[1]))
+
+
+def _derived(manifest: Manifest) -> str:
+    derived = manifest.derived
+    if derived is None:
+        return ""
+    return f"{derived.release}, {derived.variant} ({', '.join(derived.steps)}): {derived.how}"
 
 
 def _warm_start(manifest: Manifest) -> str:

@@ -6,8 +6,8 @@ pairs of QuantizeLinear and DequantizeLinear (QDQ), which any runtime reads. Dyn
 get their range from the batch at hand, so that rows that travel together move each other.
 
 What stays in float by rule: a step that picks the best of many (TopK), since its order is the
-answer; look-ups in tables; layers from which an output is reached through no other layer, and so
-is each step's last layer. By search (static only): the layers that move the answers most, one
+answer; look-ups in tables; layers from which an output is reached through no other layer and no
+activation, such as a head. By search (static only): the layers that move the answers most, one
 after the other, until what is left moves them little enough.
 """
 
@@ -40,6 +40,7 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators with weights."""
 _BESIDE = ("Add", "AveragePool", "Relu")
 """Quantised too where convolutions are: else each would go back to float between them."""
+_ACTIVATIONS = frozenset({"Erf", "Gelu", "Relu", "Sigmoid", "Softmax", "Tanh"})
 MOST_MOVED = 0.1
 """How far quantising may move an output on the calibration rows, as a share of its spread."""
 
@@ -205,14 +206,14 @@ def _moved(expected: Arrays, actual: Arrays) -> float:
 
 
 def _last(model: onnx.ModelProto, weighted: set[int], known: Known) -> set[int]:
-    """Return the layers from which an output is reached through no other layer."""
+    """Return the layers from which an output is reached through no other and no activation."""
     found: set[int] = set()
     seen: set[str] = set()
     waiting = [value.name for value in model.graph.output]
     while waiting:
         name = waiting.pop()
         node = known.makers.get(name)
-        if node is None or name in seen:
+        if node is None or name in seen or node.op_type in _ACTIVATIONS:
             continue
         seen.add(name)
         if id(node) in weighted:

@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import small_network
 
 from model_builder.recsys.pruning import narrowed, pruned_width
 from model_builder.recsys.sizing import Sizes
+from model_builder.recsys.transformer import NextItemNetwork
+
+
+def small_network(*, width: int, heads: int = 2) -> NextItemNetwork:
+    torch.manual_seed(1)
+    network = NextItemNetwork(
+        torch.arange(1, 14), width=width, layers=2, heads=heads, history_length=6, dropout=0.0
+    )
+    torch.nn.init.normal_(network.items.weight)
+    return network.eval()
 
 
 def sizes(width: int, heads: int) -> Sizes:
