@@ -207,15 +207,21 @@ def _compared(
 @click.argument("parent", metavar="LINE/RELEASE")
 @click.option("--store", default="triton_models/store", show_default=True)
 @click.option("--children", required=True, help="Names of releases, with ',' between them.")
+@click.option("--children-store", help="By default the same; `optimize --work W` has one in W.")
 @click.option("--samples", default=150, show_default=True, help="At batch 1; fewer at 32.")
 @click.option("--json", "as_json", is_flag=True)
-def main(parent: str, store: str, children: str, samples: int, as_json: bool) -> None:
+def main(
+    parent: str, store: str, children: str, children_store: str | None, samples: int, as_json: bool
+) -> None:
     """Measure, and print what was found."""
     line, _, release = parent.partition("/")
     with ExitStack() as stack:
         releases = {
-            name: stack.enter_context(opened_release(ReleaseStore(store), line, name))
-            for name in [release, *children.split(",")]
+            name: stack.enter_context(opened_release(ReleaseStore(where), line, name))
+            for where, name in [
+                (store, release),
+                *((children_store or store, name) for name in children.split(",")),
+            ]
         }
         found = list(measured(releases, release, {1: samples, 32: max(20, samples // 3)}))
     if as_json:
