@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from model_builder.errors import CannotGoOn, ExportBroken
 from model_builder.export.ensemble import write_models
+from model_builder.export.profiles import Profiles
 from model_builder.previous import Previous
 from model_builder.progress import Progress
 from model_builder.proof.recorded import CALIBRATION, FILE, to_parquet
@@ -142,8 +143,15 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
     if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
         raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
+    note = candidate.details.get("note")
+    profiles = Profiles.of(
+        candidate.line,
+        candidate.steps,
+        candidate.recorded,
+        note_tokens=note.max_tokens if note is not None else None,
+    )
     inputs, outputs = write_models(
-        models, candidate.line, release, candidate.steps, signature, candidate.model_files
+        models, candidate.line, release, candidate.steps, signature, candidate.model_files, profiles
     )
     return Manifest(
         line=candidate.line,
@@ -178,6 +186,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         review_threshold=candidate.review_threshold,
         bands=candidate.bands,
         item_count=candidate.item_count,
+        tensorrt=dict(profiles.ready),
         files=file_hashes(models),
         **candidate.details,
     )

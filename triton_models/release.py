@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from triton_models.image_limits import most_images
 from triton_models.limits import MAX_BATCH_ROWS
 from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
+from triton_models.plans import Plan, Readiness
 
 _RELEASE_NAME = re.compile(r"[a-z0-9.]+")
 
@@ -416,6 +417,10 @@ class Manifest(_Frozen):
     stages: Stages | None = None
     """Recommendation: what finding and ordering are each worth."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)
+    tensorrt: dict[str, Readiness] = Field(default_factory=dict)
+    """By core: whether TensorRT is said to take it; empty in a release that was not looked at."""
+    plans: tuple[Plan, ...] = ()
+    """What ``model-builder compile`` made, for the profile ``tensorrt``."""
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as mc
 from model_builder.export.fused import fuse
 from model_builder.export.joining import Tensors, joined_tensors, tensors_of
 from model_builder.export.onnx import serialised
+from model_builder.export.profiles import Profiles, write_core, write_fused
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
 from triton_models.release import Tensor, ensemble_name, fused_name, step_name
@@ -28,6 +29,7 @@ def write_models(
     steps: Sequence[StepModel],
     signature: Signature,
     files: Mapping[str, bytes] | None = None,
+    profiles: Profiles | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Write both variants into ``folder`` as a Triton model repository.
 
@@ -39,6 +41,7 @@ def write_models(
         signature: Of the line.
         files: What else goes with them, by name; it lies with the ensemble, where Triton does
             not look.
+        profiles: What GPUs need to know of the cores; ``None``: the release runs on CPUs alone.
 
     Returns:
         Their inputs and outputs as this release has them, in the signature's order.
@@ -50,8 +53,14 @@ def write_models(
     inputs, outputs = joined_tensors(steps, signature)
     fused = fuse(steps, signature)
     for step in steps:
-        _write_onnx(folder, step_name(line, release, step.name), step.model)
-    _write_onnx(folder, fused_name(line, release), fused)
+        model = step_name(line, release, step.name)
+        config = _write_onnx(folder, model, step.model)
+        if step.role == "core" and profiles is not None:
+            _write_config(folder / model, write_core(folder / model, config, step, profiles))
+    fused_model = fused_name(line, release)
+    config = _write_onnx(folder, fused_model, fused)
+    if profiles is not None:
+        write_fused(folder / fused_model, config, fused)
     name = ensemble_name(line, release)
     version = folder / name / "1"
     version.mkdir(parents=True)
@@ -106,11 +115,13 @@ def _triton_type(tensor: Tensor) -> int:
     return int(mc.DataType.Value(f"TYPE_{name}"))
 
 
-def _write_onnx(folder: Path, name: str, model: onnx.ModelProto) -> None:
+def _write_onnx(folder: Path, name: str, model: onnx.ModelProto) -> mc.ModelConfig:
     version = folder / name / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(serialised(model))
-    _write_config(folder / name, _onnx_config(name, model.graph))
+    config = _onnx_config(name, model.graph)
+    _write_config(folder / name, config)
+    return config
 
 
 def _onnx_config(name: str, graph: onnx.GraphProto) -> mc.ModelConfig:
