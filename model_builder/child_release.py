@@ -28,6 +28,7 @@ from pydantic import JsonValue
 from model_builder.child_answers import Answers, answer_with, with_answers
 from model_builder.errors import CannotDerive
 from model_builder.export.ensemble import write_models
+from model_builder.export.profiles import Profiles
 from model_builder.progress import Progress
 from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet, to_parquet
 from model_builder.proof.verifying import ANSWERS, hashes_of, prove_models
@@ -37,6 +38,7 @@ from model_builder.remeasuring import remeasured
 from model_builder.report import model_card
 from model_builder.task import StepModel
 from triton_models.hashing import file_hashes
+from triton_models.plans import Plan
 from triton_models.release import (
     ENSEMBLE,
     FUSED,
@@ -153,6 +155,9 @@ class Change:
     files: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     """By step (or ``fused``), files beside its network or in place of them: by their path below
     the model's folder, such as ``1/model.plan`` and ``configs/tensorrt.pbtxt``."""
+    plans: tuple[Plan, ...] = ()
+    """What is known of the plans among the files, by their paths below their models' folders;
+    those of a parent are not the child's."""
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     """Further facts for ``derived.details``."""
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -203,8 +208,9 @@ def stage_child(
         for step in parent.steps
     )
     with progress.stage("stage"):
+        profiles = profiles_of(old, steps, parent.recorded, change.plans)
         inputs, outputs = write_models(
-            models, old.line, release, steps, SIGNATURES[old.line], parent.extra_files()
+            models, old.line, release, steps, SIGNATURES[old.line], parent.extra_files(), profiles
         )
         for name, files in change.files.items():
             for path, content in files.items():
@@ -254,6 +260,8 @@ def stage_child(
         ),
         "inputs": inputs,
         "outputs": outputs,
+        "tensorrt": dict(profiles.ready),
+        "plans": tuple(_renamed(plan, old, release) for plan in change.plans),
         "recorded": hashes_of(reports),
         "files": file_hashes(models),
         "served_parity": {},
@@ -324,6 +332,18 @@ def make_child(
     with tempfile.TemporaryDirectory(prefix="model-builder-child-") as scratch:
         staged = stage_child(parent, change, Path(scratch), release, progress)
         return release_child(staged, parent.manifest, store, how, progress)
+
+
+def profiles_of(manifest: Manifest, steps: tuple[StepModel, ...], recorded: Recorded) -> Profiles:
+    """Return what GPUs need to know of the cores of a release."""
+    tokens = manifest.note.max_tokens if manifest.note is not None else None
+    return Profiles.of(manifest.line, steps, recorded, tokens)
+
+
+def _renamed(plan: Plan, parent: Manifest, release: str) -> Plan:
+    """Return a plan with its file where the child has it; the change names it below its step."""
+    model = step_name(parent.line, release, plan.step)
+    return plan.model_copy(update={"file": f"{model}/{plan.file}"})
 
 
 def _check(parent: Opened, change: Change) -> None:

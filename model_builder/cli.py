@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from model_builder.compile_cli import compile_command
 from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.drift_cli import drift
@@ -217,6 +218,7 @@ cli.add_command(find_lr)
 cli.add_command(runs_command)
 cli.add_command(optimize)
 cli.add_command(verify)
+cli.add_command(compile_command)
 cli.add_command(promote)
 cli.add_command(shadow)
 cli.add_command(rollback)

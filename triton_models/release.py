@@ -469,6 +469,11 @@ def most_rows(manifest: Manifest) -> int:
     return most_notes(manifest.note.max_tokens) if manifest.note is not None else MAX_BATCH_ROWS
 
 
+def rows_of_triton(manifest: Manifest) -> int:
+    """Return how many rows of a release Triton must take at once: as many as one call may carry."""
+    return most_rows(manifest) if manifest.image is not None else MAX_BATCH_ROWS
+
+
 class RouteTarget(_Frozen):
     """A release and its share of a line's traffic."""
 

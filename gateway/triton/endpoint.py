@@ -54,6 +54,7 @@ class TritonEndpoint:
         load_timeout_s: Time that Triton has to load one release.
         config_of: Overrides the configuration of the models that are loaded.
         vouch: Is asked of each release before it is loaded, or taken as it is loaded.
+        profile: What Triton was given as ``--model-config-name``; ``None``: that is not known.
         retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
             doubled after each failure.
     """
@@ -67,6 +68,7 @@ class TritonEndpoint:
         load_timeout_s: float = 120,
         config_of: ConfigOf | None = None,
         vouch: Vouch | None = None,
+        profile: str | None = None,
         retry_s: float = 1,
     ) -> None:
         self.client = client
@@ -75,6 +77,7 @@ class TritonEndpoint:
         self._loader = Loader(client, load_timeout_s, config_of)
         self._load_timeout_s = load_timeout_s
         self._vouch = vouch
+        self._profile = profile
         self._retries = Retries(retry_s)
         self._up: bool | None = None
         self._variants: dict[Key, Variant] = {}
@@ -376,7 +379,9 @@ class TritonEndpoint:
         client = self.client
         try:
             if key not in self._variants:
-                self._variants[key] = await choose_variant(self._asked, manifest, self._loader)
+                self._variants[key] = await choose_variant(
+                    self._asked, manifest, self._loader, self._profile
+                )
             model = manifest.model_of(self._variants[key])
             if not await self._is_loaded(model):
                 await self._loader.load(model, manifest)

@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2 as mc
 from model_builder.export.fused import fuse
 from model_builder.export.joining import Tensors, joined_tensors, tensors_of
 from model_builder.export.onnx import serialised
-from model_builder.export.profiles import Profiles, write_core, write_fused
+from model_builder.export.profiles import Profiles, write_core, write_ensemble, write_fused
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
 from triton_models.release import Tensor, ensemble_name, fused_name, step_name
@@ -69,7 +69,10 @@ def write_models(
     (version / "ensemble.json").write_text(json.dumps(made_of) + "\n", encoding="utf-8")
     for file_name, content in (files or {}).items():
         (version / file_name).write_bytes(content)
-    _write_config(folder / name, _ensemble_config(name, line, release, steps, inputs, outputs))
+    config = _ensemble_config(name, line, release, steps, inputs, outputs)
+    _write_config(folder / name, config)
+    if profiles is not None:
+        write_ensemble(folder / name, config, profiles)
     return inputs, outputs
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,8 @@ from model_builder.export.shapes import (
 )
 from model_builder.task import StepModel
 from model_builder.tensorrt.readiness import readiness
-from triton_models.plans import ONNX_CUDA, ONNX_TENSORRT, TENSORRT, Readiness, Shapes
+from triton_models.limits import MAX_BATCH_ROWS
+from triton_models.plans import ONNX_CUDA, ONNX_TENSORRT, TENSORRT, Plan, Readiness, Shapes
 
 if TYPE_CHECKING:
     from model_builder.proof.recorded import Recorded
@@ -57,6 +58,8 @@ class Profiles:
     asked: Mapping[str, Arrays]
     """By core: what recorded questions become when they reach it, each ``(rows, …)``; empty where
     nothing was recorded."""
+    plans: tuple[Plan, ...] = ()
+    """What was compiled; each file below ``models/``, or below its step's folder."""
 
     @classmethod
     def of(
@@ -65,6 +68,7 @@ class Profiles:
         steps: Sequence[StepModel],
         recorded: Recorded | None,
         note_tokens: int | None = None,
+        plans: tuple[Plan, ...] = (),
     ) -> Profiles:
         """Look at the cores, and at what reaches them.
 
@@ -73,6 +77,7 @@ class Profiles:
             steps: All of them, in their order.
             recorded: The test split, of which the golden rows are taken.
             note_tokens: That the release reads of a note at most.
+            plans: What was compiled of them.
         """
         cores = {step.name: step.model for step in steps if step.role == "core"}
         asked = {} if recorded is None else _what_reaches(steps, recorded)
@@ -80,13 +85,22 @@ class Profiles:
         for name, model in cores.items():
             ranges = seen(ranges, model.graph.input, asked.get(name, {}))
         ready = {name: readiness(model, ranges) for name, model in cores.items()}
-        return cls(ranges, ready, asked)
+        return cls(ranges, ready, asked, plans)
 
     def shapes(self, core: StepModel) -> dict[str, Shapes] | None:
         """Return the sizes that a core is compiled for; ``None`` if TensorRT does not take it."""
         if not self.ready[core.name].ready:
             return None
         return shapes_of(core.model.graph.input, self.ranges)
+
+    def plans_of(self, core: str) -> tuple[Plan, ...]:
+        """Return what was compiled of a core."""
+        return tuple(plan for plan in self.plans if plan.step == core)
+
+    @property
+    def most_rows(self) -> int:
+        """The rows that every plan takes."""
+        return min((_most_rows(plan) for plan in self.plans), default=MAX_BATCH_ROWS)
 
 
 def write_core(
@@ -116,8 +130,17 @@ def write_core(
     digest = hashlib.sha256(serialised(core.model)).hexdigest()
     _write(folder, ONNX_TENSORRT, onnx_tensorrt(gpu, shapes, digest))
     if shapes is not None:
-        _write(folder, TENSORRT, tensorrt(gpu))
+        _write(folder, TENSORRT, tensorrt(gpu, profiles.plans_of(core.name)))
     return warm
+
+
+def write_ensemble(folder: Path, config: mc.ModelConfig, profiles: Profiles) -> None:
+    """Write that the whole takes no more rows than its plans, where these take fewer."""
+    if profiles.most_rows < config.max_batch_size:
+        fewer = mc.ModelConfig()
+        fewer.CopyFrom(config)
+        fewer.max_batch_size = profiles.most_rows
+        _write(folder, TENSORRT, fewer)
 
 
 def write_fused(folder: Path, config: mc.ModelConfig, fused: onnx.ModelProto) -> None:
@@ -173,23 +196,30 @@ def onnx_tensorrt(
     return made
 
 
-def tensorrt(
-    config: mc.ModelConfig, files: Mapping[str, str] | None = None, anywhere: str = ""
-) -> mc.ModelConfig:
+def tensorrt(config: mc.ModelConfig, plans: Sequence[Plan] = ()) -> mc.ModelConfig:
     """Return a configuration with which TensorRT runs a plan.
+
+    Triton chooses among plans by the compute capability of its GPU.
 
     Args:
         config: For a GPU, of any profile.
-        files: By compute capability (``9.0``): the plan's file; none: ``model.plan``, which no
-            release has before it is compiled.
-        anywhere: The plan that other GPUs run, if it is made for them.
+        plans: Of the model; none: it names ``model.plan``, which no release has before it is
+            compiled.
     """
     made = mc.ModelConfig()
     made.CopyFrom(config)
     made.ClearField("optimization")
     made.backend, made.platform = "tensorrt", "tensorrt_plan"
-    made.default_model_filename = anywhere or "model.plan"
-    made.cc_model_filenames.update(files or {})
+    made.default_model_filename = "model.plan"
+    for plan in plans:
+        name = PurePosixPath(plan.file).name
+        made.cc_model_filenames[plan.compute_capability] = name
+        if plan.hardware_compatible:
+            made.default_model_filename = name
+        made.max_batch_size = min(made.max_batch_size, _most_rows(plan))
+    preferred = [rows for rows in PREFERRED_ROWS if rows <= made.max_batch_size]
+    made.dynamic_batching.ClearField("preferred_batch_size")
+    made.dynamic_batching.preferred_batch_size.extend(preferred)
     return made
 
 
@@ -233,6 +263,10 @@ def _warm_up(
                 input_data_file=_file(tensor.name),
             )
         )
+
+
+def _most_rows(plan: Plan) -> int:
+    return min((shapes.most[0] for shapes in plan.shapes.values()), default=MAX_BATCH_ROWS)
 
 
 def _file(tensor: str) -> str:

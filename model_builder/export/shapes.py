@@ -35,7 +35,7 @@ Ranges = Mapping[str, Range]
 
 BATCH = "B"
 
-_BATCH_RANGE = Range(1, USUAL_ROWS, MAX_BATCH_ROWS)
+BATCH_RANGE = Range(1, USUAL_ROWS, MAX_BATCH_ROWS)
 
 
 class OneAxisTooMany(Exception):
@@ -46,7 +46,7 @@ class OneAxisTooMany(Exception):
         super().__init__("; ".join(faults))
 
 
-def ranges_of(line: str, note_tokens: int | None = None, batch: Range = _BATCH_RANGE) -> Ranges:
+def ranges_of(line: str, note_tokens: int | None = None, batch: Range = BATCH_RANGE) -> Ranges:
     """Return how far the axes inside a release of a line go.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from model_builder.tensorrt.graphs import Graph
+from model_builder.tensorrt.operators import OPERATORS
 
 Sizes = Mapping[str, tuple[int, ...]]
 """By input of the graph: its greatest size, with the batch axis."""
@@ -205,7 +206,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "TopK": (_is("sorted", 1, 1), _few_of_many),
     "Unsqueeze": (_AXES,),
 } | {
-    f"Reduce{kind}": (_AXES,)
-    for kind in ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
+    name: (_AXES,) for name in OPERATORS if name.startswith("Reduce")
 }  # fmt: skip
 """By operator; one that is not here has no further limit."""
