@@ -6,7 +6,7 @@ Nothing heavy is imported before a command needs it, so that ``--help`` answers 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,6 +275,7 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
         f"  proven    {_proven(manifest)}",
+        *_tensorrt(manifest),
         *next_steps(manifest, store_url, routed=built.routed),
     ]
 
@@ -284,6 +285,15 @@ def _proven(manifest: Manifest) -> str:
     asked = manifest.served_parity
     rows = next((one.rows for found in asked.values() for one in found.values()), 0)
     return f"{rows} rows, as served by {', '.join(asked)}" if asked else "no (--unproven)"
+
+
+def _tensorrt(manifest: Manifest) -> Iterator[str]:
+    """Say which cores TensorRT is said to take, and why not the others."""
+    if ready := [name for name, found in manifest.tensorrt.items() if found.ready]:
+        yield f"  TensorRT  takes {', '.join(ready)} (by its published operators)"
+    for name, found in manifest.tensorrt.items():
+        for reason in found.because:
+            yield f"  TensorRT  does not take {name}: {reason}"
 
 
 def summary_of(built: Built) -> dict[str, Any]:
