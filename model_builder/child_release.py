@@ -334,10 +334,15 @@ def make_child(
         return release_child(staged, parent.manifest, store, how, progress)
 
 
-def profiles_of(manifest: Manifest, steps: tuple[StepModel, ...], recorded: Recorded) -> Profiles:
+def profiles_of(
+    manifest: Manifest,
+    steps: tuple[StepModel, ...],
+    recorded: Recorded,
+    plans: tuple[Plan, ...] = (),
+) -> Profiles:
     """Return what GPUs need to know of the cores of a release."""
     tokens = manifest.note.max_tokens if manifest.note is not None else None
-    return Profiles.of(manifest.line, steps, recorded, tokens)
+    return Profiles.of(manifest.line, steps, recorded, tokens, plans)
 
 
 def _renamed(plan: Plan, parent: Manifest, release: str) -> Plan:
