@@ -98,11 +98,12 @@ class Graph:
         """Return what a tensor is when the inputs have these sizes and hold zeros.
 
         Args:
-            name: A tensor of the graph itself.
+            name: A tensor; one of an inner graph must be made of what lies outside.
             sizes: By input, with the batch axis.
         """
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
+        model.graph.node.extend(self._made_inside(name))
         del model.graph.output[:]
         elem_type = onnx.TensorProto.INT64
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, elem_type, None))
@@ -114,6 +115,21 @@ class Graph:
             for one in kept.inputs
         }
         return kept.run(given)[name]
+
+    def _made_inside(self, name: str) -> list[onnx.NodeProto]:
+        """Return the nodes of inner graphs that a tensor needs, in the order of the work."""
+        known = {one for node in self.model.graph.node for one in node.output}
+        known |= {value.name for value in self.model.graph.input}
+        known |= {weights.name for weights in self.model.graph.initializer}
+        nodes: list[onnx.NodeProto] = []
+        waiting = [name]
+        while waiting:
+            one = waiting.pop(0)
+            if one and one not in known:
+                known.add(one)
+                nodes.insert(0, self.makers[one])
+                waiting += self.makers[one].input
+        return nodes
 
 
 def looked_at(model: onnx.ModelProto) -> Graph:
