@@ -100,6 +100,9 @@ class Graph:
         Args:
             name: A tensor; one of an inner graph must be made of what lies outside.
             sizes: By input, with the batch axis.
+
+        Raises:
+            KeyError: If it needs what only the inner graph has.
         """
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
@@ -117,18 +120,24 @@ class Graph:
         return kept.run(given)[name]
 
     def _made_inside(self, name: str) -> list[onnx.NodeProto]:
-        """Return the nodes of inner graphs that a tensor needs, in the order of the work."""
+        """Return the nodes of inner graphs that a tensor needs, in the order of the work.
+
+        Raises:
+            KeyError: If it needs what no node makes, such as what a loop hands on.
+        """
         known = {one for node in self.model.graph.node for one in node.output}
         known |= {value.name for value in self.model.graph.input}
         known |= {weights.name for weights in self.model.graph.initializer}
         nodes: list[onnx.NodeProto] = []
-        waiting = [name]
-        while waiting:
-            one = waiting.pop(0)
+
+        def add(one: str) -> None:
             if one and one not in known:
                 known.add(one)
-                nodes.insert(0, self.makers[one])
-                waiting += self.makers[one].input
+                for before in self.makers[one].input:
+                    add(before)
+                nodes.append(self.makers[one])
+
+        add(name)
         return nodes
 
 

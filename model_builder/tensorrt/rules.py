@@ -154,7 +154,11 @@ def _few_of_many(node: onnx.NodeProto, graph: Graph, sizes: Sizes) -> Iterator[s
             return
         if {one.name for one in graph.model.graph.input} - sizes.keys():
             return  # that nothing says how far they go is told already
-        value = graph.at(name, sizes)
+        try:
+            value = graph.at(name, sizes)
+        except KeyError:
+            yield f"how great 'K' becomes cannot be told: '{name}' is made inside a loop"
+            return
     if (most := int(np.max(value))) >= MOST_OF_TOP_K:
         yield f"'K' must stay below {MOST_OF_TOP_K}, '{name}' reaches {most}"
 
