@@ -14,6 +14,7 @@ from tritonclient.grpc import model_config_pb2 as mc
 from tritonclient.utils import InferenceServerException
 
 from triton_models.embedded.command import Launch
+from triton_models.embedded.instances import config_with_instances
 from triton_models.plan_check import RunsOn, plan_faults
 from triton_models.plans import PROFILES
 from triton_models.release import Manifest
@@ -59,6 +60,15 @@ def test_triton_warms_the_core_up_with_a_recorded_row(
     config = client.get_model_config(CORE).config
     (warmup,) = config.model_warmup
     assert warmup.inputs["features"].input_data_file == "features.bin"
+
+
+def test_a_core_that_is_loaded_with_more_instances_finds_its_row_too(
+    client: triton.InferenceServerClient, store: ReleaseStore, release: Manifest
+) -> None:
+    config = config_with_instances(Path(store.models_path), CORE, 2)
+    client.load_model(CORE, config=config)
+    (group,) = client.get_model_config(CORE).config.instance_group
+    assert group.count == 2
 
 
 def test_triton_reads_the_recorded_row_and_refuses_one_of_another_size(
