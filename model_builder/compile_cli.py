@@ -48,7 +48,7 @@ _NOTHING = {
     type=click.Choice(get_args(Precision)),
     default="fp32",
     show_default=True,
-    help="What the cores compute in; int8 and fp8 want --calibration.",
+    help="What the cores compute in; int8 and fp8 are scaled by rows of the training split.",
 )
 @click.option(
     "--min-batch", type=click.IntRange(1), default=1, show_default=True, help="Rows at least."
@@ -95,7 +95,8 @@ _NOTHING = {
 @click.option(
     "--calibration",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="NPZ with inputs of the release, of its training split, by name.",
+    help="NPZ with inputs of the release, of its training split, by name; by default the rows that "
+    "it kept.",
 )
 @click.option(
     "--tolerance",

@@ -15,6 +15,7 @@ from model_builder.export.profiles import Profiles
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.export.shapes import BATCH, shapes_of
 from model_builder.progress import Progress
+from model_builder.proof.recorded import CALIBRATION, from_parquet
 from model_builder.task import StepModel
 from model_builder.tensorrt.compiled import Compiled, Compiler
 from model_builder.tensorrt.errors import CannotCompile
@@ -23,7 +24,7 @@ from model_builder.tensorrt.options import CompileOptions
 from model_builder.tensorrt.parity import check_plan
 from model_builder.tensorrt.precision import SCALED, in_precision, is_quantised
 from triton_models.plans import Plan, Precision, architecture, plan_file
-from triton_models.release import Manifest, rows_of_triton
+from triton_models.release import rows_of_triton
 
 
 def compiled(
@@ -52,8 +53,8 @@ def compiled(
     cores = [
         step for step in parent.steps if step.role == "core" and profiles.ready[step.name].ready
     ]
+    check(parent, cores, profiles, options)
     calibration = _calibration(parent, options)
-    check(parent.manifest, cores, profiles, options)
     profiles = replace(profiles, ranges={**profiles.ranges, BATCH: options.batch})
     made = []
     with progress.stage("compile", len(cores)) as stage:
@@ -91,7 +92,7 @@ def compiled(
 
 
 def check(
-    manifest: Manifest, cores: list[StepModel], profiles: Profiles, options: CompileOptions
+    parent: Opened, cores: list[StepModel], profiles: Profiles, options: CompileOptions
 ) -> None:
     """Refuse what cannot become of a release, before anything takes long.
 
@@ -105,20 +106,21 @@ def check(
             for name, found in profiles.ready.items()
             for reason in found.because
         ] or ["it has no core"]
-    least = rows_of_triton(manifest)
+    least = rows_of_triton(parent.manifest)
     if options.batch.most < least:
         reasons.append(
             f"--max-batch must be at least {least}, which one call may carry, got "
             f"{options.batch.most}"
         )
     bare = [core.name for core in cores if not is_quantised(core.model)]
-    if options.precision in SCALED and options.calibration is None and bare:
+    rows = options.calibration is not None or CALIBRATION in parent.reports
+    if options.precision in SCALED and bare and not rows:
         reasons.append(
-            f"--precision {options.precision} needs --calibration: inputs of the release, of the "
-            f"training split, by which {', '.join(bare)} can be scaled"
+            f"--precision {options.precision} needs --calibration, by which {', '.join(bare)} can "
+            "be scaled: the release was built before rows of the training split were kept"
         )
     if reasons:
-        raise CannotCompile(f"{manifest.line}/{manifest.release}", reasons)
+        raise CannotCompile(parent.name, reasons)
 
 
 @dataclass(frozen=True)
@@ -202,13 +204,34 @@ def _precision(model: onnx.ModelProto, asked: Precision) -> Precision:
 
 
 def _calibration(parent: Opened, options: CompileOptions) -> dict[str, Arrays]:
-    """Return what of the training split reaches each core, by its name.
+    """Return what of the training split reaches each core, by its name; empty if none is needed.
 
     Raises:
         CannotCompile: If the file lacks an input of the release.
     """
-    if options.calibration is None:
+    tensors = _training_rows(parent, options)
+    reached: dict[str, Arrays] = {}
+    if not tensors:
+        return reached
+    for step in parent.steps:
+        model = OnnxModel(serialised(step.model))
+        given = {name: tensors[name] for name in model.inputs}
+        if step.role == "core":
+            reached[step.name] = given
+        tensors |= model.run(given)
+    return reached
+
+
+def _training_rows(parent: Opened, options: CompileOptions) -> Arrays:
+    """Return the inputs of the release that are given, else those that it kept."""
+    if options.precision == "fp32":
         return {}
+    if options.calibration is None:
+        content = parent.reports.get(CALIBRATION)
+        if content is None:
+            return {}
+        kept = from_parquet(content)
+        return kept.batch(np.arange(kept.rows))[0]
     with np.load(options.calibration, allow_pickle=False) as file:
         # numpy cannot keep objects without pickling; texts come as its own kind.
         tensors: Arrays = {
@@ -219,14 +242,7 @@ def _calibration(parent: Opened, options: CompileOptions) -> dict[str, Arrays]:
     if missing := sorted(wanted - tensors.keys()):
         reason = f"{options.calibration} lacks {', '.join(missing)}"
         raise CannotCompile(parent.name, [reason])
-    reached: dict[str, Arrays] = {}
-    for step in parent.steps:
-        model = OnnxModel(serialised(step.model))
-        given = {name: tensors[name] for name in model.inputs}
-        if step.role == "core":
-            reached[step.name] = given
-        tensors |= model.run(given)
-    return reached
+    return tensors
 
 
 def _kept(parent: Opened, gpu: Gpu) -> Iterator[tuple[str, tuple[Plan, bytes]]]:

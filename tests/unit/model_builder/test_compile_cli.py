@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from toy_release import publish
 from tritonclient.grpc import model_config_pb2 as mc
 
 from model_builder.cli import cli
+from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet, to_parquet
 from triton_models.release import Manifest, Routes, RouteTarget
 from triton_models.store import ReleaseStore
 
@@ -255,6 +257,29 @@ def test_scales_come_from_what_of_the_calibration_reaches_the_core(
     # Its network is another, so that its answers were measured anew.
     assert child.derived.steps == ("score",)
     assert child.parity["score"].compared.startswith("onnxruntime")
+
+
+def test_without_a_file_scales_come_from_the_rows_that_the_release_kept(
+    invoke: Invoke,
+    tmp_path: Path,
+    gpu: Path,
+    quick_torch: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, Any]] = []
+    plant_modelopt(monkeypatch, told)
+    store = ReleaseStore(tmp_path / "store")
+    release, reports = publish(store, "r1"), Path(store.report_path("score-risk", "r1"))
+    kept = from_parquet((reports / FILE).read_bytes())
+    inputs, outputs = kept.batch(np.arange(5))
+    content = to_parquet(Recorded(inputs, outputs))
+    (reports / CALIBRATION).write_bytes(content)
+    recorded = {**release.recorded, CALIBRATION: hashlib.sha256(content).hexdigest()}
+    changed = release.model_copy(update={"recorded": recorded})
+    Path(store.manifest_path("score-risk", "r1")).write_text(changed.model_dump_json())
+    compiled(invoke("score-risk/r1", "--json", "--precision", "fp8"))
+    assert told[0]["calibration_data"]["features"].shape == (5, 3)
+    assert told[0]["quantize_mode"] == "fp8"
 
 
 def test_routed_releases_are_compiled_once_and_replaced(
