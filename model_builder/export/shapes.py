@@ -38,7 +38,7 @@ BATCH = "B"
 BATCH_RANGE = Range(1, USUAL_ROWS, MAX_BATCH_ROWS)
 
 
-class OneAxisTooMany(Exception):
+class UnboundedAxes(Exception):
     """Axes vary, and nothing says how far."""
 
     def __init__(self, faults: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ def shapes_of(inputs: Iterable[onnx.ValueInfoProto], ranges: Ranges) -> dict[str
     """Return the least, usual and greatest size of each input, with the batch axis.
 
     Raises:
-        OneAxisTooMany: If nothing says how far an axis goes; names each.
+        UnboundedAxes: If nothing says how far an axis goes; names each.
     """
     faults: list[str] = []
     shapes = {}
@@ -115,7 +115,7 @@ def shapes_of(inputs: Iterable[onnx.ValueInfoProto], ranges: Ranges) -> dict[str
             most=tuple(axis.most for axis in axes),
         )
     if faults:
-        raise OneAxisTooMany(faults)
+        raise UnboundedAxes(faults)
     return shapes
 
 
@@ -125,7 +125,7 @@ def greatest_sizes(
     """Return the greatest size of each input, but of the batch, which is one row.
 
     Raises:
-        OneAxisTooMany: If nothing says how far an axis goes; names each.
+        UnboundedAxes: If nothing says how far an axis goes; names each.
     """
     one_row = {**ranges, BATCH: Range(1, 1, 1)}
     return {name: shapes.most for name, shapes in shapes_of(inputs, one_row).items()}

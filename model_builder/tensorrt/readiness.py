@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx.shape_inference import InferenceError
 
-from model_builder.export.shapes import OneAxisTooMany, Ranges, greatest_sizes
+from model_builder.export.shapes import Ranges, UnboundedAxes, greatest_sizes
 from model_builder.tensorrt.graphs import Graph, Node, looked_at
 from model_builder.tensorrt.operators import (
     BY_OUTPUT,
@@ -48,7 +48,7 @@ def _faults(model: onnx.ModelProto, ranges: Ranges) -> Iterator[str]:
     sizes: Sizes = {}
     try:
         sizes = greatest_sizes(graph.model.graph.input, ranges)
-    except OneAxisTooMany as error:
+    except UnboundedAxes as error:
         yield from error.faults
     for value in graph.model.graph.input:
         yield from _wrong_type(f"input '{value.name}'", graph.types[value.name])
