@@ -40,6 +40,7 @@ from gateway.triton.loading import ConfigOf
 from gateway.triton.states import ReleaseState
 from gateway.triton.variants import lacks
 from triton_models.embedded.instances import config_with_instances
+from triton_models.plan_check import RunsOn
 from triton_models.signing import SigningImpossible, Verifier
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import StoreError
@@ -125,6 +126,7 @@ async def running_core(
                 ReleaseStore(settings.store),
                 await tritons.look(),
                 discover=tritons.look if tritons.changes else None,
+                where=_where(settings),
                 variant=settings.variant,
                 load_timeout_s=settings.load_timeout_s,
                 config_of=_config_of(settings),
@@ -232,6 +234,15 @@ def _config_of(settings: Settings) -> ConfigOf | None:
         return None
     models = Path(ReleaseStore(settings.store).models_path)
     return partial(config_with_instances, models, count=settings.triton_instances)
+
+
+def _where(settings: Settings) -> RunsOn | None:
+    """Return what is known of the Tritons; ``None``: nothing. An embedded one has no profile."""
+    if settings.triton_instances != "auto":
+        return RunsOn()
+    if settings.triton_profile is None:
+        return None
+    return RunsOn(settings.triton_profile, settings.triton_gpu, settings.triton_tensorrt)
 
 
 def _check_variant(settings: Settings, lifecycle: Lifecycle) -> None:

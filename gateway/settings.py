@@ -27,6 +27,7 @@ from gateway.settings_limits import ClientLimit, client_name
 from gateway.settings_security import SecuritySettings, is_loopback
 from gateway.triton.cancelling import Cancelling
 from triton_models.limits import MAX_BATCH_ROWS
+from triton_models.plan_check import capability_of, version_of
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
@@ -117,6 +118,17 @@ class Settings(SecuritySettings, AuditSettings):
     """Whether Triton is told of deadlines and of inferences that nobody waits for any more, so that
     it can stop; versions before 2.59 can crash of that, see docs/faults.md. ``auto``: later ones
     are told."""
+
+    triton_profile: str | None = None
+    """What the Tritons were given as ``--model-config-name``, such as ``tensorrt``: a release that
+    cannot run so is refused in words, and none has to be loaded to see where it runs. Empty: they
+    were given none."""
+
+    triton_gpu: str | None = None
+    """The compute capability of their GPUs, ``9.0`` or ``sm_90``, which plans must fit."""
+
+    triton_tensorrt: str | None = None
+    """Their version of TensorRT, such as ``10.13.3``, which plans must fit."""
 
     shared_memory_bytes: int | None = Field(default=None, ge=1)
     """Tensors at least this large go to Triton by shared memory, which must then be on this
@@ -226,6 +238,20 @@ class Settings(SecuritySettings, AuditSettings):
         if value and info.data.get("triton_tls_ca") is not None:
             raise ValueError("speaks no TLS: leave triton_tls_ca out")
         return value
+
+    @field_validator("triton_profile")
+    @classmethod
+    def _check_profile(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("embedded"):
+            raise ValueError("is for Tritons of your own: the embedded one has no GPU")
+        return value
+
+    @field_validator("triton_gpu", "triton_tensorrt")
+    @classmethod
+    def _check_gpu(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value:
+            return None
+        return capability_of(value) if info.field_name == "triton_gpu" else version_of(value)
 
     @field_validator("workers", mode="before")
     @classmethod

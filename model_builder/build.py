@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from model_builder.errors import CannotGoOn, ExportBroken
 from model_builder.export.ensemble import write_models
+from model_builder.export.profiles import Profiles
 from model_builder.previous import Previous
 from model_builder.progress import Progress
-from model_builder.proof.recorded import FILE, to_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, to_parquet
 from model_builder.proof.verifying import ANSWERS, hashes_of
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, proven, published
@@ -142,8 +143,15 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
     if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
         raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
+    note = candidate.details.get("note")
+    profiles = Profiles.of(
+        candidate.line,
+        candidate.steps,
+        candidate.recorded,
+        note_tokens=note.max_tokens if note is not None else None,
+    )
     inputs, outputs = write_models(
-        models, candidate.line, release, candidate.steps, signature, candidate.model_files
+        models, candidate.line, release, candidate.steps, signature, candidate.model_files, profiles
     )
     return Manifest(
         line=candidate.line,
@@ -178,6 +186,7 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         review_threshold=candidate.review_threshold,
         bands=candidate.bands,
         item_count=candidate.item_count,
+        tensorrt=dict(profiles.ready),
         files=file_hashes(models),
         **candidate.details,
     )
@@ -188,6 +197,8 @@ def reports_of(candidate: Candidate) -> dict[str, bytes]:
     reports = {**candidate.extra_files, ANSWERS: _parquet(candidate.answers)}
     if candidate.recorded is not None:
         reports[FILE] = to_parquet(candidate.recorded)
+    if candidate.calibration is not None:
+        reports[CALIBRATION] = to_parquet(candidate.calibration)
     return reports
 
 

@@ -6,19 +6,21 @@ Nothing heavy is imported before a command needs it, so that ``--help`` answers 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from model_builder.compile_cli import compile_command
 from model_builder.data_cli import data
 from model_builder.discovery import Tasks
 from model_builder.drift_cli import drift
 from model_builder.errors import BuilderError
 from model_builder.import_cli import import_model
 from model_builder.next_steps import next_steps
+from model_builder.optimize_cli import optimize
 from model_builder.releases_cli import STORE_OPTION, line_and_release, releases
 from model_builder.releasing_cli import how_to_release, releasing_options, showing_refusals
 from model_builder.routing_cli import promote, rollback, shadow
@@ -129,6 +131,12 @@ def cli() -> None:
     metavar="LINE/RELEASE",
     help="Start from the network of this release of the store, and compare with it (recsys).",
 )
+@click.option(
+    "--prune",
+    metavar="SHARE",
+    help="Remove this share of the trained network, such as 0.3, and train on until what is left "
+    "has recovered; short for --set prune=… (recsys, and images without a base).",
+)
 @training_options
 @releasing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -146,6 +154,7 @@ def build(
     seed: int | None,
     release: str | None,
     start: str | None,
+    prune: str | None,
     as_json: bool,
     training: dict[str, Any],
     releasing: dict[str, Any],
@@ -179,6 +188,8 @@ def build(
     task = task_for(task, found)
     if base is not None:
         settings = (*settings, f"base={base}")
+    if prune is not None:
+        settings = (*settings, f"prune={prune}")
     config = configure(task, options, config_file, settings, training["strategy"], seed)
     if found.generated:
         progress.say(f"'{found.name}' is made-up data: for trying out, never for use.")
@@ -205,7 +216,9 @@ cli.add_command(tune)
 cli.add_command(import_model)
 cli.add_command(find_lr)
 cli.add_command(runs_command)
+cli.add_command(optimize)
 cli.add_command(verify)
+cli.add_command(compile_command)
 cli.add_command(promote)
 cli.add_command(shadow)
 cli.add_command(rollback)
@@ -262,6 +275,7 @@ def _closing_lines(built: Built, store_url: str) -> Sequence[str]:
         f"  report    {built.report_path}",
         f"  run       {manifest.run}",
         f"  proven    {_proven(manifest)}",
+        *_tensorrt(manifest),
         *next_steps(manifest, store_url, routed=built.routed),
     ]
 
@@ -271,6 +285,15 @@ def _proven(manifest: Manifest) -> str:
     asked = manifest.served_parity
     rows = next((one.rows for found in asked.values() for one in found.values()), 0)
     return f"{rows} rows, as served by {', '.join(asked)}" if asked else "no (--unproven)"
+
+
+def _tensorrt(manifest: Manifest) -> Iterator[str]:
+    """Say which cores TensorRT is said to take, and why not the others."""
+    if ready := [name for name, found in manifest.tensorrt.items() if found.ready]:
+        yield f"  TensorRT  takes {', '.join(ready)} (by its published operators)"
+    for name, found in manifest.tensorrt.items():
+        for reason in found.because:
+            yield f"  TensorRT  does not take {name}: {reason}"
 
 
 def summary_of(built: Built) -> dict[str, Any]:

@@ -17,6 +17,7 @@
     ├── ProofFailed          a release does not answer as it must where it is served
     ├── GateRefused          a candidate is not good enough to be released
     ├── CannotGoOn           a release cannot be started from
+    ├── CannotDerive         no child can be made of a release
     ├── ReleaseUnusable      what was kept to be uploaded is not there
     ├── UploadFailed         a release is built and kept, but not in its store yet
     ├── NotPromotable        a release must not answer calls
@@ -181,6 +182,15 @@ class CannotGoOn(BuilderError):
     def __init__(self, release: str, why: str) -> None:
         super().__init__(f"cannot go on from {release}: {why}")
         self.release = release
+
+
+class CannotDerive(BuilderError):
+    """No child can be made of a release, or not this one."""
+
+    def __init__(self, release: str, why: str) -> None:
+        super().__init__(f"no child of {release}: {why}")
+        self.release = release
+        self.why = why
 
 
 class ReleaseUnusable(BuilderError):

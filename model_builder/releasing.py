@@ -63,8 +63,21 @@ def proven(
     )
 
 
-def judged(manifest: Manifest, how: Releasing, store: ReleaseStore, models: Path) -> Manifest:
+def judged(
+    manifest: Manifest,
+    how: Releasing,
+    store: ReleaseStore,
+    models: Path,
+    derived_from: Manifest | None = None,
+) -> Manifest:
     """Return the manifest with the gate's verdict.
+
+    Args:
+        manifest: The candidate's.
+        how: Has the gate.
+        store: Says what is promoted.
+        models: The staged models.
+        derived_from: The parent of a child release: it is compared with that one too.
 
     Raises:
         GateRefused: If it is refused, and is not to be kept.
@@ -72,7 +85,9 @@ def judged(manifest: Manifest, how: Releasing, store: ReleaseStore, models: Path
     if how.gate is None:
         return manifest
     size = sum(file.stat().st_size for file in models.rglob("*") if file.is_file())
-    checks = how.gate.checks(manifest, promoted_release(store, manifest.line), size)
+    checks = how.gate.checks(
+        manifest, promoted_release(store, manifest.line), size, parent=derived_from
+    )
     refused = any(not check.passed for check in checks)
     if refused and not how.publish_refused:
         raise GateRefused(f"{manifest.line}/{manifest.release}", checks)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from triton_models.plans import Plan, Readiness, architecture
 from triton_models.release import Cutoff, GroupFairness, Manifest, Metric, ScoreBand, Stages
 
 
@@ -24,6 +25,7 @@ def model_card(manifest: Manifest, headline: Sequence[str] = ()) -> str:
     if manifest.stages is not None:
         parts.append(_stages(manifest, manifest.stages, headline))
     parts.append("## Steps\n\n" + _table(("step", "role", "model"), _steps(manifest)))
+    parts += _on_gpus(manifest)
     parts.append(
         f"## Parity\n\nLargest difference from {yardstick(manifest)}: of the exported steps "
         "(ensemble), and of the one model that they are merged into (fused).\n\n"
@@ -181,6 +183,7 @@ def _facts(manifest: Manifest) -> str:
         ("built", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, seed {manifest.seed}"),
         ("run", manifest.run),
         ("went on from", _warm_start(manifest)),
+        ("child of", _derived(manifest)),
         ("data", f"{data.name}, {data.rows} rows" + (f" ({split})" if split else "")),
         ("data sha256", data.sha256),
         ("split sha256", data.split_sha256),
@@ -191,6 +194,13 @@ def _facts(manifest: Manifest) -> str:
         ("versions", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())),
     ]
     return _table(("", ""), (row for row in rows if row[1]))
+
+
+def _derived(manifest: Manifest) -> str:
+    derived = manifest.derived
+    if derived is None:
+        return ""
+    return f"{derived.release}, {derived.variant} ({', '.join(derived.steps)}): {derived.how}"
 
 
 def _warm_start(manifest: Manifest) -> str:
@@ -221,6 +231,43 @@ def _metrics(manifest: Manifest, headline: Sequence[str]) -> str:
 
 def _steps(manifest: Manifest) -> Iterable[tuple[str, ...]]:
     return ((step.name, step.role, f"`{step.model}`") for step in manifest.steps)
+
+
+def readiness_text(name: str, found: Readiness) -> str:
+    """Say whether TensorRT takes a core, in a line; with the reasons, each on its own."""
+    if found.ready:
+        return f"{name} fits {found.checked_against}."
+    reasons = "".join(f"\n  {reason}" for reason in found.because)
+    return f"{name} does not fit {found.checked_against}:{reasons}"
+
+
+def _on_gpus(manifest: Manifest) -> Iterator[str]:
+    if manifest.tensorrt:
+        rows = [
+            (name, "ready" if found.ready else "not ready", "; ".join(found.because))
+            for name, found in manifest.tensorrt.items()
+        ]
+        against = ", ".join(sorted({one.checked_against for one in manifest.tensorrt.values()}))
+        text = f"By what is published of {against}; nobody has tried by this."
+        yield f"## TensorRT\n\n{text}\n\n" + _table(("core", "", "because"), rows)
+    if manifest.plans:
+        yield "## Plans\n\n" + _table(PLAN_HEADER, plan_rows(manifest.plans))
+
+
+PLAN_HEADER = ("step", "plan", "precision", "GPU", "TensorRT", "difference")
+
+
+def plan_rows(plans: Iterable[Plan]) -> Iterator[tuple[str, ...]]:
+    """Return the cells of each plan, under ``PLAN_HEADER``."""
+    for plan in plans:
+        yield (
+            plan.step,
+            plan.file.rpartition("/")[2],
+            plan.precision,
+            plan.gpu or architecture(plan.compute_capability),
+            plan.tensorrt,
+            f"{max(plan.difference.values(), default=0.0):.2g}",
+        )
 
 
 def _parity(manifest: Manifest) -> Iterable[tuple[str, ...]]:

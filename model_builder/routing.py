@@ -109,6 +109,28 @@ def promote(
     return change
 
 
+def replace_target(store: ReleaseStore, line: str, old: str, new: str) -> Change:
+    """Give a release the share of the calls that another has, which gets none any more.
+
+    Raises:
+        ReleaseNotFound: If there is no such release.
+        NotPromotable: If it was refused, or the other one answers no calls.
+        RoutesChanged: If somebody else changed the routes meanwhile.
+    """
+    number, routes = _in_force(store, None)
+    _check(store.manifest(line, new))
+    targets = routes.lines.get(line, ())
+    if not any(one.release == old and one.weight > 0 for one in targets):
+        raise NotPromotable(f"{line}/{new}", f"{line}/{old} answers no calls that it could take")
+    replaced = tuple(
+        one.model_copy(update={"release": new}) if one.release == old else one
+        for one in targets
+        if one.release != new
+    )
+    changed = routes.model_copy(update={"lines": {**routes.lines, line: replaced}})
+    return _write(store, number, routes, changed, f"replace {line}/{old} by {new}")
+
+
 def shadow(store: ReleaseStore, line: str, release: str | None, after: int | None = None) -> Change:
     """Have a release asked what its line is asked, without answering; ``None``: none any more.
 

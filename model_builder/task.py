@@ -101,6 +101,9 @@ class Candidate:
     recorded: Recorded | None = None
     """The same as tensors: what the release takes and must answer. A release without is built, but
     cannot be proven where it is served."""
+    calibration: Recorded | None = None
+    """Some rows of the training split, without answers. A release without cannot be quantised by
+    data that it was trained on."""
     features: tuple[FeatureSpec, ...] = ()
     labels: tuple[str, ...] = ()
     review_threshold: float | None = None
@@ -151,6 +154,33 @@ class GoesOn(Protocol):
         Raises:
             CannotGoOn: If the release is not of a kind that can be started from.
             DataFault: If the data cannot be used; nothing has been written.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a release had learnt."""
+
+    release: str
+    """``LINE/RELEASE``."""
+    weights: bytes
+    """``network.safetensors``, as it was released."""
+
+
+@runtime_checkable
+class Prunes(Protocol):
+    """A task whose networks can lose a part of themselves: ``--prune``."""
+
+    def pruned_from(
+        self, data: ResolvedData, config: Any, progress: Progress, learnt: Learnt
+    ) -> Candidate:
+        """Prune what was learnt from the same data, by ``config.prune``, and let it recover.
+
+        Raises:
+            CannotGoOn: If the network is of another kind.
+            DataFault: If the data cannot be used.
             ParityBroken: If an exported step does not answer like torch.
         """
         ...

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from model_builder.releases_cli import JSON_OPTION, STORE_OPTION, line_and_release
+from triton_models.plans import PROFILES
+
+if TYPE_CHECKING:
+    from triton_models.plan_check import RunsOn
 
 
 @click.command()
@@ -19,6 +24,23 @@ from model_builder.releases_cli import JSON_OPTION, STORE_OPTION, line_and_relea
     "one that is started on exactly this release.",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    help="What that Triton was given as --model-config-name: a release without plans that fit is "
+    "refused before it is asked for.",
+)
+@click.option(
+    "--gpu",
+    metavar="sm_90",
+    help="The compute capability of that Triton's GPU; by default of this machine's, if it has "
+    "one.",
+)
+@click.option(
+    "--tensorrt",
+    metavar="VERSION",
+    help="That Triton's version of TensorRT; by default this machine's, if it has one.",
+)
+@click.option(
     "--public-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="TRIDENT_PUBLIC_KEY",
@@ -28,7 +50,14 @@ from model_builder.releases_cli import JSON_OPTION, STORE_OPTION, line_and_relea
 @STORE_OPTION
 @JSON_OPTION
 def verify(
-    name: str, triton: str | None, public_key: Path | None, store_url: str, as_json: bool
+    name: str,
+    triton: str | None,
+    profile: str | None,
+    gpu: str | None,
+    tensorrt: str | None,
+    public_key: Path | None,
+    store_url: str,
+    as_json: bool,
 ) -> None:
     """Prove a release: signature, checksums, ONNX, and the answers of a real Triton and a gateway.
 
@@ -40,6 +69,7 @@ def verify(
 
     console = Console(stderr=True)
     line, release = line_and_release(name)
+    where = _where(profile, triton, gpu, tensorrt)
     with console.status("starting …"):
         from model_builder.proof.verifying import verify as prove
         from model_builder.terminal import TerminalProgress, plain_table
@@ -52,7 +82,7 @@ def verify(
         raise click.BadParameter(str(error), param_hint="--public-key") from error
     progress = TerminalProgress(console)
     store = ReleaseStore(store_url)
-    found = prove(store, line, release, progress, trust=trust, triton=triton)
+    found = prove(store, line, release, progress, trust=trust, triton=triton, where=where)
     parity = found.proof.served_parity
     if as_json:
         shown = {
@@ -80,3 +110,34 @@ def verify(
         f"{found.onnx_files} networks valid, every answer as recorded.",
         highlight=False,
     )
+
+
+def _where(
+    profile: str | None, triton: str | None, gpu: str | None, tensorrt: str | None
+) -> RunsOn | None:
+    """Return where the release is to run; ``None``: on any machine's CPU.
+
+    Raises:
+        click.UsageError: If no Triton is named that could have a GPU.
+        click.BadParameter: If a version is none.
+    """
+    if profile is None:
+        if gpu or tensorrt:
+            raise click.UsageError("--gpu and --tensorrt are looked at with --profile")
+        return None
+    if triton is None:
+        raise click.UsageError(
+            f"--profile {profile} wants --triton: the one that comes along has no GPU"
+        )
+    from model_builder.tensorrt.machine import this_machine
+    from triton_models.plan_check import RunsOn, capability_of, version_of
+
+    here = this_machine(profile)
+    try:
+        return RunsOn(
+            profile,
+            capability_of(gpu) if gpu else here.compute_capability,
+            version_of(tensorrt) if tensorrt else here.tensorrt,
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--gpu or --tensorrt") from error

@@ -4,3 +4,6 @@ from __future__ import annotations
 
 MAX_BATCH_ROWS = 1000
 """Rows in one call: the API's limit of a ``Batch…`` request and Triton's ``max_batch_size``."""
+
+MAX_IDS = 1000
+"""Items of one list in a request: of a history, of candidates, of what is excluded."""

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from triton_models.image_limits import most_images
 from triton_models.limits import MAX_BATCH_ROWS
 from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
+from triton_models.plans import Plan, Readiness
 
 _RELEASE_NAME = re.compile(r"[a-z0-9.]+")
 
@@ -191,12 +192,16 @@ Compared = Literal[
     "keras-onnx",
     "tensorflow-onnx",
     "original-onnx",
+    "onnxruntime-onnx",
     "torch-served",
     "keras-served",
     "tensorflow-served",
     "original-served",
+    "onnxruntime-served",
 ]
-"""What answered first, and what answered the same; ``original`` is an ONNX file as it came."""
+"""What answered first, and what answered the same; ``original`` is an ONNX file as it came. Of a
+child whose networks are no longer those that were trained, ``onnxruntime`` is what its own steps
+answer to each row by itself, where it was made."""
 
 
 class Parity(_Frozen):
@@ -308,6 +313,40 @@ class Stages(_Frozen):
     """What it added to the validation's NDCG@10 when it was trained, kept or not."""
 
 
+class Apart(_Frozen):
+    """How far the answers of a child are from those of its parent, on one output."""
+
+    largest: float
+    """Of numbers the largest difference; of texts and truths the rows that differ."""
+    mean: float
+    """Of numbers the mean difference; of texts and truths the share of the rows that differ."""
+
+
+class Derived(_Frozen):
+    """What a child release was made of, and how: the same network in another form."""
+
+    release: str
+    """``LINE/RELEASE`` of the parent."""
+    manifest_sha256: str
+    """Of the parent's manifest as it was written."""
+    variant: str
+    """Such as ``int8-static``."""
+    precision: str
+    """What the changed steps compute in, such as ``int8``."""
+    how: str
+    """In a sentence or two."""
+    steps: tuple[str, ...] = ()
+    """Whose networks, or files beside them, are other than the parent's."""
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings and findings of the change, such as which operators stayed in float."""
+    apart: dict[str, Apart] = Field(default_factory=dict)
+    """By output, over the test split; empty where the networks are the parent's."""
+    company: dict[str, float] = Field(default_factory=dict)
+    """By output: how far a row's answer moves with the rows that travel with it, at most."""
+    inherited: tuple[str, ...] = ()
+    """Fields of this manifest that were measured of the parent and not again."""
+
+
 class Manifest(_Frozen):
     """Everything known about a release. Written last: a release without one does not exist."""
 
@@ -340,8 +379,8 @@ class Manifest(_Frozen):
     latency: dict[str, Latency] = Field(default_factory=dict)
     """By variant."""
     recorded: dict[str, str] = Field(default_factory=dict)
-    """sha256 of what a proof compares with, and of the weights that a build may go on from, by
-    their paths below the release's reports."""
+    """sha256 of what a proof compares with, of the rows that it may be quantised by, and of the
+    weights that a build may go on from, by their paths below the release's reports."""
     steps: tuple[Step, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -378,10 +417,16 @@ class Manifest(_Frozen):
     stages: Stages | None = None
     """Recommendation: what finding and ordering are each worth."""
     variants: tuple[Variant, ...] = (ENSEMBLE,)
+    tensorrt: dict[str, Readiness] = Field(default_factory=dict)
+    """By core: whether TensorRT is said to take it; empty in a release that was not looked at."""
+    plans: tuple[Plan, ...] = ()
+    """What ``model-builder compile`` made, for the profile ``tensorrt``."""
     files: dict[str, str]
     """sha256 of every file of the release, by path below ``models/``."""
     parent: str | None = None
     """The release that answered most of the line's calls when this one was built."""
+    derived: Derived | None = None
+    """Of a child release: what it was made of; ``None`` if it was trained or imported."""
     signature: str | None = None
     """The file beside this one that signs it; ``None`` if nothing does."""
 
@@ -422,6 +467,11 @@ def most_rows(manifest: Manifest) -> int:
         image = manifest.image
         return most_images(image.height, image.width, image.channels)
     return most_notes(manifest.note.max_tokens) if manifest.note is not None else MAX_BATCH_ROWS
+
+
+def rows_of_triton(manifest: Manifest) -> int:
+    """Return how many rows of a release Triton must take at once: as many as one call may carry."""
+    return most_rows(manifest) if manifest.image is not None else MAX_BATCH_ROWS
 
 
 class RouteTarget(_Frozen):

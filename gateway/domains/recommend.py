@@ -33,11 +33,12 @@ from trident.recommend.v1.recommend_service_pb2 import (
     RecommendRequest,
     RecommendResponse,
 )
+from triton_models.limits import MAX_IDS
 from triton_models.release import Manifest
 from triton_models.signatures import MAX_ITEMS, RECOMMEND
 
 DEFAULT_ITEM_COUNT = 10
-MAX_IDS = 1000
+
 CONTEXT = FeatureMap("context", 0, 100)
 
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from triton_models.release import Manifest, Tensor
+from triton_models.release import Manifest, Tensor, rows_of_triton
 from triton_models.signatures import (
     ANY,
     DIAGNOSE_IMAGE,
     DIAGNOSE_NOTE,
-    MAX_BATCH_ROWS,
     SIGNATURES,
     TensorSpec,
 )
@@ -56,10 +55,9 @@ def differences(
         found += _triton_against_release(kind, declared, in_metadata, "serves")
         if in_config != in_metadata:
             found += _triton_against_release(kind, declared, in_config, "is configured for")
-    if config.max_batch_size < MAX_BATCH_ROWS:
+    if config.max_batch_size < (rows := rows_of_triton(manifest)):
         found.append(
-            f"max_batch_size: the API allows {MAX_BATCH_ROWS} rows, "
-            f"Triton takes {config.max_batch_size}"
+            f"max_batch_size: the API allows {rows} rows, Triton takes {config.max_batch_size}"
         )
     return found
 

@@ -46,6 +46,7 @@ class TritonEndpoint:
         load_timeout_s: Time that Triton has to load one release.
         config_of: Overrides the configuration of the models that are loaded.
         vouch: Is asked of each release before it is loaded, or taken as it is loaded.
+        profile: What Triton was given as ``--model-config-name``; ``None``: that is not known.
         retry_s: Time until a release that does not fit, or could not be loaded, is tried again;
             doubled after each failure.
     """
@@ -59,6 +60,7 @@ class TritonEndpoint:
         load_timeout_s: float = 120,
         config_of: ConfigOf | None = None,
         vouch: Vouch | None = None,
+        profile: str | None = None,
         retry_s: float = 1,
     ) -> None:
         self.client = client
@@ -69,6 +71,7 @@ class TritonEndpoint:
             load_timeout_s=load_timeout_s,
             config_of=config_of,
             vouch=vouch,
+            profile=profile,
         )
         self._load_timeout_s = load_timeout_s
         self._retries = Retries(retry_s)

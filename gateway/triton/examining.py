@@ -31,6 +31,7 @@ class Examiner:
         load_timeout_s: Time that Triton has to load one release.
         config_of: Overrides the configuration of the models that are loaded.
         vouch: Is asked of each release before it is loaded, or taken as it is loaded.
+        profile: What Triton was given as ``--model-config-name``; ``None``: that is not known.
 
     Attributes:
         variants: The layout of each release that answers here, once that is known.
@@ -44,6 +45,7 @@ class Examiner:
         load_timeout_s: float,
         config_of: ConfigOf | None,
         vouch: Vouch | None,
+        profile: str | None,
     ) -> None:
         self.variants: dict[Key, Variant] = {}
         self._client = client
@@ -51,6 +53,7 @@ class Examiner:
         self._loader = Loader(client, load_timeout_s, config_of)
         self._load_timeout_s = load_timeout_s
         self._vouch = vouch
+        self._profile = profile
 
     async def vouched(self, manifest: Manifest) -> str:
         """Return why a release must not be loaded, ``""`` if it may."""
@@ -70,7 +73,9 @@ class Examiner:
         client = self._client
         try:
             if key not in self.variants:
-                self.variants[key] = await choose_variant(self._asked, manifest, self._loader)
+                self.variants[key] = await choose_variant(
+                    self._asked, manifest, self._loader, self._profile
+                )
             model = manifest.model_of(self.variants[key])
             if not await self._is_loaded(model):
                 if not vouched and (fault := await self.vouched(manifest)):

@@ -27,6 +27,7 @@ from gateway.triton.variants import AUTO, Choice
 from gateway.triton.verdicts import Suspicion
 from gateway.triton.vouching import Voucher
 from triton_models.note_tokenizers import TOKENIZERS
+from triton_models.plan_check import RunsOn
 from triton_models.release import RouteTarget
 from triton_models.store import ReleaseStore
 from triton_models.trust import Trust
@@ -54,6 +55,7 @@ class Lifecycle:
         trust: What is asked of a release before it is loaded.
         unload_after_s: Time that a release stays loaded when it is routed no longer.
         discover: Tells which Tritons there are now, where they come and go.
+        where: What is known of the Tritons; ``None``: nothing.
         on_change: Called whenever the state of a release has changed.
     """
 
@@ -70,10 +72,11 @@ class Lifecycle:
         trust: Trust | None = None,
         unload_after_s: float = 30,
         discover: Discover | None = None,
+        where: RunsOn | None = None,
         on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
     ) -> None:
         self._routed = RoutedReleases(store, trust)
-        voucher = Voucher(store)
+        voucher = Voucher(store, where)
         self._tritons = Tritons(
             lambda client: TritonEndpoint(
                 client,
@@ -82,6 +85,7 @@ class Lifecycle:
                 load_timeout_s=load_timeout_s,
                 config_of=config_of,
                 vouch=voucher.fault,
+                profile=where.profile if where is not None else None,
             ),
             load_timeout_s,
         )

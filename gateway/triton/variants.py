@@ -3,7 +3,7 @@
 On a CPU each step of an ensemble costs a hop from model to model that the fused model has not.
 On a GPU the ensemble is better: its core is compiled and batched by itself, and the strings
 before and after stay on the CPU. Where a model runs is decided by the configuration that Triton
-chose (``--model-config-name``), so Triton is asked.
+chose (``--model-config-name``): if nobody says which that is, Triton is asked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,19 @@ def lacks(asked: Choice, manifest: Manifest) -> bool:
     return asked != AUTO and asked not in manifest.variants
 
 
-async def choose_variant(asked: Choice, manifest: Manifest, loader: Loader) -> Variant:
+async def choose_variant(
+    asked: Choice, manifest: Manifest, loader: Loader, profile: str | None = None
+) -> Variant:
     """Return the variant that answers for a release on a Triton.
 
     What has to be loaded to be looked at, and is not part of that variant, is unloaded again.
+
+    Args:
+        asked: What is wanted.
+        manifest: Of the release.
+        loader: Loads there.
+        profile: What Triton was given as ``--model-config-name``, ``""`` for nothing; ``None``:
+            that is not known, and Triton is asked where the models run.
 
     Raises:
         grpc.RpcError: If Triton cannot load or describe a model.
@@ -39,11 +48,13 @@ async def choose_variant(asked: Choice, manifest: Manifest, loader: Loader) -> V
         return asked
     if FUSED not in manifest.variants:
         return ENSEMBLE
+    if profile is not None:
+        return ENSEMBLE if profile and _cores_with(manifest, f"{profile}.pbtxt") else FUSED
     fused = manifest.model_of(FUSED)
     client = loader.client
     brought: list[str] = []
     variant: Variant = FUSED
-    for model in (*_gpu_able_cores(manifest), fused):
+    for model in (*_cores_with(manifest), fused):
         if not await client.is_loaded(model):
             await loader.load(model, manifest)
             brought.append(model)
@@ -63,11 +74,16 @@ def runs_on_gpu(config: model_config_pb2.ModelConfig) -> bool:
     return any(group.kind == gpu for group in config.instance_group)
 
 
-def _gpu_able_cores(manifest: Manifest) -> list[str]:
-    """Return the networks of a release that have a profile besides the one for any machine."""
+def _cores_with(manifest: Manifest, file: str = "") -> list[str]:
+    """Return the networks of a release that have a profile besides the one for any machine.
+
+    Args:
+        manifest: Of the release.
+        file: Of the profile; ``""``: any.
+    """
     return [
         step.model
         for step in manifest.steps
         if step.role == "core"
-        and any(path.startswith(f"{step.model}/configs/") for path in manifest.files)
+        and any(path.startswith(f"{step.model}/configs/{file}") for path in manifest.files)
     ]

@@ -83,7 +83,24 @@ def judge(
     labels = tuple(labels)
     first = next(iter(held.values()))
     points = operating_points(first.target, first.probabilities, labels, settings)
-    measures = {
+    measures = _measures(labels, threshold, points)
+    return Judged(
+        labels,
+        held,
+        threshold,
+        points,
+        {
+            split: _measured(measures, one, settings.seed, settings.resamples)
+            for split, one in held.items()
+        },
+        {split: _by_group(one, settings) for split, one in held.items()},
+    )
+
+
+def _measures(
+    labels: Sequence[str], threshold: float, points: Sequence[OperatingPoint]
+) -> dict[str, Measure]:
+    return {
         **DIAGNOSIS_MEASURES,
         "balanced_accuracy": balanced_accuracy,
         "classwise_ece": classwise_ece,
@@ -91,14 +108,29 @@ def judge(
         **(_class_measures(labels) if len(labels) > 2 else {}),
         **point_measures(points, labels),
     }
-    return Judged(
-        labels,
-        held,
-        threshold,
-        points,
-        {split: _measured(measures, one, settings) for split, one in held.items()},
-        {split: _by_group(one, settings) for split, one in held.items()},
-    )
+
+
+def measured_again(
+    held: Held,
+    labels: Sequence[str],
+    threshold: float | None,
+    points: Sequence[OperatingPoint],
+    *,
+    seed: int,
+    resamples: int,
+) -> Metrics:
+    """Measure other answers to rows that were judged, at the same thresholds.
+
+    Args:
+        held: The rows' classes and the answers.
+        labels: K of them.
+        threshold: Of the review.
+        points: The operating points that held-out rows chose.
+        seed: Of the resampling.
+        resamples: How many stand behind an interval.
+    """
+    measures = _measures(tuple(labels), threshold, points)
+    return _measured(measures, held, seed, resamples)
 
 
 def balanced_accuracy(target: Classes, probabilities: Floats) -> float:
@@ -137,17 +169,17 @@ def _auc_of(k: int) -> Measure:
     return measure
 
 
-def _measured(measures: Mapping[str, Measure], held: Held, settings: DiagnosisSettings) -> Metrics:
+def _measured(measures: Mapping[str, Measure], held: Held, seed: int, resamples: int) -> Metrics:
     found = measure(
         measures,
         held.target,
         held.probabilities,
-        seed=settings.seed,
-        resamples=settings.resamples,
+        seed=seed,
+        resamples=resamples,
     )
     if held.unusualness is not None:
         above = {"unusual_share": lambda unusualness: float(np.mean(unusualness > 1))}
-        found |= _measure_one(above, held.unusualness, settings)
+        found |= _measure_one(above, held.unusualness, seed, resamples)
     return finite(found)
 
 
@@ -157,11 +189,11 @@ def finite(found: Metrics) -> Metrics:
 
 
 def _measure_one(
-    measures: Mapping[str, Measure], values: Floats, settings: DiagnosisSettings
+    measures: Mapping[str, Measure], values: Floats, seed: int, resamples: int
 ) -> Metrics:
     """Return measures of one value a row, with their intervals."""
     return {
-        name: interval(one, values, seed=settings.seed, resamples=settings.resamples)
+        name: interval(one, values, seed=seed, resamples=resamples)
         for name, one in measures.items()
     }
 
@@ -176,5 +208,7 @@ def _by_group(held: Held, settings: DiagnosisSettings) -> dict[str, Metrics]:
     for name in np.unique(held.groups):
         rows = np.flatnonzero(held.groups == name)
         if len(rows) >= SMALLEST_GROUP:
-            found[str(name)] = _measured(measures, held.part(rows), settings)
+            found[str(name)] = _measured(
+                measures, held.part(rows), settings.seed, settings.resamples
+            )
     return found

@@ -6,7 +6,7 @@ there is nothing to compare.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -31,7 +31,7 @@ class _Rules(BaseModel):
 
 
 class NotWorse(_Rules):
-    """Compared with the release that answers most calls now."""
+    """Compared with the release that answers most calls now; a child, with its parent too."""
 
     split: str = "test"
     metrics: tuple[str, ...]
@@ -63,7 +63,12 @@ class Gate(_Rules):
     lines: dict[str, LineRules] = Field(default_factory=dict)
 
     def checks(
-        self, manifest: Manifest, promoted: Manifest | None, size_bytes: int
+        self,
+        manifest: Manifest,
+        promoted: Manifest | None,
+        size_bytes: int,
+        *,
+        parent: Manifest | None = None,
     ) -> tuple[Check, ...]:
         """Return what was looked at, passed or not.
 
@@ -71,11 +76,13 @@ class Gate(_Rules):
             manifest: The candidate's.
             promoted: Of the release that answers most of the line's calls, if any does.
             size_bytes: Of all its files.
+            parent: Of the release that it is a child of, if it is one.
         """
         rules = self.lines.get(manifest.line)
         if rules is None:
             return ()
-        return tuple(_checks(rules, manifest, promoted, size_bytes))
+        others = {one.release: one for one in (promoted, parent) if one is not None}
+        return tuple(_checks(rules, manifest, tuple(others.values()), size_bytes))
 
 
 def read_gate(file: Path | None = None) -> Gate:
@@ -98,15 +105,16 @@ def read_gate(file: Path | None = None) -> Gate:
 
 
 def _checks(
-    rules: LineRules, manifest: Manifest, promoted: Manifest | None, size_bytes: int
+    rules: LineRules, manifest: Manifest, others: Sequence[Manifest], size_bytes: int
 ) -> Iterator[Check]:
     metrics = manifest.metrics
     yield from _bounds("floor", rules.floors, metrics, least=True)
     yield from _bounds("ceiling", rules.ceilings, metrics)
     yield from _bounds("calibration", rules.calibration, metrics)
     yield from _bounds("fairness", _measured(rules.fairness, metrics), metrics)
-    if rules.not_worse_than_promoted is not None and promoted is not None:
-        yield from _not_worse(rules.not_worse_than_promoted, manifest, promoted)
+    if rules.not_worse_than_promoted is not None:
+        for other in others:
+            yield from _not_worse(rules.not_worse_than_promoted, manifest, other)
     if rules.size_bytes is not None:
         yield _at_most("size", size_bytes, rules.size_bytes, "bytes")
     if rules.latency_ms is not None and manifest.latency:

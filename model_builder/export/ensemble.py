@@ -16,6 +16,7 @@ from model_builder.export.fused import fuse
 from model_builder.export.joining import Tensors, joined_tensors, tensors_of
 from model_builder.export.node_names import name_after_step
 from model_builder.export.onnx import serialised
+from model_builder.export.profiles import Profiles, write_core, write_ensemble, write_fused
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
 from triton_models.release import Tensor, ensemble_name, fused_name, step_name
@@ -29,6 +30,7 @@ def write_models(
     steps: Sequence[StepModel],
     signature: Signature,
     files: Mapping[str, bytes] | None = None,
+    profiles: Profiles | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Write both variants into ``folder`` as a Triton model repository.
 
@@ -40,6 +42,7 @@ def write_models(
         signature: Of the line.
         files: What else goes with them, by name; it lies with the ensemble, where Triton does
             not look.
+        profiles: What GPUs need to know of the cores; ``None``: the release runs on CPUs alone.
 
     Returns:
         Their inputs and outputs as this release has them, in the signature's order.
@@ -53,8 +56,14 @@ def write_models(
         name_after_step(step.model.graph, step.name)
     fused = fuse(steps, signature)
     for step in steps:
-        _write_onnx(folder, step_name(line, release, step.name), step.model)
-    _write_onnx(folder, fused_name(line, release), fused)
+        model = step_name(line, release, step.name)
+        config = _write_onnx(folder, model, step.model)
+        if step.role == "core" and profiles is not None:
+            _write_config(folder / model, write_core(folder / model, config, step, profiles))
+    fused_model = fused_name(line, release)
+    config = _write_onnx(folder, fused_model, fused)
+    if profiles is not None:
+        write_fused(folder / fused_model, config, fused)
     name = ensemble_name(line, release)
     version = folder / name / "1"
     version.mkdir(parents=True)
@@ -63,7 +72,10 @@ def write_models(
     (version / "ensemble.json").write_text(json.dumps(made_of) + "\n", encoding="utf-8")
     for file_name, content in (files or {}).items():
         (version / file_name).write_bytes(content)
-    _write_config(folder / name, _ensemble_config(name, line, release, steps, inputs, outputs))
+    config = _ensemble_config(name, line, release, steps, inputs, outputs)
+    _write_config(folder / name, config)
+    if profiles is not None:
+        write_ensemble(folder / name, config, profiles)
     return inputs, outputs
 
 
@@ -109,11 +121,13 @@ def _triton_type(tensor: Tensor) -> int:
     return int(mc.DataType.Value(f"TYPE_{name}"))
 
 
-def _write_onnx(folder: Path, name: str, model: onnx.ModelProto) -> None:
+def _write_onnx(folder: Path, name: str, model: onnx.ModelProto) -> mc.ModelConfig:
     version = folder / name / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(serialised(model))
-    _write_config(folder / name, _onnx_config(name, model.graph))
+    config = _onnx_config(name, model.graph)
+    _write_config(folder / name, config)
+    return config
 
 
 def _onnx_config(name: str, graph: onnx.GraphProto) -> mc.ModelConfig:

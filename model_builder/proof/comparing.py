@@ -45,7 +45,7 @@ class Comparison:
         try:
             found = compare(
                 expected,
-                _settled(expected, actual),
+                settled(expected, actual),
                 tolerances,
                 self._rows,
                 cast(Compared, f"{yardstick}-served"),
@@ -56,7 +56,7 @@ class Comparison:
             self.parity[name] = wider(self.parity.get(name), parity)
 
 
-def _settled(expected: Outputs, actual: Outputs) -> Outputs:
+def settled(expected: Outputs, actual: Outputs) -> Outputs:
     """Return ``actual`` with the recorded item wherever the one served scores alike.
 
     Items that tie may change places with the size of the batch, in which sums are rounded

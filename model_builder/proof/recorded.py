@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FILE = "recorded.parquet"
+CALIBRATION = "calibration.parquet"
+"""Some rows of the training split as tensors: what a release is quantised by. No answers."""
+CALIBRATION_ROWS = 256
 GOLDEN_ROWS = 32
 """Rows that are also asked one at a time, and that two releases are compared on."""
 
@@ -51,6 +54,12 @@ class Recorded:
             {name: _taken(column, rows) for name, column in self.inputs.items()},
             {name: _taken(column, rows) for name, column in self.outputs.items()},
         )
+
+
+def calibration_rows(rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the places of the training rows that are kept to calibrate by, drawn by chance."""
+    count = min(rows, CALIBRATION_ROWS)
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
 
 
 def to_parquet(recorded: Recorded) -> bytes:

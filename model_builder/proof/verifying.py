@@ -18,8 +18,9 @@ from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.proof.proving import Proof, one_release_store, prove
 from model_builder.proof.questions import Row
-from model_builder.proof.recorded import FILE, Recorded, from_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet
 from triton_models.embedded.errors import EmbeddedTritonError
+from triton_models.plan_check import RunsOn, plan_faults
 from triton_models.release import Manifest
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
@@ -47,6 +48,7 @@ def verify(
     *,
     trust: Trust | None = None,
     triton: str | None = None,
+    where: RunsOn | None = None,
 ) -> Verified:
     """Check a release: signature, checksums, ONNX, and what a real Triton and a gateway answer.
 
@@ -58,6 +60,7 @@ def verify(
         trust: Checks the signature; by default none is asked for.
         triton: A Triton in explicit mode that reads this store; by default one of its own, on
             exactly this release.
+        where: What is known of that Triton; ``None``: nothing.
 
     Raises:
         StoreError: If it is missing, unsigned or altered; names the file.
@@ -67,6 +70,8 @@ def verify(
     with progress.stage("signature and checksums"):
         manifest = trust.manifest(store, line, release)
         store.check_files(manifest)
+        if where is not None and (faults := plan_faults(manifest, where)):
+            raise ProofFailed(f"{line}/{release} cannot run there: {'; '.join(faults)}")
         reports = {name: _report(store, manifest, name) for name in manifest.recorded}
     if FILE not in reports:
         raise ProofFailed(
@@ -161,7 +166,7 @@ def hashes_of(reports: Mapping[str, bytes]) -> dict[str, str]:
     """Return what the manifest says of what is compared with or built on later."""
     return {
         name: hashlib.sha256(reports[name]).hexdigest()
-        for name in (FILE, ANSWERS, WEIGHTS)
+        for name in (FILE, ANSWERS, CALIBRATION, WEIGHTS)
         if name in reports
     }
 

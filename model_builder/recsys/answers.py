@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from model_builder.proof.recorded import Recorded
-from model_builder.recsys.context import Context
+from model_builder.proof.recorded import Column, Recorded, calibration_rows
+from model_builder.recsys.context import Context, Value, context_rows
+from model_builder.recsys.data import Interactions, Splits
+from model_builder.recsys.rank_fitting import training_questions
 from model_builder.recsys.reference import Request, Tensors
+from model_builder.remeasuring import TARGET_ITEM
 
 
-def answer_table(requests: Sequence[Request], answers: Tensors) -> pa.Table:
-    """Return a row for each request; ``context`` is JSON, name to value, where there is any."""
+def answer_table(
+    requests: Sequence[Request], answers: Tensors, targets: Sequence[str] = ()
+) -> pa.Table:
+    """Return a row for each request; ``context`` is JSON, name to value, where there is any.
+
+    Args:
+        requests: What is asked.
+        answers: What is answered.
+        targets: What each really had next; none if it is not known.
+    """
     given = answers["item_ids"] != ""  # a small catalogue may have fewer than asked for
     found = {
         name: [row[there].tolist() for row, there in zip(answers[name], given, strict=True)]
@@ -26,6 +37,8 @@ def answer_table(requests: Sequence[Request], answers: Tensors) -> pa.Table:
         "item_ids": pa.array(found["item_ids"], strings),
         "scores": pa.array(found["scores"], numbers),
     }
+    if len(targets):
+        columns[TARGET_ITEM] = pa.array(list(targets), pa.string())
     if "input_rules" in answers:
         columns["context"] = pa.array([json.dumps(dict(r.context)) for r in requests], pa.string())
     return pa.table(columns)
@@ -35,19 +48,37 @@ def recorded_answers(
     requests: Sequence[Request], answers: Tensors, context: Context | None = None
 ) -> Recorded:
     """Return what goes in and must come out, row by row."""
-    rows = len(requests)
-    histories = [list(request.history) for request in requests]
-    nothing = np.full((rows, 1), "", np.object_)
+    known = [[True] * len(request.history) for request in requests]
+    # Whoever is in the log is in the catalogue, and padding counts as known.
+    return Recorded(_inputs(requests, context), {**answers, "history_known": known})
+
+
+def calibration(
+    splits: Splits, interactions: Interactions, context: Context | None, seed: int
+) -> Recorded | None:
+    """Return some of the questions that the ranker learnt from; ``None`` if there were none."""
+    asked = training_questions(splits.training, seed)
+    if not len(asked):
+        return None
+    rows = calibration_rows(len(asked), seed)
+    contexts: Sequence[Mapping[str, Value]] = [{}] * len(rows)
+    if context is not None and asked.places is not None:
+        contexts = context_rows(interactions.columns, asked.places[rows])
+    requests = [
+        Request(interactions.ids(asked.histories[row]), context=described)
+        for row, described in zip(rows.tolist(), contexts, strict=True)
+    ]
+    return Recorded(_inputs(requests, context), {})
+
+
+def _inputs(requests: Sequence[Request], context: Context | None) -> dict[str, Column]:
+    nothing = np.full((len(requests), 1), "", np.object_)
     described = {} if context is None else context.tensors([r.context for r in requests])
-    return Recorded(
-        inputs={
-            "history_item_ids": histories,
-            "candidate_item_ids": nothing,
-            "excluded_item_ids": nothing,
-            "history_allowed": np.array([[request.history_allowed] for request in requests]),
-            "item_count": np.array([[request.item_count] for request in requests], np.int32),
-            **described,
-        },
-        # Whoever is in the log is in the catalogue, and padding counts as known.
-        outputs={**answers, "history_known": [[True] * len(history) for history in histories]},
-    )
+    return {
+        "history_item_ids": [list(request.history) for request in requests],
+        "candidate_item_ids": nothing,
+        "excluded_item_ids": nothing,
+        "history_allowed": np.array([[request.history_allowed] for request in requests]),
+        "item_count": np.array([[request.item_count] for request in requests], np.int32),
+        **described,
+    }

@@ -12,7 +12,7 @@ from model_builder.errors import CannotGoOn
 from model_builder.export.running import OnnxModel
 from model_builder.recsys.context import Value, context_rows, context_tensors
 from model_builder.recsys.data import Interactions, Questions
-from model_builder.recsys.evaluation import Ranks, measure
+from model_builder.recsys.evaluation import Ranks, listed_ranks, measure_listed
 from model_builder.recsys.reference import Request, Tensors, request_tensors
 from model_builder.task import Metrics
 from triton_models.release import FeatureSpec
@@ -55,15 +55,12 @@ class EarlierRelease:
                 for items, context in zip(questions.histories[rows], contexts[rows], strict=True)
             ]
             targets = interactions.ids(questions.targets[rows])
-            for listed, target in zip(self._lists(requests), targets, strict=True):
-                place = np.flatnonzero(listed == target)
-                found.append(int(place[0]) + 1 if len(place) else last)
+            found += listed_ranks(self._lists(requests), targets, last).tolist()
         return np.array(found, np.int64)
 
     def metrics(self, interactions: Interactions, questions: Questions, seed: int) -> Metrics:
         """Return the measures that a list of ``MAX_ITEMS`` can tell."""
-        told = measure(self.ranks(interactions, questions), seed)
-        return {name: metric for name, metric in told.items() if "@" in name}
+        return measure_listed(self.ranks(interactions, questions), seed)
 
     def _lists(self, requests: Sequence[Request]) -> npt.NDArray[np.object_]:
         """Return ``(rows, MAX_ITEMS)``: IDs, best first."""

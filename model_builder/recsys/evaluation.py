@@ -9,7 +9,7 @@ Letters: ``Q`` questions, ``V`` catalogue, ``D`` width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -136,6 +136,21 @@ def measure(ranks: Ranks, seed: int) -> Metrics:
         "mrr": 1.0 / ranks,
     }
     return {name: mean_interval(each, seed=seed) for name, each in values.items()}
+
+
+def listed_ranks(
+    lists: Iterable[npt.NDArray[np.object_]], targets: Sequence[str], last: int
+) -> Ranks:
+    """Return the places of the targets in lists of item IDs, from 1; ``last`` for none."""
+    places = [
+        np.flatnonzero(listed == target) for listed, target in zip(lists, targets, strict=True)
+    ]
+    return np.array([int(found[0]) + 1 if len(found) else last for found in places], np.int64)
+
+
+def measure_listed(ranks: Ranks, seed: int) -> Metrics:
+    """Return the measures that lists with an end can tell."""
+    return {name: metric for name, metric in measure(ranks, seed).items() if "@" in name}
 
 
 def _allowed(

@@ -66,7 +66,10 @@ class ItemTable(nn.Module):
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Return ``(…, D + 2)``: the rows of ``items`` ``(…)``, integers."""
         numbers = items.long()
-        return self.rows[numbers // self.size, numbers % self.size]
+        # No number is negative. Rounding down, which `//` is, would become a dozen nodes, one of
+        # which compares truths, and TensorRT does not.
+        blocks = torch.div(numbers, self.size, rounding_mode="trunc")
+        return self.rows[blocks, numbers - blocks * self.size]
 
     @property
     def flat(self) -> torch.Tensor:

@@ -10,7 +10,7 @@ from model_builder.export.ensemble import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.previous import WEIGHTS, Previous
 from model_builder.progress import Progress
-from model_builder.recsys.answers import answer_table, recorded_answers
+from model_builder.recsys.answers import answer_table, calibration, recorded_answers
 from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.content import place_items, read_placeable
@@ -20,12 +20,13 @@ from model_builder.recsys.evaluation import HEADLINE, item_counts
 from model_builder.recsys.exporting import check_table, export_steps
 from model_builder.recsys.fitting import fit_network
 from model_builder.recsys.judging import judge
+from model_builder.recsys.pruning import as_learnt, pruned
 from model_builder.recsys.reference import Reference, Request
 from model_builder.recsys.report import Shown, page
 from model_builder.recsys.second_stage import fit_second_stage
 from model_builder.recsys.sizing import Shape, sizes_for
-from model_builder.recsys.weights import weights_file
-from model_builder.task import Candidate, ResolvedData, TaskConfig
+from model_builder.recsys.weights import Weights, read_weights, weights_file
+from model_builder.task import Candidate, Learnt, ResolvedData, TaskConfig
 from triton_models.signatures import RECOMMEND
 
 
@@ -61,8 +62,26 @@ class RecsysTask:
         """
         return self._built(data, config, progress, Earlier.of(previous))
 
+    def pruned_from(
+        self, data: ResolvedData, config: RecsysConfig, progress: Progress, learnt: Learnt
+    ) -> Candidate:
+        """Prune what a release had learnt from the same log, and train it until it has recovered.
+
+        Raises:
+            CannotGoOn: If its network is of another kind.
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        weights = read_weights(learnt.release, learnt.weights)
+        return self._built(data, config, progress, None, weights)
+
     def _built(
-        self, data: ResolvedData, config: RecsysConfig, progress: Progress, earlier: Earlier | None
+        self,
+        data: ResolvedData,
+        config: RecsysConfig,
+        progress: Progress,
+        earlier: Earlier | None,
+        learnt: Weights | None = None,
     ) -> Candidate:
         if data.label is not None:
             raise ConfigInvalid([f"--label {data.label}: a log of interactions has no label"])
@@ -84,7 +103,12 @@ class RecsysTask:
             sizes_for(config, Shape.of(splits, len(item_ids))).width,
         )
         start = None if earlier is None else earlier.start(item_ids)
-        fitted = fit_network(splits, len(item_ids), config, progress, start=start)
+        if learnt is None:
+            fitted = fit_network(splits, len(item_ids), config, progress, start=start)
+        else:
+            fitted = as_learnt(splits, item_ids, config, learnt)
+        if config.prune:
+            fitted = pruned(fitted, splits, len(item_ids), config, progress)
         network = fitted.network
         findings: tuple[str, ...] = ()
         if placeable is not None:
@@ -122,8 +146,9 @@ class RecsysTask:
             baselines=judged.baselines,
             parity=parity,
             fused_parity=fused_parity,
-            answers=answer_table(requests, answers),
+            answers=answer_table(requests, answers, interactions.ids(splits.test.targets)),
             recorded=recorded_answers(requests, answers, stages.context),
+            calibration=calibration(splits, interactions, stages.context, config.seed),
             features=() if stages.context is None else stages.context.features,
             item_count=len(item_ids),
             details=details,

@@ -123,6 +123,7 @@ def candidate(
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
         recorded=Recorded(tensors, answers),
+        calibration=fitted.calibration(config.seed),
         features=fitted.encoding.features,
         bands=decided.bands,
         details={
@@ -201,12 +202,19 @@ def _baselines(fitted: TableModel, config: RiskConfig) -> dict[str, dict[str, Me
     }
 
 
+def measured(
+    target: npt.NDArray[np.int64], probability: npt.NDArray[Any], seed: int, resamples: int
+) -> Metrics:
+    """Return every measure of ``(rows,)`` probabilities of default, with its interval."""
+    # Of many rows, the ends of an interval move little with the resamples, and each costs more.
+    resamples = min(resamples, max(100, 4_000_000 // len(target)))
+    return measure(RISK_MEASURES, target, probability, seed=seed, resamples=resamples)
+
+
 def _measured(
     target: npt.NDArray[np.int64], probability: npt.NDArray[Any], config: RiskConfig
 ) -> Metrics:
-    # Of many rows, the ends of an interval move little with the resamples, and each costs more.
-    resamples = min(config.resamples, max(100, 4_000_000 // len(target)))
-    return measure(RISK_MEASURES, target, probability, seed=config.seed, resamples=resamples)
+    return measured(target, probability, config.seed, config.resamples)
 
 
 def _steps(fitted: TableModel, card: Scorecard) -> tuple[StepModel, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from model_builder.proof.recorded import Recorded, calibration_rows
 from model_builder.tabular.encoding import Encoding
 from model_builder.tabular.evaluation import (
     Floats,
@@ -89,6 +90,11 @@ class TableModel(ABC):
     def test_tensors(self) -> Tensors:
         """Return the ensemble's inputs for the test rows, as a client would send them."""
         return self.tensors(self.splits.test)
+
+    def calibration(self, seed: int) -> Recorded:
+        """Return some training rows, as a client would send them."""
+        training = self.splits.training
+        return Recorded(self.tensors(training[calibration_rows(len(training), seed)]), {})
 
     def tensors(self, rows: npt.NDArray[np.int64]) -> Tensors:
         """Return the ensemble's inputs for some rows, as a client would send them."""

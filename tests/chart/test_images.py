@@ -18,7 +18,7 @@ from cluster import Cluster
 from containers import BIN
 from dockerfile import Stage, read, words
 from pydantic import ValidationError
-from rendered import CHART, Rendered, containers
+from rendered import CHART, PLANS, Chart, Rendered, containers
 
 from gateway.settings import Settings
 
@@ -126,9 +126,11 @@ def test_versions_come_from_one_place() -> None:
     assert variables["PYTHON_VERSION"] == ".".join(map(str, sys.version_info[:2]))
 
 
-def test_the_chart_asks_for_the_images_that_are_built() -> None:
+def test_the_chart_asks_for_the_images_that_are_built(chart: Chart) -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     wanted = {values[one]["image"]["repository"] for one in ("gateway", "triton", "builder")}
+    job = chart.render(PLANS).one("Job", "plans")["spec"]["template"]
+    wanted.add(containers(job)[0]["image"].rpartition("/")[2].partition(":")[0])
     tags = [tag for one in bake()["target"].values() for tag in one.get("tags", ())]
     assert wanted == {tag.removeprefix("${REGISTRY}/").partition(":")[0] for tag in tags}
 

@@ -11,7 +11,7 @@ import tiny_releases as tiny
 from certificates import authority, of_server
 from cluster import TRITONS, Cluster
 from containers import STORE, Container, extra_triton_arguments, triton_container
-from rendered import FULL, Chart, containers, merged
+from rendered import FULL, PLANS, Chart, containers, merged
 
 from gateway.security.keys import KeyFile, new_key, write_keys
 from model_builder.cli import cli
@@ -155,6 +155,20 @@ def test_the_builders_arguments_are_understood(chart: Chart) -> None:
         "data_name": "/data/log.csv",
         "store_url": STORE,
         "as_json": True,
+    }
+
+
+def test_the_arguments_of_the_plans_are_understood(chart: Chart) -> None:
+    template = chart.render(PLANS).one("Job", "plans")["spec"]["template"]
+    program, name, *arguments = containers(template)[0]["command"]
+    assert program == "model-builder"
+    whole = cli.make_context("model-builder", [name])
+    given = cli.commands[name].make_context(name, arguments, parent=whole).params
+    assert {key: given[key] for key in ("name", "routed", "profile", "store_url")} == {
+        "name": None,
+        "routed": True,
+        "profile": "tensorrt",
+        "store_url": STORE,
     }
 
 

@@ -23,6 +23,8 @@ from rendered import (
 )
 from rendered import values_of as read
 
+from gateway.settings import load_settings
+
 every_rendering = pytest.mark.parametrize("values", EVERYTHING, ids=IDS)
 
 SELECTED_BY = {
@@ -286,9 +288,31 @@ def test_plans_are_compiled_on_tritons_gpu_before_triton_is_touched(chart: Chart
     container = job["spec"]["template"]["spec"]["containers"][0]
     triton = triton_pod(rendered)["containers"][0]
     assert container["resources"] == triton["resources"]
-    assert container["image"] == triton["image"]
+    assert container["image"].startswith("registry.example/trident-plans:")
     store = next(one for one in container["volumeMounts"] if one["name"] == "store")
     assert store["readOnly"] is False
+
+
+def test_gateways_know_what_plans_must_fit(chart: Chart) -> None:
+    gpu = {"count": 1, "architecture": "sm_90", "tensorrtVersion": "10.13.3"}
+    rendered = chart.render({"triton": {"modelConfigName": "tensorrt", "gpu": gpu}})
+    values = {one["name"]: one.get("value") for one in gateway_container(rendered)["env"]}
+    settings = load_settings(
+        None,
+        {
+            name.removeprefix("TRIDENT_").lower(): value
+            for name, value in values.items()
+            if name.startswith("TRIDENT_TRITON")
+        },
+    )
+    found = (settings.triton_profile, settings.triton_gpu, settings.triton_tensorrt)
+    assert found == ("tensorrt", "9.0", "10.13.3")
+
+
+def test_gateways_know_that_there_is_no_profile(plain: Rendered) -> None:
+    values = {one["name"]: one.get("value") for one in gateway_container(plain)["env"]}
+    assert values["TRIDENT_TRITON_PROFILE"] == ""
+    assert "TRIDENT_TRITON_GPU" not in values
 
 
 def test_builds_of_one_line_never_run_side_by_side(full: Rendered) -> None:

@@ -147,7 +147,8 @@ FULL: dict[str, Any] = {
 PLANS: dict[str, Any] = {
     "triton": {"gpu": {"count": 1}},
     "store": {"pvc": {"existingClaim": "models"}},
-    "plans": {"enabled": True, "command": ["/store/compile"]},
+    "plans": {"enabled": True},
+    "builder": {"signKeySecret": "signing"},
 }
 
 

@@ -19,6 +19,7 @@ from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.explaining import Explain
 from model_builder.diagnosis.image.network import CompactNetwork
 from model_builder.diagnosis.image.preparing import Prepare, unit
+from model_builder.diagnosis.image.pruning import weights_file
 from model_builder.diagnosis.image.reading import read_images
 from model_builder.diagnosis.image.training import Fitted, train_members
 from model_builder.diagnosis.judging import (
@@ -33,12 +34,13 @@ from model_builder.diagnosis.unusual import Usual
 from model_builder.evaluation.scaling import Scaling
 from model_builder.export.onnx import export_core
 from model_builder.export.variants import compare_variants
+from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
-from model_builder.proof.recorded import Recorded
+from model_builder.proof.recorded import Recorded, calibration_rows
 from model_builder.tabular.evaluation import (
     logistic_regression,
 )
-from model_builder.task import Candidate, Metrics, ResolvedData, StepModel, TaskConfig
+from model_builder.task import Candidate, Learnt, Metrics, ResolvedData, StepModel, TaskConfig
 from triton_models.images import encode_png
 from triton_models.signatures import DIAGNOSE_IMAGE
 
@@ -72,13 +74,30 @@ class Images:
             DataFault: If the data cannot be used.
             ParityBroken: If an exported step does not answer like torch.
         """
+        return self._built(data, config, progress, None)
+
+    def pruned_from(
+        self, data: ResolvedData, config: ImageConfig, progress: Progress, learnt: Learnt
+    ) -> Candidate:
+        """Prune what a release had learnt from the same images, and train it until it recovers.
+
+        Raises:
+            CannotGoOn: If its network is of another kind.
+            DataFault: If the data cannot be used.
+            ParityBroken: If an exported step does not answer like torch.
+        """
+        return self._built(data, config, progress, learnt)
+
+    def _built(
+        self, data: ResolvedData, config: ImageConfig, progress: Progress, learnt: Learnt | None
+    ) -> Candidate:
         with progress.stage("read"):
             base = find_base(config.base) if config.base else None
             images = read_images(data, config, base.side if base else None)
         for finding in images.findings:
             progress.say(f"{data.path.name}: {finding}.")
         prepare, network = networks(images, config, base)
-        fitted = train_members(images, prepare, network, config, progress)
+        fitted = train_members(images, prepare, network, config, progress, learnt)
         return candidate(fitted, data, config, progress)
 
 
@@ -136,14 +155,18 @@ def candidate(
         fused_parity=fused_parity,
         answers=_answer_table(images, answers),
         recorded=Recorded(tensors, {name: answers[name] for name in TOLERANCES}),
+        calibration=Recorded(
+            {"pixels": images.train.pixels[calibration_rows(len(images.train), config.seed)]}, {}
+        ),
         labels=images.labels,
         review_threshold=measured.threshold,
         details={"image": images.spec, "operating_points": measured.points},
         headline=("auc", "accuracy", "balanced_accuracy", "ece"),
         extra_files={
+            WEIGHTS: weights_file(fitted.members),
             "report.html": page(
                 Shown(source, measured, baselines, scaling.temperature, _notes(fitted, config))
-            )
+            ),
         },
     )
 

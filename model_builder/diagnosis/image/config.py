@@ -82,6 +82,8 @@ class ImageConfig(LookedAtSettings):
     """Networks that answer together; one where a base is fine-tuned."""
     width: int = Field(16, ge=8)
     """Channels of the first layer of a network without a base."""
+    prune: float = Field(0.0, ge=0, lt=1)
+    """Share of the channels that are removed once a network has learnt; it then learns again."""
     dropout: float = Field(0.2, ge=0, lt=1)
     steps: int | None = Field(None, ge=1)
     """Of the training of each member, however many rows there are."""

@@ -19,7 +19,9 @@ from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.network import Members
 from model_builder.diagnosis.image.preparing import Prepare, unit
+from model_builder.diagnosis.image.pruning import prune_channels, recovering, start_from
 from model_builder.progress import Progress
+from model_builder.task import Learnt
 from model_builder.training.loop import FitResult, FitSettings, fit
 from model_builder.training.seeding import seed_everything
 
@@ -130,6 +132,7 @@ def train_members(
     network: Callable[[], nn.Module],
     config: ImageConfig,
     progress: Progress,
+    learnt: Learnt | None = None,
 ) -> Fitted:
     """Train as many networks as there are to be members, one after the other.
 
@@ -139,8 +142,10 @@ def train_members(
         network: Makes one that is not trained.
         config: Hyperparameters.
         progress: Shows the training of each.
+        learnt: Instead of training from the start: what the same networks had learnt.
 
     Raises:
+        CannotGoOn: If what was learnt is of other networks.
         TrainingDiverged: If a loss is not finite.
         StrategyDoesNotApply: If the network is not made for a setting.
     """
@@ -150,8 +155,16 @@ def train_members(
         seed = _mixed(config.seed, number) if number else config.seed
         seed_everything(seed)
         member = network()
-        stage = "train" if count == 1 else f"train {number + 1} of {count}"
-        results.append(_train(member, data, prepare, config, seed, stage, progress))
+        of_all = "" if count == 1 else f" {number + 1} of {count}"
+        if learnt is None:
+            result = _train(member, data, prepare, config, seed, f"train{of_all}", progress)
+        else:
+            start_from(member, f"networks.{number}.", learnt)
+        if config.prune:
+            prune_channels(member, prepare(torch.from_numpy(data.train.pixels[:2])), config.prune)
+            again = recovering(config)
+            result = _train(member, data, prepare, again, seed, f"recover{of_all}", progress)
+        results.append(result)
         members.append(member)
     return Fitted(data, prepare, Members(members).eval(), tuple(results))
 

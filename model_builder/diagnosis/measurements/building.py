@@ -135,6 +135,7 @@ def candidate(
         fused_parity=fused_parity,
         answers=_answer_table(fitted, answers),
         recorded=Recorded(tensors, answers),
+        calibration=fitted.calibration(config.seed),
         features=fitted.encoding.features,
         labels=fitted.table.labels,
         review_threshold=threshold,

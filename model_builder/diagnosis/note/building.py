@@ -28,7 +28,7 @@ from model_builder.evaluation.scaling import Scaling
 from model_builder.export.onnx import export_core
 from model_builder.export.variants import compare_variants
 from model_builder.progress import Progress
-from model_builder.proof.recorded import Recorded
+from model_builder.proof.recorded import Recorded, calibration_rows
 from model_builder.task import Candidate, ResolvedData, StepModel, TaskConfig
 from model_builder.training.seeding import seed_everything
 from triton_models.note_limits import most_notes
@@ -152,6 +152,7 @@ def candidate(
         fused_parity=fused_parity,
         answers=_answer_table(notes, answers),
         recorded=Recorded(tensors, answers),
+        calibration=_calibration(fitted),
         labels=notes.labels,
         review_threshold=measured.threshold,
         details={
@@ -172,6 +173,12 @@ def test_tensors(fitted: Fitted) -> dict[str, npt.NDArray[np.int32]]:
     """Return what goes into the release for the test rows, all as long as the longest."""
     ids, mask = padded(fitted.rows["test"])
     return {"token_ids": ids.int().numpy(), "attention_mask": mask.int().numpy()}
+
+
+def _calibration(fitted: Fitted) -> Recorded:
+    rows = fitted.rows["train"]
+    ids, mask = padded([rows[place] for place in calibration_rows(len(rows), fitted.config.seed)])
+    return Recorded({"token_ids": ids.int().numpy(), "attention_mask": mask.int().numpy()}, {})
 
 
 def _test_answers(fitted: Fitted, scaling: Scaling, usual: Usual) -> Answers:

@@ -344,3 +344,22 @@ def test_a_worker_is_told_how_many_instances_the_embedded_triton_has(
     assert told(embedded=True) == 2
     assert told(embedded=True, triton_instances="3") == 3
     assert told(triton=triton) == "auto"
+
+
+def test_what_is_known_of_the_tritons_is_read_as_people_write_it() -> None:
+    given = {"triton": "a:1", "triton_profile": "tensorrt", "triton_gpu": "sm_90"}
+    settings = load_settings(None, {**given, "triton_tensorrt": "10.13.3"})
+    assert (settings.triton_gpu, settings.triton_tensorrt) == ("9.0", "10.13.3")
+    none = load_settings(None, {**given, "triton_profile": "", "triton_gpu": ""})
+    assert (none.triton_profile, none.triton_gpu) == ("", None)
+
+
+def test_what_cannot_be_of_a_triton_is_named() -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings(None, {"triton": "a:1", "triton_gpu": "H100", "triton_tensorrt": "new"})
+    assert set(raised.value.violations) == {"triton_gpu", "triton_tensorrt"}
+
+
+def test_the_embedded_triton_has_no_profile() -> None:
+    with pytest.raises(InvalidSettings, match="the embedded one has no GPU"):
+        load_settings(None, {"embedded": True, "triton_profile": "onnx-cuda"})

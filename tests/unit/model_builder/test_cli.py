@@ -116,6 +116,7 @@ def test_people_see_metrics_sizes_parity_and_what_to_do_next(first) -> None:
         "coin",
         "parity with torch",
         "encode",
+        "TensorRT  takes score (by its published operators)",
         f"manifest  {line.folder}/store/releases/score-risk/r1.json",
         f"gateway serve --embedded --store {line.folder}/store",
         "gateway call score-risk",

@@ -10,6 +10,7 @@ from rich.console import Console
 from model_builder import terminal
 from model_builder.build import stage_release
 from model_builder.report import metric_names, metric_text, model_card
+from triton_models.plans import Plan
 from triton_models.release import Check, Latency, Manifest, Metric, Parity, Stages, WarmStart
 
 
@@ -149,3 +150,23 @@ def test_the_card_shows_proof_latency_and_verdict_of_a_release_that_has_them() -
     table = printed(terminal.checks_table(release.checks))
     assert "at most 1" in table
     assert "refused" in table
+
+
+def test_the_card_says_whether_tensorrt_takes_the_cores_and_why_not(manifest) -> None:
+    assert "| score | ready |  |" in model_card(manifest)
+    found = manifest.tensorrt["score"].model_copy(
+        update={"ready": False, "because": ("n0 (Det): no", "n1 (Unique): no")}
+    )
+    card = model_card(manifest.model_copy(update={"tensorrt": {"score": found}}))
+    assert "| score | not ready | n0 (Det): no; n1 (Unique): no |" in card
+    assert "TensorRT" not in model_card(manifest.model_copy(update={"tensorrt": {}}))
+
+
+def test_the_card_shows_each_plan_with_what_it_is_for(manifest) -> None:
+    plan = Plan(
+        step="score", file="m/1/sm_90-trt10.13.3.9.plan", compute_capability="9.0",
+        tensorrt="10.13.3.9", precision="fp16", difference={"logit": 0.002, "other": 0.0},
+    )  # fmt: skip
+    card = model_card(manifest.model_copy(update={"plans": (plan,)}))
+    row = "| score | sm_90-trt10.13.3.9.plan | fp16 | sm_90 | 10.13.3.9 | 0.002 |"
+    assert row in card

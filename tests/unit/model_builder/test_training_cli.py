@@ -175,3 +175,7 @@ def test_find_lr_suggests_a_rate_and_plots(run, tmp_path: Path) -> None:
 
 def test_find_lr_knows_the_tasks(run) -> None:
     assert "'nothing' is not 'toy'" in run("find-lr", "nothing", ends=2).output
+
+
+def test_a_task_that_cannot_prune_says_so(run) -> None:
+    assert "prune" in run("build", "toy", "--prune", "0.3", ends=2).output

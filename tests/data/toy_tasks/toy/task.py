@@ -129,6 +129,7 @@ class ToyTask:
                     "features": [json.dumps(row) for row in _rows(numbers, purpose)],
                     "default_probability": probability[:, 0],
                     "score": expected["score"][:, 0],
+                    "target": target.astype("int64"),
                 }
             ),
             recorded=Recorded({"numbers": numbers, "categories": purpose}, expected),

@@ -11,6 +11,8 @@ from manifests import manifest
 
 from gateway.triton.lifecycle import Lifecycle
 from gateway.triton.states import ReleaseState
+from triton_models.hashing import file_hashes
+from triton_models.plan_check import RunsOn
 from triton_models.release import Manifest, Routes, RouteTarget
 from triton_models.store import ReleaseStore
 from triton_models.store_errors import Unreadable
@@ -468,3 +470,25 @@ async def test_stopping_ends_every_task_and_closes_every_connection(world: World
     await world.lifecycle.stop()
     assert world.tritons[0].closed
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_where_plans_are_wanted_a_release_without_is_refused_before_triton_is_asked(
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models"
+    profile = models / "score-risk__r1__core" / "configs" / "tensorrt.pbtxt"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("")
+    release = manifest("score-risk").model_copy(update={"files": file_hashes(models)})
+    triton = FakeTriton(release)
+    world = World(tmp_path, triton, where=RunsOn("tensorrt", "9.0"))
+    world.store.publish(release, models, {})
+    triton.repository |= models_of(release)
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    try:
+        await world.until(lambda: "has no plan" in world.details().get("score-risk/r1", ""))
+    finally:
+        await world.lifecycle.stop()
+    assert "model-builder compile score-risk/r1" in world.details()["score-risk/r1"]
+    assert triton.loads == []

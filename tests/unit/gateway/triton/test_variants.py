@@ -84,6 +84,18 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_question_open() -> None:
         await choose(triton, BOTH)
 
 
+@pytest.mark.parametrize(
+    ("profile", "variant"), [("", "fused"), ("onnx-cuda", "ensemble"), ("tensorrt", "fused")]
+)
+async def test_where_the_profile_is_known_nothing_is_loaded_to_be_looked_at(
+    profile: str, variant: str
+) -> None:
+    triton = FakeTriton(WITH_PROFILE)
+    loader = Loader(triton, 5)  # type: ignore[arg-type]
+    assert await choose_variant("auto", WITH_PROFILE, loader, profile) == variant
+    assert triton.loads == []
+
+
 def test_one_instance_on_a_gpu_is_enough() -> None:
     config = model_config_pb2.ModelConfig()
     assert not runs_on_gpu(config)

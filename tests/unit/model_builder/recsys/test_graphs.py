@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_builder.export.ensemble import StepChain, write_models
+from model_builder.export.shapes import ranges_of
 from model_builder.recsys.comparing import TOLERANCES, settle_ties
 from model_builder.recsys.decode_graph import decode_graph
 from model_builder.recsys.encode_graph import encode_graph
 from model_builder.recsys.exporting import export_steps
 from model_builder.recsys.filter_graph import filter_graph
+from model_builder.recsys.item_table import ItemTable
 from model_builder.recsys.ranking import OUTPUTS, Ranker
 from model_builder.recsys.reference import Reference, Request, Tensors, padded, request_tensors
 from model_builder.recsys.retrieve_graph import retrieve_graph
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import StepModel
+from model_builder.tensorrt.readiness import readiness
 from triton_models.signatures import MAX_ITEMS, RECOMMEND
 
 LENGTH = 6
@@ -251,3 +254,11 @@ def test_a_catalogue_larger_than_an_answer_gives_the_best_hundred(make_network, 
 
 def one(model: onnx.ModelProto) -> StepChain:
     return StepChain([StepModel("one", "pre", model)])
+
+
+def test_a_table_of_several_blocks_keeps_retrieval_from_tensorrt_and_it_is_said_why(
+    network: NextItemNetwork,
+) -> None:
+    graph = retrieve_graph(ItemTable.of(network, block=8), SHORTLIST)
+    (because,) = readiness(graph, ranges_of("recommend")).because
+    assert "(Scan): does not compute in INT32" in because

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu_readiness import reasons
 
 from model_builder.errors import ConfigInvalid, DataFault, ExportBroken, ParityBroken
 from model_builder.export.ensemble import run_steps, write_models
@@ -178,3 +179,7 @@ def test_a_label_is_refused(data):
     labelled = ResolvedData(data.name, data.path, "", label="rating")
     with pytest.raises(ConfigInvalid, match="--label rating: a log of interactions has no label"):
         TASK.build(labelled, CONFIG, SilentProgress())
+
+
+def test_tensorrt_takes_every_core(built):
+    assert reasons(built) == {"history": (), "retrieve": (), "rank": ()}

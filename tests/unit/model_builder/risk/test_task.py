@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from gpu_readiness import reasons
 
 from model_builder.build import build_release
 from model_builder.errors import ConfigInvalid, DataFault, GateRefused, ParityBroken
@@ -161,3 +162,7 @@ def test_a_large_table_is_validated_by_one_split(loans):
     split = fitted.data_source(loans, config).split
     assert set(split) == {"train", "validation", "test"}
     assert sum(split.values()) == len(table)
+
+
+def test_tensorrt_takes_every_core(built):
+    assert reasons(built) == {"score": ()}

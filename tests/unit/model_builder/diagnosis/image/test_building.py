@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gpu_readiness import reasons
 from onnx import numpy_helper
 from PIL import Image
 from planted_images import SIDE, SQUARE, write_archive
@@ -164,3 +165,7 @@ def test_a_base_that_is_none_says_so(data: ResolvedData, tmp_path: Path) -> None
     config = CONFIG.model_copy(update={"base": str(tmp_path)})
     with pytest.raises(BaseUnusable, match="--base"):
         KIND.build(data, config, SilentProgress())
+
+
+def test_tensorrt_takes_every_core(built: Candidate) -> None:
+    assert reasons(built) == {"classify": ()}

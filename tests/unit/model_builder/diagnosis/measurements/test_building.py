@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from gpu_readiness import reasons
 
 from model_builder.datasets import Places, resolve
 from model_builder.diagnosis.measurements import building
@@ -129,3 +130,7 @@ def test_subgroups_are_the_values_of_a_feature_or_its_thirds(tmp_path):
     assert thirds.tolist() == [80, 80, 80]
     with pytest.raises(ConfigInvalid, match="there is no feature 'age'"):
         building.subgroups(table, "age")
+
+
+def test_tensorrt_takes_every_core(built):
+    assert reasons(built) == {"classify": ()}

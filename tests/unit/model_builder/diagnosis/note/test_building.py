@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import planted_notes
 import pytest
+from gpu_readiness import reasons
 from planted_notes import CONFIG, LINE, PLANTED, candidate
 
 from model_builder.build import stage_release
@@ -139,3 +140,7 @@ def test_the_report_says_how_it_was_made(built: Candidate) -> None:
     for text in ("pieces of words", "Best validation loss", "words_regression", "Reliab"):
         assert text in page
     assert built.line == LINE
+
+
+def test_tensorrt_takes_every_core(built: Candidate) -> None:
+    assert reasons(built) == {"encode": ()}

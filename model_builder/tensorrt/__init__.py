@@ -1,0 +1,1 @@
+"""Whether networks fit TensorRT, and how they become plans where a GPU is."""

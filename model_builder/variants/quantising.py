@@ -1,0 +1,248 @@
+"""Networks in 8-bit whole numbers, by ``onnxruntime.quantization``.
+
+Static: weights per channel in signed, activations in unsigned numbers (what VNNI multiplies in one
+instruction; two signed ones have none on x86), with ranges seen on rows of the training split, as
+pairs of QuantizeLinear and DequantizeLinear (QDQ), which any runtime reads. Dynamic: activations
+get their range from the batch at hand, so that rows that travel together move each other.
+
+What stays in float by rule: a step that picks the best of many (TopK), since its order is the
+answer; look-ups in tables; layers from which an output is reached through no other layer and no
+activation, such as a head. By search (static only): the layers that move the answers most, one
+after the other, until what is left moves them little enough.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from model_builder.errors import CannotDerive
+from model_builder.export.onnx import serialised
+from model_builder.export.running import Arrays, OnnxModel
+from model_builder.variants.tensors import Known
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators with weights."""
+_BESIDE = ("Add", "AveragePool", "Relu")
+"""Quantised too where convolutions are: else each would go back to float between them."""
+_ACTIVATIONS = frozenset({"Erf", "Gelu", "Relu", "Sigmoid", "Softmax", "Tanh"})
+MOST_MOVED = 0.1
+"""How far quantising may move an output on the calibration rows, as a share of its spread."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A network, and what stayed as it was."""
+
+    model: onnx.ModelProto
+    layers: int
+    """Quantised."""
+    in_float: tuple[str, ...]
+    """Layers that stay in float by rule."""
+    sensitive: tuple[str, ...] = ()
+    """Layers that stay in float because they move the answers most."""
+    moved: float = 0.0
+    """How far the outputs move on the calibration rows, as a share of their spread."""
+
+
+def layers_of(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
+    """Return the names of the layers that may be quantised, and of those that may not be.
+
+    None may be where the network picks the best of many.
+    """
+    known = Known.of(model)
+    weighted = [
+        node
+        for node in model.graph.node
+        if node.op_type in LAYERS and any(known.constant(n) is not None for n in node.input[1:2])
+    ]
+    if any(node.op_type == "TopK" for node in model.graph.node):
+        return [], [node.name for node in weighted]
+    last = _last(model, {id(node) for node in weighted}, known)
+    may = [node.name for node in weighted if id(node) not in last]
+    return may, [node.name for node in weighted if id(node) in last]
+
+
+def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Quantised:
+    """Return a network with ranges of these inputs.
+
+    Args:
+        model: In float.
+        batches: Its inputs for rows of the training split.
+
+    Raises:
+        CannotDerive: If no layer can be quantised.
+    """
+    prepared = _prepared(model)
+    layers, in_float = layers_of(prepared)
+    if not layers:
+        raise CannotDerive("the step", "none of its layers may be quantised")
+    expected = _answers(prepared, batches)
+    sensitive: list[str] = []
+    made = _static(prepared, layers, [*in_float], batches)
+    moved = _moved(expected, _answers(made, batches))
+    if moved > MOST_MOVED:
+        for name in _by_sensitivity(prepared, layers, in_float, batches, expected):
+            if len(sensitive) == len(layers) - 1:
+                break
+            sensitive.append(name)
+            made = _static(prepared, layers, [*in_float, *sensitive], batches)
+            moved = _moved(expected, _answers(made, batches))
+            if moved <= MOST_MOVED:
+                break
+    return Quantised(
+        made, len(layers) - len(sensitive), tuple(in_float), tuple(sensitive), round(moved, 4)
+    )
+
+
+def quantised_dynamically(model: onnx.ModelProto) -> Quantised:
+    """Return a network whose ranges are taken from each batch.
+
+    Raises:
+        CannotDerive: If no layer can be quantised.
+    """
+    # It would replace Gemm by MatMul, under names that say nothing of which may be quantised.
+    plain = ONNXModel(_prepared(model))
+    plain.replace_gemm_with_matmul()
+    prepared: onnx.ModelProto = plain.model
+    layers, in_float = layers_of(prepared)
+    if not layers:
+        raise CannotDerive("the step", "none of its layers may be quantised")
+
+    def write(given: Path, made: Path) -> None:
+        quantize_dynamic(
+            given,
+            made,
+            op_types_to_quantize=list(LAYERS),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=layers,
+        )
+
+    return Quantised(_rewritten(prepared, write), len(layers), tuple(in_float))
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, batches: Sequence[Arrays]) -> None:
+        self._left: Iterator[Arrays] = iter(batches)
+
+    def get_next(self) -> Arrays | None:
+        return next(self._left, None)
+
+
+def _static(
+    model: onnx.ModelProto, layers: Sequence[str], kept: Sequence[str], batches: Sequence[Arrays]
+) -> onnx.ModelProto:
+    known = {node.name: node.op_type for node in model.graph.node}
+    kinds = {known[name] for name in layers}
+    if "Conv" in kinds:
+        kinds |= set(_BESIDE)
+
+    def write(given: Path, made: Path) -> None:
+        quantize_static(
+            given,
+            made,
+            _Reader(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=sorted(kinds),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(kept),
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+
+    return _rewritten(model, write)
+
+
+def _by_sensitivity(
+    model: onnx.ModelProto,
+    layers: Sequence[str],
+    in_float: Sequence[str],
+    batches: Sequence[Arrays],
+    expected: Arrays,
+) -> list[str]:
+    """Return the layers, first the one that alone moves the answers most."""
+    some = batches[:2]
+    rows = len(next(iter(_answers(model, some).values())))
+    wanted = {name: values[:rows] for name, values in expected.items()}
+    alone = {}
+    for name in layers:
+        others = [other for other in layers if other != name]
+        made = _static(model, [name], [*in_float, *others], some)
+        alone[name] = _moved(wanted, _answers(made, some))
+    return sorted(layers, key=lambda name: -alone[name])
+
+
+def _answers(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Arrays:
+    session = OnnxModel(serialised(model))
+    parts = [session.run(batch) for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _moved(expected: Arrays, actual: Arrays) -> float:
+    """Return the root of the mean squared difference over the spread, of the worst output."""
+    found = [0.0]
+    for name, values in expected.items():
+        if values.dtype.kind == "f":
+            spread = float(values.std()) or 1.0
+            found.append(float(np.sqrt(np.square(values - actual[name]).mean())) / spread)
+    return max(found)
+
+
+def _last(model: onnx.ModelProto, weighted: set[int], known: Known) -> set[int]:
+    """Return the layers from which an output is reached through no other and no activation."""
+    found: set[int] = set()
+    seen: set[str] = set()
+    waiting = [value.name for value in model.graph.output]
+    while waiting:
+        name = waiting.pop()
+        node = known.makers.get(name)
+        if node is None or name in seen or node.op_type in _ACTIVATIONS:
+            continue
+        seen.add(name)
+        if id(node) in weighted:
+            found.add(id(node))
+        else:
+            waiting.extend(node.input)
+    return found
+
+
+def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a network with all sizes inferred and every node named: what quantising asks for."""
+
+    def write(given: Path, made: Path) -> None:
+        quant_pre_process(given, made, skip_symbolic_shape=True)
+
+    prepared = _rewritten(model, write)
+    for number, node in enumerate(prepared.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    return prepared
+
+
+def _rewritten(model: onnx.ModelProto, write: Callable[[Path, Path], None]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="model-builder-quantise-") as folder:
+        given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
+        given.write_bytes(serialised(model))
+        write(given, made)
+        found = onnx.load(made)
+    used = {node.domain for node in found.graph.node}
+    kept = [one for one in found.opset_import if one.domain in ("", *used)]
+    del found.opset_import[:]  # it imports operators that it does not use, which would not join
+    found.opset_import.extend(kept)
+    return found

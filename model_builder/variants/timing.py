@@ -1,0 +1,156 @@
+"""How long releases take, side by side on one Triton.
+
+Two times of each: of the fused model what a client sees, and of the core steps of the ensemble what
+Triton calls *compute*: from when it has the request's tensors to when it has the answer's, queueing
+left out. Those asked take turns, so that whatever else the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from tritonclient.grpc import InferenceServerClient
+
+from model_builder.proof.recorded import Recorded
+from model_builder.proof.tritons import ReleaseOnTriton
+from model_builder.proof.verifying import triton_on
+from triton_models.release import ENSEMBLE, FUSED, Manifest
+
+BATCHES = (1, 8, 32)
+SAMPLES = {1: 200, 8: 100, 32: 60}
+_WARM_UP = 5
+
+
+class Quantiles(BaseModel):
+    """Of many times, in milliseconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Timed(BaseModel):
+    """Of one release, by batch size."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fused: dict[int, Quantiles]
+    """Of the fused model, as a client sees it."""
+    fused_compute: dict[int, Quantiles]
+    """Of the fused model, Triton's compute."""
+    core: dict[int, Quantiles]
+    """Triton's compute of the ensemble's core steps together."""
+    steps: dict[int, dict[str, float]]
+    """Of each core step, in the median, in milliseconds."""
+
+    @property
+    def rows_per_second(self) -> float:
+        """Return what one instance of the fused model answers in the largest batches."""
+        largest = max(self.fused)
+        return largest / self.fused[largest].p50_ms * 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A release that is timed."""
+
+    manifest: Manifest
+    models: Path
+    """Has its models."""
+
+
+def timed(
+    releases: Mapping[str, Asked],
+    recorded: Recorded,
+    samples: Mapping[int, int] | None = None,
+) -> dict[str, Timed]:
+    """Time releases that answer the same questions.
+
+    Args:
+        releases: By a name of the caller's.
+        recorded: What they are asked.
+        samples: By batch size, how often; by default ``SAMPLES``.
+
+    Raises:
+        ProofFailed: If one cannot be served.
+    """
+    samples = samples or SAMPLES
+    with tempfile.TemporaryDirectory(prefix="trident-timing-") as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        for asked in releases.values():
+            for model in asked.models.iterdir():
+                (folder / model.name).symlink_to(model.absolute())
+        target = stack.enter_context(triton_on(folder, None))
+        runs = {
+            name: _Run(stack.enter_context(ReleaseOnTriton(target, asked.manifest)), target,
+                       asked.manifest)
+            for name, asked in releases.items()
+        }  # fmt: skip
+        for rows, count in samples.items():
+            inputs, outputs = recorded.batch(np.arange(rows) % recorded.rows)
+            for sample in range(_WARM_UP + count):
+                for run in runs.values():
+                    run.ask(rows, inputs, list(outputs), kept=sample >= _WARM_UP)
+    return {name: run.found() for name, run in runs.items()}
+
+
+class _Run:
+    def __init__(self, served: ReleaseOnTriton, target: str, manifest: Manifest) -> None:
+        self._served = served
+        self._client = InferenceServerClient(target)
+        self._fused = manifest.model_of(FUSED)
+        self._cores = {step.name: step.model for step in manifest.steps if step.role == "core"}
+        self._clients: dict[int, list[float]] = {}
+        self._whole: dict[int, list[float]] = {}
+        self._steps: dict[int, dict[str, list[float]]] = {}
+
+    def ask(
+        self, rows: int, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], *, kept: bool
+    ) -> None:
+        before = self._compute_ms([self._fused, *self._cores.values()])
+        seen = self._served.time_ms(FUSED, inputs, outputs)
+        self._served.time_ms(ENSEMBLE, inputs, outputs)
+        after = self._compute_ms([self._fused, *self._cores.values()])
+        if not kept:
+            return
+        self._clients.setdefault(rows, []).append(seen)
+        self._whole.setdefault(rows, []).append(after[self._fused] - before[self._fused])
+        for step, model in self._cores.items():
+            of_step = self._steps.setdefault(rows, {}).setdefault(step, [])
+            of_step.append(after[model] - before[model])
+
+    def _compute_ms(self, models: Sequence[str]) -> dict[str, float]:
+        """Return how long each model has computed since it was loaded."""
+        found = {}
+        for model in models:
+            stats = self._client.get_inference_statistics(model).model_stats[0].inference_stats
+            parts = (stats.compute_input, stats.compute_infer, stats.compute_output)
+            found[model] = sum(part.ns for part in parts) / 1e6
+        return found
+
+    def found(self) -> Timed:
+        return Timed(
+            fused={rows: _quantiles(times) for rows, times in self._clients.items()},
+            fused_compute={rows: _quantiles(times) for rows, times in self._whole.items()},
+            core={
+                rows: _quantiles(np.sum(list(steps.values()), axis=0).tolist())
+                for rows, steps in self._steps.items()
+            },
+            steps={
+                rows: {name: round(float(np.median(times)), 4) for name, times in steps.items()}
+                for rows, steps in self._steps.items()
+            },
+        )
+
+
+def _quantiles(times: Sequence[float]) -> Quantiles:
+    return Quantiles(
+        p50_ms=round(float(np.median(times)), 4), p99_ms=round(float(np.quantile(times, 0.99)), 4)
+    )

@@ -1,0 +1,212 @@
+"""Tries variants of a release: makes each, measures it beside its parent, keeps what was found.
+
+What was made and measured lies in a folder of work, and is not made again for the same parent.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from model_builder.child_release import Change, Opened, opened_release, stage_child
+from model_builder.errors import BuilderError, CannotDerive
+from model_builder.evaluation.gate import Gate
+from model_builder.previous import WEIGHTS
+from model_builder.progress import Progress
+from model_builder.task import ResolvedData
+from model_builder.variants.kinds import Variant, apply
+from model_builder.variants.pruned import LEARNT_AGAIN, prune
+from model_builder.variants.timing import Asked, Timed, timed
+from triton_models.release import Check, Metric
+from triton_models.store import ReleaseStore
+from triton_models.store_errors import ReleaseNotFound
+
+Data = Callable[[], ResolvedData]
+"""Gets what the release was built from, when something has to learn again."""
+
+
+class Tried(BaseModel):
+    """What was found of a variant."""
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str
+    precision: str
+    size_bytes: int
+    metrics: dict[str, Metric]
+    """Of the test split."""
+    checks: tuple[Check, ...]
+    timed: Timed
+    parent_timed: Timed
+    """In the same minutes, taking turns."""
+    parent_manifest_sha256: str
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the gate would accept it: also, that it is no worse than its parent."""
+        return all(check.passed for check in self.checks)
+
+    def faster(self, rows: int, what: str = "core") -> float:
+        """Return how many times as fast as its parent it is in the median, at a batch size."""
+        mine, theirs = getattr(self.timed, what)[rows], getattr(self.parent_timed, what)[rows]
+        return float(theirs.p50_ms / mine.p50_ms)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder with what was made."""
+
+    folder: Path
+
+    @property
+    def store(self) -> ReleaseStore:
+        """Where variants lie; nothing there is proven or promoted."""
+        return ReleaseStore(self.folder / "store")
+
+    def found(self, variant: str, parent: Opened) -> Tried | None:
+        """Return what was found of a variant of this very parent before, if anything was."""
+        try:
+            tried = Tried.model_validate_json(self._path(variant).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return tried if tried.parent_manifest_sha256 == parent.manifest_sha256 else None
+
+    def keep(self, tried: Tried) -> None:
+        """Keep what was found."""
+        path = self._path(tried.variant)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(tried.model_dump(mode="json"), indent=2), encoding="utf-8")
+
+    def _path(self, variant: str) -> Path:
+        return self.folder / "found" / f"{variant}.json"
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How variants of one release are tried."""
+
+    parent: Opened
+    work: Work
+    gate: Gate
+    data: Data
+    progress: Progress
+    samples: Mapping[int, int] | None = None
+
+    def try_all(self, variants: Sequence[Variant]) -> tuple[list[Tried], dict[str, str]]:
+        """Return what was found of each variant, and why others could not be made."""
+        found, left_out = [], {}
+        for variant in variants:
+            tried = self.work.found(variant.name, self.parent)
+            if tried is None:
+                try:
+                    tried = self._try(variant)
+                except BuilderError as error:
+                    cause = error.why if isinstance(error, CannotDerive) else str(error)
+                    left_out[variant.name] = cause.splitlines()[0]
+                    self.progress.say(f"{variant.name}: left out: {left_out[variant.name]}")
+                    continue
+                self.work.keep(tried)
+            else:
+                self.progress.say(f"{variant.name}: measured before")
+            found.append(tried)
+        return found, left_out
+
+    def change(self, variant: Variant) -> Change:
+        """Return a variant as it was made, made now if it was not.
+
+        Raises:
+            CannotDerive: If it cannot be.
+        """
+        with self._made(variant) as made:
+            return change_of(made, self.parent)
+
+    def _try(self, variant: Variant) -> Tried:
+        self.progress.say(f"{variant.name} …")
+        with self._made(variant) as made:
+            manifest = made.manifest
+            size = made.size_bytes
+            asked = {
+                "parent": Asked(self.parent.manifest, self.parent.models),
+                "child": Asked(manifest, made.models),
+            }
+            with self.progress.stage("time"):
+                times = timed(asked, self.parent.recorded, self.samples)
+            checks = self.gate.checks(manifest, None, size, parent=self.parent.manifest)
+            return Tried(
+                variant=variant.name,
+                precision=variant.precision,
+                size_bytes=size,
+                metrics=manifest.metrics["test"],
+                checks=checks,
+                timed=times["child"],
+                parent_timed=times["parent"],
+                parent_manifest_sha256=self.parent.manifest_sha256,
+            )
+
+    def _made(self, variant: Variant):  # type: ignore[no-untyped-def]
+        """Give a variant from the folder of work, where it is put first if it is not there."""
+        name = release_of(variant)
+        store, line = self.work.store, self.parent.manifest.line
+        try:
+            known = store.manifest(line, name).derived
+            if known is None or known.manifest_sha256 != self.parent.manifest_sha256:
+                store.remove(line, name)
+                raise ReleaseNotFound(line, name, store.url)
+        except ReleaseNotFound:
+            self._make(variant)
+        return opened_release(store, line, name)
+
+    def _make(self, variant: Variant) -> None:
+        parent = self.parent
+        if variant.prune is None:
+            base = Change(variant.name, variant.precision, variant.how)
+            steps = parent.steps
+        elif not variant.parts:
+            base = prune(parent, variant.prune, self.data(), self.progress)
+            steps = parent.steps
+        else:
+            pruned = Variant(variant.name.split("+")[0], (), variant.prune)
+            with self._made(pruned) as made:
+                base, steps = change_of(made, parent), made.steps
+        applied = apply(variant.parts, parent, steps)
+        change = replace(
+            base,
+            variant=variant.name,
+            precision=variant.precision,
+            how=variant.how,
+            steps={**base.steps, **applied.steps},
+            details={**base.details, **applied.details},
+        )
+        with tempfile.TemporaryDirectory(prefix="model-builder-variant-") as scratch:
+            staged = stage_child(parent, change, Path(scratch), release_of(variant), self.progress)
+            self.work.store.publish(staged.manifest, staged.models, staged.reports)
+
+
+def release_of(variant: Variant) -> str:
+    """Return what a variant is called in the folder of work."""
+    return variant.name.replace("+", ".").replace("-", "")
+
+
+def change_of(made: Opened, parent: Opened) -> Change:
+    """Return what is other in a child than in its parent, to be made under another name."""
+    derived = made.manifest.derived
+    assert derived is not None
+    networks = {step.name: step.model for step in made.steps}
+    return Change(
+        variant=derived.variant,
+        precision=derived.precision,
+        how=derived.how,
+        steps={name: networks[name] for name in derived.steps},
+        details=derived.details,
+        fields={
+            name: getattr(made.manifest, name)
+            for name in LEARNT_AGAIN
+            if getattr(made.manifest, name) != getattr(parent.manifest, name)
+        },
+        reports={WEIGHTS: made.reports[WEIGHTS]} if WEIGHTS in made.reports else {},
+    )
