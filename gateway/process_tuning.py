@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 
 _THRESHOLDS = (20_000, 20, 50)
@@ -24,3 +25,11 @@ def settle_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
+
+
+def give_back_memory() -> None:
+    """Look for garbage everywhere, and give back to the system what is free."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)

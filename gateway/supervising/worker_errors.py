@@ -16,6 +16,9 @@ from contextlib import suppress
 _OF_STRANGERS = re.compile(rb"(?m)^(?:[IWE]\d{4} \d\d:|TLS with )")
 """How lines of grpc's core begin, but for those before it ends the process; and of Envoy's TLS."""
 
+_UNPRINTABLE = re.compile(rb"[^\x20-\x7e\n]")
+_LINE = re.compile(rb"[^\n]*\n")
+
 A_SECOND = 10
 """Lines of these from each worker; the others are counted."""
 
@@ -57,7 +60,7 @@ class Bounded:
         if not _OF_STRANGERS.search(lines):
             self._write(lines)
             return
-        kept = [line for line in lines.splitlines(keepends=True) if self._lets_through(line)]
+        kept = [self._shown(line) for line in _LINE.findall(lines) if self._lets_through(line)]
         if kept:
             self._write(b"".join(kept))
 
@@ -71,6 +74,11 @@ class Bounded:
         self._lines += 1
         self._unsaid += self._lines > A_SECOND
         return self._lines <= A_SECOND
+
+    @staticmethod
+    def _shown(line: bytes) -> bytes:
+        """Return a line without bytes that could pass for something else in a log."""
+        return _UNPRINTABLE.sub(b"?", line) if _OF_STRANGERS.match(line) else line
 
     def _say_how_many(self) -> None:
         if self._unsaid:

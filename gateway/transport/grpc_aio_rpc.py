@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -11,10 +12,14 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from gateway.process_tuning import give_back_memory
 from gateway.transport.call import Call, Pair, Reply
 from gateway.transport.grpc_aio_messages import Context, MessageReader
 from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
+
+_SWEEP_S = 0.5
+"""Between two sweeps, at least."""
 
 _CERTIFICATE = "x509_pem_cert"
 
@@ -89,6 +94,7 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         reader = MessageReader(message_s)
         self._handlers = {path: _handler(path[1:], rpc, reader) for path, rpc in table.items()}
         self._max_count = max_metadata_count
+        self._sweeping = False
         self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
 
     def service(
@@ -97,8 +103,24 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         """Return what grpc calls for a path; nothing for one that is not ours."""
         metadata = handler_call_details.invocation_metadata
         if metadata is not None and len(metadata) > self._max_count:
+            self._sweep()
             return self._refused
         return self._handlers.get(handler_call_details.method)
+
+    def _sweep(self) -> None:
+        """See to it that the metadata of a call with far too much do not stay.
+
+        grpc keeps those of each call until the garbage collector comes, which on a worker is
+        rarely, and its core's own stay with the allocator; and headers without an end come here by
+        the hundred thousand.
+        """
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(_SWEEP_S, self._swept)
+
+    def _swept(self) -> None:
+        self._sweeping = False
+        give_back_memory()
 
 
 def _handler(method: str, rpc: Rpc, reader: MessageReader) -> grpc.RpcMethodHandler[Any, Any]:

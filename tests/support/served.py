@@ -83,6 +83,7 @@ class Gateway:
             [BIN / "gateway", "serve", *triton, "--store", self.store, "--listen", self.target],
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             env=os.environ | {"TRIDENT_TRACES_FILE": str(self.traces)},
             cwd=self.folder,
         )

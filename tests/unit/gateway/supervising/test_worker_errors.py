@@ -38,6 +38,12 @@ def test_of_what_strangers_cause_only_some_lines_a_second_are_said() -> None:
     assert said.lines[A_SECOND + 2 :] == [more, TLS]
 
 
+def test_what_strangers_put_into_a_line_cannot_pass_for_another() -> None:
+    said = Said()
+    said.bounded.take(b"E1125 22:18:23.9 7 x.cc:1] Error parsing '\x1b[2J\r\xe9' metadata\n" + OWN)
+    assert said.lines == [b"E1125 22:18:23.9 7 x.cc:1] Error parsing '?[2J??' metadata\n", OWN]
+
+
 def test_all_that_a_worker_says_itself_is_said_in_whatever_chunks_it_comes() -> None:
     said = Said()
     for place in range(0, len(50 * OWN), 7):
