@@ -66,10 +66,12 @@ class ItemTable(nn.Module):
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Return ``(…, D + 2)``: the rows of ``items`` ``(…)``, integers."""
         numbers = items.long()
+        places = numbers % self.size
         # No number is negative. Rounding down, which `//` is, would become a dozen nodes, one of
-        # which compares truths, and TensorRT does not.
-        blocks = torch.div(numbers, self.size, rounding_mode="trunc")
-        return self.rows[blocks, numbers - blocks * self.size]
+        # which compares truths, and TensorRT does not. This divides as float32, which has whole
+        # blocks exactly, however many.
+        blocks = torch.div(numbers - places, self.size, rounding_mode="trunc")
+        return self.rows[blocks, places]
 
     @property
     def flat(self) -> torch.Tensor:
