@@ -144,7 +144,11 @@ def _apply_one(
     cores = [step for step in steps if step.role == "core"]
     if part == "graph":
         found = {step.name: optimised(step.model) for step in cores}
-        return {name: (model, dict(done)) for name, (model, done) in found.items()}
+        return {
+            step.name: (found[step.name][0], dict(found[step.name][1]))
+            for step in cores
+            if found[step.name][0] is not step.model
+        }
     if part == "fp16-weights":
         stored = {step.name: stored_in_half(step.model) for step in cores}
         return {
