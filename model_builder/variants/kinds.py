@@ -35,6 +35,7 @@ USUAL = (
     "graph+int8-static",
     "prune-0.5+graph",
     "prune-0.5+graph+int8-static",
+    "prune-0.75+graph",
 )
 """What is tried where nothing is said."""
 _PRECISIONS = {"int8-dynamic": "int8", "int8-static": "int8", "fp16-weights": "fp32"}
@@ -68,8 +69,11 @@ class Variant:
         """Say what is done, in sentences."""
         said = [_HOW[part] for part in self.parts]
         if self.prune is not None:
-            said.insert(0, f"{self.prune:.0%} of its width was removed, and what is left trained "
-                        "on until it had recovered.")  # fmt: skip
+            said.insert(
+                0,
+                f"{self.prune:.0%} of it was removed (of several networks whole ones first, else "
+                "of the width), and what had lost width trained on until it had recovered.",
+            )
         return " ".join(said)
 
     @property
@@ -144,7 +148,11 @@ def _apply_one(
     cores = [step for step in steps if step.role == "core"]
     if part == "graph":
         found = {step.name: optimised(step.model) for step in cores}
-        return {name: (model, dict(done)) for name, (model, done) in found.items()}
+        return {
+            step.name: (found[step.name][0], dict(found[step.name][1]))
+            for step in cores
+            if found[step.name][0] is not step.model
+        }
     if part == "fp16-weights":
         stored = {step.name: stored_in_half(step.model) for step in cores}
         return {

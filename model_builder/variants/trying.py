@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -148,7 +149,7 @@ class Tries:
                 parent_manifest_sha256=self.parent.manifest_sha256,
             )
 
-    def _made(self, variant: Variant):  # type: ignore[no-untyped-def]
+    def _made(self, variant: Variant) -> AbstractContextManager[Opened]:
         """Give a variant from the folder of work, where it is put first if it is not there."""
         name = release_of(variant)
         store, line = self.work.store, self.parent.manifest.line

@@ -83,7 +83,8 @@ class ImageConfig(LookedAtSettings):
     width: int = Field(16, ge=8)
     """Channels of the first layer of a network without a base."""
     prune: float = Field(0.0, ge=0, lt=1)
-    """Share of the channels that are removed once a network has learnt; it then learns again."""
+    """Share of the networks that is removed once they have learnt: whole members first, channels of
+    the others for the rest; these then learn again."""
     dropout: float = Field(0.2, ge=0, lt=1)
     steps: int | None = Field(None, ge=1)
     """Of the training of each member, however many rows there are."""

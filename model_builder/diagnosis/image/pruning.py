@@ -1,4 +1,7 @@
-"""Removes channels of a compact network that matter least: the network itself gets smaller.
+"""Removes what matters least of networks for images: they themselves get smaller.
+
+Where several networks answer together, whole ones go first, as far as the share asks for them:
+those that are worst on the validation rows. Channels of the others make up the rest.
 
 Channels that are tied to each other, such as those that a residual block adds, go together:
 DepGraph (Fang et al. 2023, arXiv:2301.12900), as the library torch-pruning has it. How much a
@@ -7,6 +10,8 @@ processor takes at once: fewer bring no speed.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch_pruning
@@ -37,6 +42,17 @@ class _Logits(nn.Module):
         places = self.network.blocks(self.network.stem(images))
         logits: torch.Tensor = self.network.head(places.mean((2, 3)))
         return logits
+
+
+def kept_members(count: int, share: float) -> int:
+    """Return how many of ``count`` networks stay when a share of all of them is removed."""
+    return max(1, math.ceil(count * (1 - share) - 1e-9))
+
+
+def share_of_channels(count: int, share: float) -> float:
+    """Return which share of the channels of those that stay is removed as well, 0 for none."""
+    left = (1 - share) * count / kept_members(count, share)
+    return round(max(0.0, 1 - left), 6)
 
 
 def prune_channels(network: nn.Module, images: torch.Tensor, share: float) -> None:

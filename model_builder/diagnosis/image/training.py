@@ -19,7 +19,13 @@ from model_builder.diagnosis.image.config import ImageConfig
 from model_builder.diagnosis.image.dataset import ImageData, Part
 from model_builder.diagnosis.image.network import Members
 from model_builder.diagnosis.image.preparing import Prepare, unit
-from model_builder.diagnosis.image.pruning import prune_channels, recovering, start_from
+from model_builder.diagnosis.image.pruning import (
+    kept_members,
+    prune_channels,
+    recovering,
+    share_of_channels,
+    start_from,
+)
 from model_builder.progress import Progress
 from model_builder.task import Learnt
 from model_builder.training.loop import FitResult, FitSettings, fit
@@ -157,16 +163,36 @@ def train_members(
         member = network()
         of_all = "" if count == 1 else f" {number + 1} of {count}"
         if learnt is None:
-            result = _train(member, data, prepare, config, seed, f"train{of_all}", progress)
+            stage = f"train{of_all}"
+            results.append(_train(member, data, prepare, config, seed, stage, progress))
         else:
             start_from(member, f"networks.{number}.", learnt)
-        if config.prune:
-            prune_channels(member, prepare(torch.from_numpy(data.train.pixels[:2])), config.prune)
-            again = recovering(config)
-            result = _train(member, data, prepare, again, seed, f"recover{of_all}", progress)
-        results.append(result)
-        members.append(member)
+        members.append(member.eval())
+    if config.prune:
+        share = share_of_channels(count, config.prune)
+        members = _best(members, kept_members(count, config.prune), data, prepare, config)
+        results = []
+        for number, member in enumerate(members, start=1):
+            if share > 0:
+                prune_channels(member, prepare(torch.from_numpy(data.train.pixels[:2])), share)
+                stage, again = f"recover {number} of {len(members)}", recovering(config)
+                seed = _mixed(config.seed, count + number)
+                results.append(_train(member, data, prepare, again, seed, stage, progress))
     return Fitted(data, prepare, Members(members).eval(), tuple(results))
+
+
+def _best(
+    members: list[nn.Module], count: int, data: ImageData, prepare: Prepare, config: ImageConfig
+) -> list[nn.Module]:
+    """Return so many of the networks, those with the least loss on the validation rows."""
+    truth = torch.from_numpy(data.validation.target)
+    weights = class_weights(data.train.target, len(data.labels), config)
+    losses = []
+    for member in members:
+        logits = torch.from_numpy(answers(prepare, member, data.validation.pixels)[0])
+        losses.append(float(functional.cross_entropy(logits, truth, weights)))
+    kept = sorted(np.argsort(losses, kind="stable")[:count].tolist())
+    return [members[place] for place in kept]
 
 
 def _train(

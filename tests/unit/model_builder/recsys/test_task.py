@@ -6,17 +6,31 @@ import numpy as np
 import pytest
 from gpu_readiness import reasons
 
-from model_builder.errors import ConfigInvalid, DataFault, ExportBroken, ParityBroken
+from model_builder.build import reports_of, stage_release
+from model_builder.child_release import Change, opened_release, stage_child
+from model_builder.errors import (
+    CannotDerive,
+    CannotGoOn,
+    ConfigInvalid,
+    DataFault,
+    ExportBroken,
+    ParityBroken,
+)
 from model_builder.export.ensemble import run_steps, write_models
+from model_builder.previous import WEIGHTS
 from model_builder.progress import SilentProgress
+from model_builder.proof.verifying import hashes_of
 from model_builder.recsys import exporting, task
 from model_builder.recsys.comparing import TOLERANCES
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.reference import Request, request_tensors
 from model_builder.recsys.task import TASK
-from model_builder.task import Candidate, ResolvedData
+from model_builder.remeasuring import remeasured
+from model_builder.task import Candidate, Learnt, Prunes, ResolvedData
 from model_builder.training.seeding import seed_everything
+from model_builder.variants.kinds import apply
 from triton_models.signatures import RECOMMEND
+from triton_models.store import ReleaseStore
 
 CONFIG = RecsysConfig(epochs=6, learning_rate=0.02, width=16, history_length=6, layers=1,
                       dropout=0.0, batch_size=16, negatives=0)  # fmt: skip
@@ -183,3 +197,70 @@ def test_a_label_is_refused(data):
 
 def test_tensorrt_takes_every_core(built):
     assert reasons(built) == {"history": (), "retrieve": (), "rank": ()}
+
+
+@pytest.fixture(scope="module")
+def released(built, tmp_path_factory):
+    """The release in a store, opened as a parent."""
+    folder = tmp_path_factory.mktemp("released")
+    (folder / "models").mkdir()
+    manifest = stage_release(built, CONFIG, "r1", folder / "models")
+    reports = reports_of(built)
+    manifest = manifest.model_copy(update={"recorded": hashes_of(reports)})
+    store = ReleaseStore(folder / "store")
+    store.publish(manifest, folder / "models", reports)
+    with opened_release(store, "recommend", "r1") as opened:
+        yield opened
+
+
+def test_a_release_asked_for_its_lists_is_measured_as_it_was_built(released):
+    manifest = released.manifest
+    found = remeasured(manifest, released.steps, released.answers, released.recorded)
+    assert found.keys() <= manifest.metrics["test"].keys()
+    for name in ("ndcg@10", "hr@10", "mrr@10"):
+        assert found[name].value == pytest.approx(manifest.metrics["test"][name].value)
+        assert found[name].low == pytest.approx(manifest.metrics["test"][name].low)
+
+
+def test_without_the_true_items_nothing_is_measured(released):
+    answers = released.answers.drop_columns(["target_item_id"])
+    with pytest.raises(CannotDerive, match="target_item_id"):
+        remeasured(released.manifest, released.steps, answers, released.recorded)
+
+
+def test_calibration_rows_are_what_was_learnt_from(built):
+    asked = built.calibration.inputs["history_item_ids"]
+    recorded = {tuple(row) for row in built.recorded.inputs["history_item_ids"]}
+    assert all(row for row in asked)
+    assert not recorded & {tuple(row) for row in asked}, "those of the test are longer"
+
+
+def test_a_rewritten_recommender_lists_the_same_items(released, tmp_path):
+    applied = apply(["graph"], released, released.steps)
+    assert applied.details["graph"]["history"]["last_places"] == 1
+    change = Change("graph", "fp32", "The same.", applied.steps, details=applied.details)
+    (tmp_path / "models").mkdir()
+    staged = stage_child(released, change, tmp_path / "models", "c1", SilentProgress())
+    old = released.recorded.outputs
+    assert (staged.recorded.outputs["item_ids"] == old["item_ids"]).all()
+    assert staged.manifest.metrics["test"]["hr@10"] == pytest.approx(
+        released.manifest.metrics["test"]["hr@10"]
+    )
+    assert staged.answers["item_ids"] == released.answers["item_ids"]
+
+
+def test_half_the_width_is_gone_and_the_next_item_still_found(built, data):
+    assert isinstance(TASK, Prunes)
+    config = CONFIG.model_copy(update={"prune": 0.5})
+    learnt = Learnt("recommend/r1", built.extra_files[WEIGHTS])
+    pruned = TASK.pruned_from(data, config, SilentProgress(), learnt)
+    assert (built.chosen["width"], pruned.chosen["width"]) == (16, 8)
+    sizes = {
+        name: [s.model.ByteSize() for s in one.steps if s.role == "core"]
+        for name, one in (("before", built), ("after", pruned))
+    }
+    assert all(a < b for a, b in zip(sizes["after"], sizes["before"], strict=True))
+    assert pruned.metrics["test"]["hr@10"].value > 0.5
+    other = Learnt("recommend/r1", b"nothing")
+    with pytest.raises(CannotGoOn):
+        TASK.pruned_from(data, config, SilentProgress(), other)

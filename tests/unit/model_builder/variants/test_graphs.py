@@ -141,3 +141,22 @@ def test_what_cannot_be_rewritten_is_folded_at_least() -> None:
     made, done = optimised(model)
     assert (done["nodes_after"], done["last_places"], done["look_ups"]) == (1, 0, 0)
     np.testing.assert_array_equal(answer(made, {"x": np.ones((2, 3), np.float32)})["y"], 2.0)
+
+
+def test_a_network_that_would_only_grow_is_left_as_it_is() -> None:
+    """A table that two nodes read in two shapes would be held twice."""
+    table = np.random.default_rng(0).normal(size=(1, 4000, 16)).astype(np.float32)
+    rows = spox.argument(spox.Tensor(np.float32, (1, 4000, 16)))
+    query = spox.argument(spox.Tensor(np.float32, ("B", 16)))
+    flat = op.squeeze(rows, op.const(np.array([0])))
+    where = spox.argument(spox.Tensor(np.int64, ("B", 2)))
+    found = op.gather_nd(rows, where)
+    model = spox.build(
+        {"query": query, "where": where, "rows": rows},
+        {"scores": op.gemm(query, flat, transB=1), "row": op.add(query, found)},
+    )
+    model.graph.input.pop()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(table, "rows"))
+    made, done = optimised(model)
+    assert made is model
+    assert done["nodes_before"] == done["nodes_after"]

@@ -17,7 +17,7 @@ from triton_models.release import Check, Metric, check_release_name
 def test_a_variant_is_named_by_its_parts() -> None:
     (one,) = parse(["prune-0.3+graph+int8-static"])
     assert (one.prune, one.parts, one.precision) == (0.3, ("graph", "int8-static"), "int8")
-    assert "30% of its width was removed" in one.how
+    assert "30% of it was removed" in one.how
     (half,) = parse(["fp16-weights"])
     assert half.precision == "fp32", "it computes in 32 bits"
 

@@ -3,13 +3,16 @@ from __future__ import annotations
 import pytest
 import small_images
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from model_builder.diagnosis.image.building import KIND
 from model_builder.diagnosis.image.network import CompactNetwork
 from model_builder.diagnosis.image.pruning import (
+    kept_members,
     prune_channels,
     recovering,
+    share_of_channels,
     start_from,
     weights_file,
 )
@@ -64,6 +67,37 @@ def test_channels_without_weight_go_first() -> None:
     kept = made.blocks[0].first_norm.weight[:8].detach().clone()
     prune_channels(made, IMAGES, 0.5)
     torch.testing.assert_close(made.blocks[0].first_norm.weight.detach(), kept)
+
+
+@pytest.mark.parametrize(
+    ("members", "share", "kept", "channels_share"),
+    [(1, 0.5, 1, 0.5), (2, 0.3, 2, 0.3), (2, 0.5, 1, 0.0), (2, 0.75, 1, 0.5), (5, 0.5, 3, 1 / 6)],
+)
+def test_whole_networks_go_first(
+    members: int, share: float, kept: int, channels_share: float
+) -> None:
+    assert kept_members(members, share) == kept
+    assert share_of_channels(members, share) == pytest.approx(channels_share, abs=1e-6)
+
+
+def test_the_better_of_two_networks_stays() -> None:
+    """Of two, one has learnt nothing: it goes, whichever it was."""
+    whole = load(small_images.candidate().extra_files[WEIGHTS])
+    untrained = CompactNetwork(1, 2, 28, 16, 0.2).state_dict()
+    config = small_images.CONFIG.model_copy(update={"prune": 0.5, "members": 2})
+    for good in (0, 1):
+        tensors = {
+            f"networks.{number}.{name.removeprefix('networks.0.')}": tensor.clone()
+            for number in (0, 1)
+            for name, tensor in (
+                whole if number == good else {f"networks.0.{n}": t for n, t in untrained.items()}
+            ).items()
+        }
+        learnt = Learnt("diagnose-image/r1", save(tensors))
+        made = KIND.pruned_from(small_images.data(), config, SilentProgress(), learnt)
+        kept = load(made.extra_files[WEIGHTS])
+        assert kept.keys() == whole.keys(), "one network"
+        torch.testing.assert_close(kept["networks.0.head.weight"], whole["networks.0.head.weight"])
 
 
 def test_another_network_is_not_pruned() -> None:
