@@ -49,6 +49,8 @@ _WINDOW = (0.5, 99.5)
 
 # A picture inside a DICOM file has a size of its own, which only Pillow sees.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Once for the process: threads that each changed the filters would leave them in any state.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -239,9 +241,7 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
 def _translated(media_type: str) -> Iterator[None]:
     """Turn whatever Pillow finds wrong into one error."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except (ImageRefused, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
