@@ -68,9 +68,11 @@ def _metrics(shown: Shown, split: str) -> str:
         )
         for name, metric in shown.judged.metrics[split].items()
     ]
-    return "<p>With 95 % intervals from resampled rows.</p>" + table(
-        ("measure", "release", *names), rows
+    said = (
+        "With 95 % intervals from resampled rows. ece_by_chance is what ece would be, and between "
+        "what it would lie, if every probability were exactly right: so few rows show no less."
     )
+    return f"<p>{said}</p>" + table(("measure", "release", *names), rows)
 
 
 def _roc_plot(held: Held, judged: Judged) -> str:

@@ -142,3 +142,9 @@ def test_what_cannot_be_measured_is_left_out() -> None:
     assert "auc" not in found
     assert "auc[c]" not in found
     assert found["accuracy"].value > 0
+
+
+def test_beside_the_calibration_error_stands_what_chance_makes_of_so_many_rows() -> None:
+    few, many = (JUDGED.metrics[split]["ece_by_chance"] for split in ("validation", "test"))
+    assert few.low < few.value < few.high
+    assert many.value < few.value  # 300 rows show less than 200 leave open
