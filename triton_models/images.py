@@ -148,7 +148,7 @@ def fitted_array(values: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
     if values.dtype != np.uint8 and values.ndim == 3:
         values = _windowed(values.astype(np.float32)).astype(np.uint8)
     if values.dtype != np.uint8:
-        values = values.astype(np.float32)
+        values = values.astype(np.float32, copy=False)
     return _fitted(Image.fromarray(values), spec)
 
 
@@ -306,9 +306,14 @@ def _windowed_image(image: Image.Image) -> Image.Image:
 
 
 def _windowed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values, _WINDOW)
+    """Return values from black to white, in the memory of those given: images can be large."""
+    values = np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = map(float, np.percentile(values, _WINDOW))
     if high <= low:
-        low, high = values.min(), values.max()
-    span = max(float(high - low), np.finfo(np.float32).tiny)
-    return np.asarray(np.clip((values - low) / span, 0, 1) * np.float32(255), np.float32)
+        low, high = float(values.min()), float(values.max())
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    values -= np.float32(low)
+    values /= np.float32(span)
+    np.clip(values, 0, 1, out=values)
+    values *= np.float32(255)
+    return values
