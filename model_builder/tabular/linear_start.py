@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, log_softmax
+from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -21,7 +21,8 @@ from model_builder.tabular.splits import HeldOut
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Of how freely the regression may fit, scikit-learn's ``C``."""
-_SMALLEST = 1e-12
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of what the network adds to the regression."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -54,6 +55,29 @@ def linear_start(
     return min(starts, key=lambda start: held_out_loss(start, exact, target, held_out))
 
 
+def best_share(straight: Floats, whole: Floats, target: npt.NDArray[np.int64]) -> float:
+    """Return how much of what lies between two answers is best: 0 for the first, 1 for the second.
+
+    Args:
+        straight: ``(rows, K)``, what the linear path alone answers for rows that nobody has seen.
+        whole: ``(rows, K)``, with all that was added.
+        target: ``(rows,)``.
+    """
+
+    def loss(share: float) -> float:
+        return log_loss(straight + share * (whole - straight), target)
+
+    return min(sorted(SHARES, reverse=True), key=loss)
+
+
+def log_loss(logits: Floats, target: npt.NDArray[np.int64]) -> float:
+    """Return the mean loss of ``(rows, K)``; K = 1 is the log-odds of class 1."""
+    exact = logits.astype(np.float64)
+    if exact.shape[1] == 1:
+        exact = np.concatenate([np.zeros_like(exact), exact], axis=1)
+    return float(-log_softmax(exact, axis=1)[np.arange(len(target)), target].mean())
+
+
 def held_out_loss(
     start: LinearStart, inputs: Floats, target: npt.NDArray[np.int64], held_out: HeldOut
 ) -> float:
@@ -62,11 +86,7 @@ def held_out_loss(
     judging = held_out.any(axis=1)
     share = held_out[judging, :, None]
     mean = (answers[judging] * share).sum(axis=1) / share.sum(axis=1)
-    truth = target[judging]
-    if mean.shape[1] == 1:
-        promised = np.where(truth == 1, expit(mean[:, 0]), expit(-mean[:, 0]))
-        return float(-np.log(np.maximum(promised, _SMALLEST)).mean())
-    return float(-log_softmax(mean, axis=1)[np.arange(len(truth)), truth].mean())
+    return log_loss(mean, target[judging])
 
 
 def _fitted(

@@ -96,6 +96,12 @@ class TabularNetwork(nn.Module):
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(bias)
 
+    @torch.no_grad()
+    def keep_deep(self, share: float) -> None:
+        """Let what the residual MLPs add count so much of what it did."""
+        self.leave.weight.mul_(share)
+        self.leave.bias.mul_(share)
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map ``inputs`` ``(B, D)`` to the members' logits ``(M, B, K)``."""
         x = inputs.unsqueeze(0).expand(self.members, -1, -1)  # (M, B, D)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
 from model_builder.progress import SilentProgress
 from model_builder.tabular import linear_start as module
-from model_builder.tabular.linear_start import LinearStart, linear_start
+from model_builder.tabular.linear_start import LinearStart, best_share, linear_start
 from model_builder.tabular.training import TabularConfig, train_members
 
 ROWS = 240
@@ -93,3 +94,30 @@ def test_it_begins_with_nothing_where_that_is_asked_for_or_the_table_is_large() 
     assert not config(training={"initialisation": "orthogonal"}).starts_linear(100)
     assert config().starts_linear(4999)
     assert not config().starts_linear(5000)
+
+
+def test_what_a_network_adds_stays_as_far_as_rows_that_it_has_not_seen_confirm_it() -> None:
+    draws = np.random.default_rng(0)
+    truth = draws.normal(size=(4000, 1)) * 2
+    target = (draws.random(4000) < expit(truth[:, 0])).astype(np.int64)
+    nothing = np.zeros_like(truth)
+    assert best_share(nothing, truth, target) == 1
+    assert best_share(nothing, 4 * truth, target) == 0.25
+    assert best_share(truth, truth + draws.normal(size=truth.shape) * 3, target) == 0
+    both = np.hstack([-truth, truth]) / 2  # the same in two logits
+    assert best_share(0 * both, 4 * both, target) == 0.25
+
+
+def test_what_is_said_of_held_out_rows_is_what_the_network_that_is_left_says() -> None:
+    draws = np.random.default_rng(1)
+    inputs = draws.normal(size=(ROWS, 30)).astype(np.float32)
+    target = (inputs[:, 0] + 0.3 * draws.normal(size=ROWS) > 0).astype(np.int64)
+    found = train_members(
+        inputs, target, HELD_OUT, logits=2, progress=SilentProgress(),
+        config=config(epochs=6, learning_rate=0.05, dropout=0.0, weight_decay=0.0, patience=1),
+    )  # fmt: skip
+    given = torch.from_numpy(inputs)
+    with torch.no_grad():
+        whole = found.network(given).numpy()  # (M, rows, K)
+    held = np.stack([whole[row % 4, row] for row in range(ROWS)])
+    np.testing.assert_allclose(found.held_out_logits, held, atol=1e-4)
