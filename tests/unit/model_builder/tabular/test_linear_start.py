@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from model_builder.progress import SilentProgress
 from model_builder.tabular import linear_start as module
+from model_builder.tabular import training
 from model_builder.tabular.linear_start import LinearStart, best_share, linear_start
 from model_builder.tabular.training import TabularConfig, train_members
 
@@ -108,16 +109,20 @@ def test_what_a_network_adds_stays_as_far_as_rows_that_it_has_not_seen_confirm_i
     assert best_share(0 * both, 4 * both, target) == 0.25
 
 
-def test_what_is_said_of_held_out_rows_is_what_the_network_that_is_left_says() -> None:
-    draws = np.random.default_rng(1)
-    inputs = draws.normal(size=(ROWS, 30)).astype(np.float32)
-    target = (inputs[:, 0] + 0.3 * draws.normal(size=ROWS) > 0).astype(np.int64)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_what_is_said_of_held_out_rows_is_what_the_network_that_is_left_says(
+    monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(training, "best_share", lambda *_: share)
+    inputs, target = data(2)
     found = train_members(
         inputs, target, HELD_OUT, logits=2, progress=SilentProgress(),
-        config=config(epochs=6, learning_rate=0.05, dropout=0.0, weight_decay=0.0, patience=1),
+        config=config(epochs=3, learning_rate=0.05, dropout=0.0),
     )  # fmt: skip
     given = torch.from_numpy(inputs)
     with torch.no_grad():
         whole = found.network(given).numpy()  # (M, rows, K)
+        straight = found.network.linear(given.expand(4, -1, -1)).numpy()
     held = np.stack([whole[row % 4, row] for row in range(ROWS)])
     np.testing.assert_allclose(found.held_out_logits, held, atol=1e-4)
+    assert (np.abs(whole - straight).max() > 1e-3) == (share > 0)
