@@ -49,6 +49,8 @@ _WINDOW = (0.5, 99.5)
 
 # A picture inside a DICOM file has a size of its own, which only Pillow sees.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Once for the process: threads that each changed the filters would leave them in any state.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def fitted_array(values: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
     if values.dtype != np.uint8 and values.ndim == 3:
         values = _windowed(values.astype(np.float32)).astype(np.uint8)
     if values.dtype != np.uint8:
-        values = values.astype(np.float32)
+        values = values.astype(np.float32, copy=False)
     return _fitted(Image.fromarray(values), spec)
 
 
@@ -239,9 +241,7 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
 def _translated(media_type: str) -> Iterator[None]:
     """Turn whatever Pillow finds wrong into one error."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except (ImageRefused, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -306,9 +306,14 @@ def _windowed_image(image: Image.Image) -> Image.Image:
 
 
 def _windowed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values, _WINDOW)
+    """Return values from black to white, in the memory of those given: images can be large."""
+    values = np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = map(float, np.percentile(values, _WINDOW))
     if high <= low:
-        low, high = values.min(), values.max()
-    span = max(float(high - low), np.finfo(np.float32).tiny)
-    return np.asarray(np.clip((values - low) / span, 0, 1) * np.float32(255), np.float32)
+        low, high = float(values.min()), float(values.max())
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    values -= np.float32(low)
+    values /= np.float32(span)
+    np.clip(values, 0, 1, out=values)
+    values *= np.float32(255)
+    return values

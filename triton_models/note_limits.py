@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from triton_models.limits import MAX_BATCH_ROWS
 
+MAX_NOTE_LENGTH = 20_000
+"""Characters of a note that is asked about."""
+
 MAX_NOTE_TOKENS = 512
 """The longest note that any release reads."""
 

@@ -17,7 +17,6 @@ from gateway.domains.diagnose_images import (
     saliency_of,
 )
 from gateway.domains.diagnose_notes import (
-    MAX_NOTE_LENGTH,
     QUICK_CHARACTERS,
     NoteRow,
     is_note,
@@ -55,6 +54,7 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     Explanation,
     Finding,
 )
+from triton_models.note_limits import MAX_NOTE_LENGTH
 from triton_models.release import Manifest
 from triton_models.signatures import DIAGNOSE_IMAGE, DIAGNOSE_MEASUREMENTS, DIAGNOSE_NOTE
 

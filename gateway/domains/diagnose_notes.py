@@ -14,11 +14,10 @@ from gateway.errors import InvalidRequest, ModelContractBroken
 from trident.common.v1 import input_note_pb2
 from trident.common.v1.input_note_pb2 import InputNote
 from trident.diagnose.v1.diagnose_service_pb2 import TokenWeight, TokenWeights
-from triton_models.note_limits import most_notes
+from triton_models.note_limits import MAX_NOTE_LENGTH, most_notes
 from triton_models.note_tokenizers import TOKENIZERS
 from triton_models.release import Manifest
 
-MAX_NOTE_LENGTH = 20_000
 QUICK_CHARACTERS = 1_000
 """Read in less than a millisecond; the longest note takes ten, or fifty where each character is a
 token."""

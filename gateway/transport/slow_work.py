@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gateway.domains.domain import Answer, Domain, RowRefused, SlowRow
 from gateway.domains.validation import Violations
-from gateway.errors import Overloaded
+from gateway.errors import InvalidRequest, Overloaded
 from gateway.inference.runner import ServedRelease
 from trident.common.v1.served_by_pb2 import ServedBy
 
@@ -26,13 +26,19 @@ _FEW_ROWS = 16
 """More are made elsewhere, even if each is quick."""
 MAX_WAITING = 1024
 """Pieces of work that wait or run; one more is refused."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of what is written slowly for one call: pictures over large images may be many times as large as
+what was sent."""
 
 
 class SlowWork:
     """Runs functions on threads, a bounded number of them at a time."""
 
-    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, max_waiting: int = MAX_WAITING, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         self._max_waiting = max_waiting
+        self._max_answer_bytes = max_answer_bytes
         self._waiting = 0
         self._pool = ThreadPoolExecutor(
             min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="slow-work"
@@ -62,20 +68,32 @@ class SlowWork:
     ) -> list[Any]:
         """Return the responses that a domain makes of an answer, one for each request.
 
+        What takes long is written in pieces: calls that came later need not wait for all of them,
+        and where the call has ended, the next one is not begun.
+
         Raises:
+            InvalidRequest: If so much is written that no message could hold it.
             ModelContractBroken: If the answer is not what was asked for.
             Overloaded: If it takes long, and too much waits already.
         """
-        write = partial(
-            domain.tensors_to_responses,
-            answer,
-            requests,
-            release.manifest,
-            served(release) if served_by is None else served_by,
-        )
+        by = served(release) if served_by is None else served_by
+
+        def write(some: Answer, asked: Sequence[Any]) -> list[Any]:
+            return domain.tensors_to_responses(some, asked, release.manifest, by)
+
         if not domain.slow_to_write(answer, requests):
-            return write()
-        return await self.run(write, release.line)
+            return write(answer, requests)
+        written: list[Any] = []
+        left = self._max_answer_bytes
+        for begin in range(0, len(requests), _FEW_ROWS):
+            # The last piece takes what is over, too: an answer of too many rows is no answer.
+            end = begin + _FEW_ROWS if begin + _FEW_ROWS < len(requests) else None
+            some = {name: values[begin:end] for name, values in answer.items()}
+            written += await self.run(partial(write, some, requests[begin:end]), release.line)
+            left -= sum(response.ByteSize() for response in written[begin:])
+            if left < 0:
+                raise InvalidRequest({"requests": _too_much(self._max_answer_bytes)})
+        return written
 
     async def made(self, rows: Sequence[Any], prefixes: Sequence[str], line: str) -> list[Any]:
         """Return rows with those made that were slow.
@@ -109,6 +127,10 @@ class SlowWork:
                 violations.below(prefix).add(row.path, row.text)
         violations.raise_if_any()
         return made
+
+
+def _too_much(most: int) -> str:
+    return f"have an answer of more than {most} bytes; ask for fewer explanations at once"
 
 
 def _made(rows: Sequence[Any]) -> list[Any]:

@@ -21,7 +21,7 @@ from model_builder.tabular.evaluation import (
     measure,
 )
 from model_builder.task import Metrics
-from triton_models.release import OperatingPoint
+from triton_models.release import Metric, OperatingPoint
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
@@ -177,6 +177,9 @@ def _measured(measures: Mapping[str, Measure], held: Held, seed: int, resamples:
         seed=seed,
         resamples=resamples,
     )
+    chance = metrics.ece_by_chance(held.probabilities)
+    low, high = np.quantile(chance, [0.025, 0.975])
+    found["ece_by_chance"] = Metric(value=float(chance.mean()), low=float(low), high=float(high))
     if held.unusualness is not None:
         above = {"unusual_share": lambda unusualness: float(np.mean(unusualness > 1))}
         found |= _measure_one(above, held.unusualness, seed, resamples)

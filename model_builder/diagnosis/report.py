@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from model_builder.diagnosis.evaluation import Held, Judged, confusion
+from model_builder.diagnosis.evaluation import SMALLEST_GROUP, Held, Judged, confusion
 from model_builder.diagnosis.operating import told_apart
 from model_builder.diagnosis.review import error_bound
 from model_builder.html_page import document, listing, plain, svg, table
@@ -68,9 +68,11 @@ def _metrics(shown: Shown, split: str) -> str:
         )
         for name, metric in shown.judged.metrics[split].items()
     ]
-    return "<p>With 95 % intervals from resampled rows.</p>" + table(
-        ("measure", "release", *names), rows
+    said = (
+        "With 95 % intervals from resampled rows. ece_by_chance is what ece would be, and between "
+        "what it would lie, if every probability were exactly right: so few rows show no less."
     )
+    return f"<p>{said}</p>" + table(("measure", "release", *names), rows)
 
 
 def _roc_plot(held: Held, judged: Judged) -> str:
@@ -161,6 +163,11 @@ def _groups(judged: Judged, split: str) -> str:
             *(metric_text(measures.get(name)) for name in names),
         )
         for group, measures in groups.items()
+    ]
+    rows += [
+        (group, str(count), *(f"fewer than {SMALLEST_GROUP}" for _ in names))
+        for group, count in zip(*np.unique(held.groups, return_counts=True), strict=True)
+        if str(group) not in groups
     ]
     return "<h3>Subgroups</h3>" + table(("subgroup", "rows", *names), rows)
 

@@ -102,11 +102,31 @@ def ece(target: Integers, probabilities: Floats, bins: int = 10) -> float:
         promised = probabilities.max(axis=1)
         happened = (probabilities.argmax(axis=1) == target).astype(np.float64)
     order = np.argsort(promised, kind="stable")
-    bins = min(bins, len(order))
-    size, larger = divmod(len(order), bins)  # the first ``larger`` bins hold one row more
+    return float(_binned_gap((promised - happened)[order], bins))
+
+
+def ece_by_chance(probabilities: Floats, bins: int = 10, draws: int = 200) -> Floats:
+    """Return ``(draws,)``: :func:`ece` where all that was promised were exactly true.
+
+    Few rows leave a gap in every bin by chance. An error that is no greater than these is none
+    that the rows could show.
+    """
+    promised = np.sort(probabilities if probabilities.ndim == 1 else probabilities.max(axis=1))
+    random = np.random.default_rng(0)
+    return np.array(
+        [
+            _binned_gap(promised - (random.random(len(promised)) < promised), bins)
+            for _ in range(draws)
+        ]
+    )
+
+
+def _binned_gap(gaps: Floats, bins: int) -> np.floating:
+    """Return the mean size over the rows of the mean gap of each one's bin; ``(n,)``, in order."""
+    bins = min(bins, len(gaps))
+    size, larger = divmod(len(gaps), bins)  # the first ``larger`` bins hold one row more
     begins = np.arange(bins) * size + np.minimum(np.arange(bins), larger)
-    gaps = np.add.reduceat((promised - happened)[order], begins)
-    return float(np.abs(gaps).sum() / len(order))
+    return np.abs(np.add.reduceat(gaps, begins)).sum() / len(gaps)
 
 
 def ks(target: Integers, score: Floats) -> float:

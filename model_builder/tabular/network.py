@@ -90,6 +90,18 @@ class TabularNetwork(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.leave.weight)
 
+    @torch.no_grad()
+    def begin_linear(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Let the linear path begin as ``(M, D, K)`` and ``(M, 1, K)``, and be all there is."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+
+    @torch.no_grad()
+    def keep_deep(self, share: float) -> None:
+        """Let what the residual MLPs add count so much of what it did."""
+        self.leave.weight.mul_(share)
+        self.leave.bias.mul_(share)
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map ``inputs`` ``(B, D)`` to the members' logits ``(M, B, K)``."""
         x = inputs.unsqueeze(0).expand(self.members, -1, -1)  # (M, B, D)

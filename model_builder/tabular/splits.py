@@ -178,6 +178,7 @@ def protocol(
     return (
         f"{drawn} cv: {folds}-fold cross-validation of the train rows, {repeats} times; each "
         "row is answered by the members that did not train on it, and calibrated by the other "
-        "folds. The number of epochs was chosen by the same answers, and medians and ranges "
-        "are of all train rows. The release is the mean of all members."
+        "folds. The number of epochs, and how strongly a network is held back, were chosen by the "
+        "same answers; medians and ranges are of all train rows. The release is the mean of all "
+        "members."
     )

@@ -17,6 +17,7 @@ from torch import nn
 from model_builder.errors import ConfigInvalid
 from model_builder.progress import Progress
 from model_builder.tabular.drawing import How
+from model_builder.tabular.linear_start import best_share, linear_start
 from model_builder.tabular.network import TabularNetwork
 from model_builder.tabular.packed import PackedNetwork, Signs
 from model_builder.tabular.split_keys import SplitBy
@@ -53,6 +54,8 @@ class TabularConfig(TaskConfig):
     """Networks in the ensemble for a large table."""
     width: int | None = Field(None, ge=1)
     depth: int = Field(1, ge=1)
+    linear_start: bool = True
+    """Begin a small table's residual networks with the regression that is best for it."""
     dropout: float = Field(0.5, ge=0, lt=1)
     epochs: int | None = Field(None, ge=1)
     """The learning rate falls over these; training mostly stops before the last."""
@@ -111,6 +114,14 @@ class TabularConfig(TaskConfig):
             depth=self.depth,
             dropout=self.dropout,
         )
+
+    def starts_linear(self, rows: int) -> bool:
+        """Say whether a residual network begins as a regression.
+
+        Not where all matrices are to be laid out anew, which would undo it.
+        """
+        default = self.training.initialisation == "default"
+        return self.linear_start and rows < LARGE_TABLE_ROWS and default
 
     def epochs_for(self, rows: int) -> int:
         """Return the most passes over the training data."""
@@ -172,6 +183,11 @@ def train_members(
     free = np.zeros(columns, np.int8)
     network = config.network_for(rows, groups, columns, logits, free if signs is None else signs)
     held_out = np.repeat(held_out, network.members // groups, axis=1)  # (rows, M)
+    starts_linear = isinstance(network, TabularNetwork) and config.starts_linear(rows)
+    if starts_linear:
+        with progress.stage("regression"):
+            start = linear_start(inputs, target, held_out, logits)
+        network.begin_linear(*map(torch.from_numpy, start))
     data = Batch(
         torch.from_numpy(inputs),
         torch.from_numpy(target),
@@ -214,7 +230,29 @@ def train_members(
         weigh=learns_in,
         progress=progress,
     )
-    return TrainedMembers(network, _held_out_logits(network, data.inputs, held_out), result)
+    answers = _held_out_logits(network, data.inputs, held_out)
+    if starts_linear:
+        answers = _held_back(network, answers, data, held_out)
+    return TrainedMembers(network, answers, result)
+
+
+def _held_back(
+    network: TabularNetwork, whole: npt.NDArray[np.float32], data: Batch, held_out: HeldOut
+) -> npt.NDArray[np.float32]:
+    """Take from what the network adds to its linear path what the held-out rows do not confirm.
+
+    Returns:
+        The held-out logits of what is left, like ``whole``.
+    """
+    judging = held_out.any(axis=1)
+    trained = network.leave.state_dict(prefix="leave.")
+    trained = {name: values.clone() for name, values in trained.items()}
+    network.keep_deep(0.0)
+    straight = _held_out_logits(network, data.inputs, held_out)
+    network.load_state_dict(trained, strict=False)
+    share = best_share(straight[judging], whole[judging], data.target.numpy()[judging])
+    network.keep_deep(share)
+    return straight + np.float32(share) * (whole - straight)
 
 
 class EpochBatches(Sequence[Batch]):

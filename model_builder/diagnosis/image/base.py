@@ -19,6 +19,7 @@ from torch import nn
 from model_builder.diagnosis.image.network import Seen, activation_maps
 from model_builder.diagnosis.pretrained import first_line, load_pretrained
 from model_builder.errors import BaseUnusable
+from triton_models.release import ImageSpec
 
 _USUAL_MEAN, _USUAL_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, where a model does not say."""
@@ -38,16 +39,32 @@ class Base:
     mean: tuple[float, ...]
     spread: tuple[float, ...]
 
-    def network(self, classes: int, dropout: float) -> BaseNetwork:
+    def check(self, spec: ImageSpec) -> None:
+        """Check that the model takes the images of a data set.
+
+        Raises:
+            BaseUnusable: If it wants other channels; another size is for :meth:`network` to try.
+        """
+        if spec.channels not in (1, self.channels):
+            raise BaseUnusable(
+                self.name, f"it takes images of {self.channels} channel, these have {spec.channels}"
+            )
+
+    def network(self, classes: int, dropout: float, side: int | None = None) -> BaseNetwork:
         """Return the model with a head that is not trained.
+
+        Args:
+            classes: K.
+            dropout: Before the head.
+            side: Of the images that it is to take; by default its own.
 
         Raises:
             BaseUnusable: If it is no image model that tells places apart.
         """
         base = load_pretrained(self.name)
         try:
-            network = BaseNetwork(base, self.channels, self.side, classes, dropout)
-        except (TypeError, ValueError) as error:  # it takes no images
+            network = BaseNetwork(base, self.channels, side or self.side, classes, dropout)
+        except (TypeError, ValueError, RuntimeError) as error:  # no images, or none of this size
             raise BaseUnusable(self.name, first_line(error)) from error
         return network.train()
 

@@ -104,11 +104,16 @@ class Images:
 def networks(
     data: ImageData, config: ImageConfig, base: Base | None
 ) -> tuple[Prepare, Callable[[], nn.Module]]:
-    """Return what makes an image ready, and what makes a network that is not trained."""
+    """Return what makes an image ready, and what makes a network that is not trained.
+
+    Raises:
+        BaseUnusable: If the base does not take such images.
+    """
     spec = data.spec
     if base is not None:
+        base.check(spec)
         prepare = Prepare(base.channels, base.mean, base.spread, equalise=False)
-        return prepare, lambda: base.network(len(data.labels), config.dropout)
+        return prepare, lambda: base.network(len(data.labels), config.dropout, spec.width)
     train = unit(torch.from_numpy(data.train.pixels[:_BASELINE_ROWS]))
     prepare = Prepare(
         spec.channels,
@@ -209,7 +214,10 @@ def _baselines(data: ImageData, config: ImageConfig) -> dict[str, dict[str, Metr
     learnt, target = _coarse(train.pixels[some]), train.target[some]
 
     def regression(part: Part) -> npt.NDArray[Any]:
-        return logistic_regression(learnt, target, _coarse(part.pixels))
+        answers = np.zeros((len(part), len(data.labels)))
+        # A rare class may not be among the rows that were drawn.
+        answers[:, np.unique(target)] = logistic_regression(learnt, target, _coarse(part.pixels))
+        return answers
 
     return measured_baselines(data, "logistic_regression", regression, config)
 

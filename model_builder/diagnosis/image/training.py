@@ -206,14 +206,15 @@ def _train(
 ) -> FitResult:
     classes = len(data.labels)
     epochs = min(_VALIDATIONS, config.steps_taken)
-    per_epoch = config.steps_taken // epochs
+    begins = epoch_begins(config.steps_taken, epochs)
     truth = torch.from_numpy(data.validation.target)
     weights = class_weights(data.train.target, classes, config)
 
     def batches(epoch: int) -> ImageBatches:
+        first, end = begins[epoch : epoch + 2]
         return ImageBatches(
             data.train, prepare, config,
-            classes=classes, seed=seed, first=epoch * per_epoch, count=per_epoch,
+            classes=classes, seed=seed, first=first, count=end - first,
         )  # fmt: skip
 
     def validate(judged: nn.Module) -> float:
@@ -225,7 +226,7 @@ def _train(
     return fit(
         model,
         batches=batches,
-        steps=per_epoch * epochs,
+        steps=config.steps_taken,
         loss=partial(
             soft_cross_entropy,
             weights=weights,
@@ -243,6 +244,15 @@ def _train(
         progress=progress,
         stage=stage,
     )
+
+
+def epoch_begins(steps: int, epochs: int) -> list[int]:
+    """Return the first step of each epoch, and the end of the last.
+
+    Where it does not come out even, the first epochs have a step more.
+    """
+    each, longer = divmod(steps, epochs)
+    return [epoch * each + min(epoch, longer) for epoch in range(epochs + 1)]
 
 
 def soft_cross_entropy(

@@ -14,6 +14,7 @@ from model_builder.errors import DataFault, Fault
 from model_builder.tabular.loading import read_raw
 from model_builder.tabular.reading import RawTable
 from model_builder.task import ResolvedData
+from triton_models.note_limits import MAX_NOTE_LENGTH
 
 LEAST_OF_CLASS = 5
 """Notes of a class: fewer cannot be learnt from, calibrated by and tested with."""
@@ -41,12 +42,16 @@ def read_notes(data: ResolvedData, config: NoteConfig) -> NoteData:
         )
     frame = raw.frame.select(wanted)
     findings = []
-    whole = frame.drop_nulls([label, text])
+    whole = frame.drop_nulls([label, text]).filter(pl.col(text).cast(pl.String) != "")
     if left_out := frame.height - whole.height:
         findings.append(f"{left_out} rows without a note or without a label were left out")
     labels = _labels(whole[label], raw.file, label)
     target = np.array([labels.index(one) for one in whole[label]], np.int64)
-    notes = tuple(whole[text])
+    notes = tuple(_askable(note) for note in whole[text])
+    if changed := sum(new != old for new, old in zip(notes, whole[text], strict=True)):
+        findings.append(
+            f"{changed} notes were cut at {MAX_NOTE_LENGTH} characters, or had a NUL taken out"
+        )
     groups = whole[config.subgroup].fill_null("").to_numpy() if config.subgroup else None
     return _split(
         Part(notes, target, None if groups is None else groups.astype(str)),
@@ -54,6 +59,11 @@ def read_notes(data: ResolvedData, config: NoteConfig) -> NoteData:
         (f"the notes are the column '{text}', the labels '{label}'", *findings),
         config,
     )
+
+
+def _askable(note: str) -> str:
+    """Return a note as it could be asked about: every test note is, when all is trained."""
+    return note[:MAX_NOTE_LENGTH].replace("\0", " ")
 
 
 def _text_column(raw: RawTable, label: str, config: NoteConfig) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import resource
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,6 +225,70 @@ def test_the_window_of_a_dicom_file_is_heeded() -> None:
     pixels = decode(content, DICOM, GREY).pixels[14, :, 0]
     assert pixels[0] == 0
     assert (pixels[8:] == 255).all()
+
+
+def test_a_window_that_holds_few_values_is_not_spread_and_eight_bits_stay_as_they_are() -> None:
+    values = np.tile(np.linspace(100, 127, 28).astype(np.uint8), (28, 1))
+    np.testing.assert_array_equal(
+        decode(pictures.dicom(values), DICOM, GREY).pixels[:, :, 0], values
+    )
+    deep = pictures.dicom(values.astype(np.uint16), WindowCenter="2048", WindowWidth="4096")
+    assert decode(deep, DICOM, GREY).pixels.max() <= 8
+    turned = pictures.dicom(values, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(decode(turned, DICOM, GREY).pixels[:, :, 0], 255 - values)
+
+
+@pytest.mark.parametrize("how", ["LINEAR_EXACT", "SIGMOID"])
+def test_other_windows_have_their_center_in_the_middle(how: str) -> None:
+    values = np.full((28, 28), 300, np.uint16)
+    values[:, 14:] = 800
+    content = pictures.dicom(
+        values, WindowCenter=["0", "1"], WindowWidth=["400", "1"], VOILUTFunction=how,
+        RescaleSlope="1", RescaleIntercept="-300",
+    )  # fmt: skip
+    pixels = decode(content, DICOM, GREY).pixels[14, :, 0]
+    assert abs(int(pixels[0]) - 128) <= 1
+    assert pixels[27] > 250
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_is_looked_up(bits: int) -> None:
+    kind, step = (np.uint8, 1) if bits == 8 else (np.uint16, 256)
+    lookups = {
+        f"{name}PaletteColorLookupTableData": (np.array(table) * step).astype(kind).tobytes()
+        for name, table in (("Red", [255, 0]), ("Green", [10, 200]), ("Blue", [0, 90]))
+    }
+    descriptors = {
+        f"{name}PaletteColorLookupTableDescriptor": [2, 0, bits]
+        for name in ("Red", "Green", "Blue")
+    }
+    values = np.zeros((28, 28), np.uint8)
+    values[:, 14:] = 1
+    content = pictures.dicom(
+        values, PhotometricInterpretation="PALETTE COLOR", **descriptors, **lookups
+    )
+    pixels = decode(content, DICOM, COLOUR).pixels
+    assert pixels[3, 3].tolist() == [255, 10, 0]
+    assert pixels[3, 20].tolist() == [0, 200, 90]
+
+
+def test_colours_of_an_unheard_of_kind_are_refused() -> None:
+    content = pictures.dicom(pictures.ramp(28, 28), PhotometricInterpretation="HSV")
+    assert "known way, is 'HSV'" in refusal(content, DICOM)
+
+
+def test_a_header_of_very_many_elements_is_not_read_to_its_end() -> None:
+    content = pictures.dicom(pictures.ramp(28, 28))
+    place = content.index(struct.pack("<HH", 0x28, 2))  # SamplesPerPixel
+    empty = b"".join(struct.pack("<HH2sH", 0x11, n % 65_536, b"LO", 0) for n in range(200_000))
+    assert "in the first 1048576 bytes" in refusal(content[:place] + empty + content[place:], DICOM)
+
+
+def test_what_stands_behind_the_pixels_is_not_read() -> None:
+    content = pictures.dicom(pictures.ramp(28, 28))
+    behind = struct.pack("<HH2sH", 0x7FE1, 1, b"US", 3) + b"abc"
+    pixels = decode(content + behind * 2, DICOM, GREY).pixels
+    np.testing.assert_array_equal(pixels, decode(content, DICOM, GREY).pixels)
 
 
 def test_a_coloured_dicom_keeps_its_colours() -> None:

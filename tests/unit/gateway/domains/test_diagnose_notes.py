@@ -10,7 +10,7 @@ from manifests import LABELS, NOTE_TOKENS, manifest
 from small_tokenizer import PIECES, byte_tokenizer_json, tokenizer_json
 
 from gateway.domains import diagnose
-from gateway.domains.diagnose_notes import MAX_NOTE_LENGTH, NoteRow, note_notes, notes_to_tensors
+from gateway.domains.diagnose_notes import NoteRow, note_notes, notes_to_tensors
 from gateway.domains.domain import requests_to_tensors
 from gateway.domains.validation import Violations
 from gateway.errors import InvalidRequest, ModelContractBroken
@@ -22,7 +22,7 @@ from trident.diagnose.v1.diagnose_service_pb2 import (
     DiagnoseRequest,
     DiagnoseResponse,
 )
-from triton_models.note_limits import MAX_NOTE_TOKENS, most_notes
+from triton_models.note_limits import MAX_NOTE_LENGTH, MAX_NOTE_TOKENS, most_notes
 from triton_models.note_tokenizers import TOKENIZERS
 from triton_models.release import NoteSpec
 

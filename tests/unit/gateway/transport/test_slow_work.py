@@ -13,6 +13,7 @@ from manifests import manifest
 from gateway.domains import diagnose
 from gateway.domains.domain import RowRefused, SlowRow
 from gateway.errors import InvalidRequest, Overloaded
+from gateway.inference.runner import ServedRelease
 from gateway.transport.answering import Answering
 from gateway.transport.slow_work import SlowWork
 from trident.diagnose.v1.diagnose_service_pb2 import DiagnoseRequest, Image
@@ -136,3 +137,61 @@ async def test_an_image_where_only_measurements_are_served_says_so() -> None:
         await Answering(runner).one(diagnose, request(GOOD), FakeCall())
     text = "is a kind of evidence that is not served here; served: measurements"
     assert refused.value.violations == {"image": text}
+
+
+async def explained(rows: int, work: SlowWork) -> list[Any]:
+    states = manifest("diagnose-image")
+    answer = {
+        "probabilities": np.full((rows, len(states.labels)), 0.5, np.float32),
+        "unusualness": np.zeros((rows, 1), np.float32),
+        "saliency": np.zeros((rows, 4, 4), np.float32),
+    }
+    asked = [request(GOOD, explain=True)] * rows
+    return await work.responses(diagnose, answer, asked, ServedRelease(states))
+
+
+async def test_pictures_of_many_rows_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    write = diagnose.tensors_to_responses
+
+    def counted(answer: Any, requests: Any, *more: Any) -> Any:
+        pieces.append(len(requests))
+        return write(answer, requests, *more)
+
+    monkeypatch.setattr(diagnose, "tensors_to_responses", counted)
+    found = await explained(40, SlowWork())
+    assert len(found) == 40
+    assert pieces == [16, 16, 8]
+    assert all(one.explanation.saliency.png.startswith(b"\x89PNG") for one in found)
+
+
+async def test_pictures_that_no_message_could_hold_are_not_all_made() -> None:
+    (one,) = await explained(1, SlowWork())
+    work = SlowWork(max_answer_bytes=20 * one.ByteSize())
+    assert len(await explained(20, work)) == 20
+    with pytest.raises(InvalidRequest, match="fewer explanations"):
+        await explained(21, work)
+
+
+async def test_a_call_that_ended_has_no_more_pictures_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces: list[int] = []
+    begun, go = asyncio.Event(), threading.Event()
+    loop, write = asyncio.get_running_loop(), diagnose.tensors_to_responses
+
+    def held(answer: Any, requests: Any, *more: Any) -> Any:
+        pieces.append(len(requests))
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(10)
+        return write(answer, requests, *more)
+
+    monkeypatch.setattr(diagnose, "tensors_to_responses", held)
+    work = SlowWork()
+    call = asyncio.ensure_future(explained(40, work))
+    await begun.wait()
+    call.cancel()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await work.run(lambda: len(pieces), "line") == 1

@@ -74,7 +74,11 @@ def test_subgroups_are_measured_by_themselves() -> None:
 def test_a_subgroup_of_a_few_rows_is_left_out() -> None:
     given = held(60, 4)
     few = Held(given.target, given.probabilities, None, np.array(["x"] * 9 + ["y"] * 51))
-    assert set(judge({"test": few}, LABELS, 0.7, SETTINGS).groups["test"]) == {"y"}
+    judged = judge({"test": few}, LABELS, 0.7, SETTINGS)
+    assert set(judged.groups["test"]) == {"y"}
+    text = page(Shown(DataSource(name="set", sha256="", rows=60), judged, {}, 1.3, ())).decode()
+    rows = text[text.index("Subgroups") :].split("<tr>")
+    assert any("x</td>" in row and "9</td>" in row and "fewer than 10" in row for row in rows)
 
 
 def test_balanced_accuracy_counts_every_class_alike() -> None:
@@ -138,3 +142,9 @@ def test_what_cannot_be_measured_is_left_out() -> None:
     assert "auc" not in found
     assert "auc[c]" not in found
     assert found["accuracy"].value > 0
+
+
+def test_beside_the_calibration_error_stands_what_chance_makes_of_so_many_rows() -> None:
+    few, many = (JUDGED.metrics[split]["ece_by_chance"] for split in ("validation", "test"))
+    assert few.low < few.value < few.high
+    assert many.value < few.value  # 300 rows show less than 200 leave open

@@ -105,3 +105,13 @@ def test_ece_is_the_gap_in_bins_that_hold_equally_many(n) -> None:
     bins = np.array_split(np.arange(n), min(10, n))
     gaps = [len(rows) * abs(promised[rows].mean() - target[rows].mean()) for rows in bins]
     assert metrics.ece(target, promised) == pytest.approx(sum(gaps) / n)
+
+
+def test_the_calibration_error_of_true_promises_is_what_chance_leaves() -> None:
+    draws = np.random.default_rng(0)
+    promised = draws.uniform(0.5, 1, 240)
+    chance = metrics.ece_by_chance(promised)
+    seen = [metrics.ece((draws.random(240) < promised).astype(int), promised) for _ in range(200)]
+    assert chance.mean() == pytest.approx(np.mean(seen), rel=0.1)
+    assert metrics.ece_by_chance(np.repeat(promised, 100)).mean() < chance.mean() / 5
+    assert metrics.ece_by_chance(np.ones((20, 2))).max() == 0  # (n, K): of the likeliest class

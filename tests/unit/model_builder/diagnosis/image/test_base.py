@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from model_builder.errors import BaseUnusable
 from model_builder.progress import SilentProgress
 from model_builder.task import ResolvedData
 from model_builder.training.config import TrainingConfig
+from triton_models.release import ImageSpec
 
 pytestmark = pytest.mark.usefixtures("quick_torch")
 
@@ -74,6 +76,17 @@ def test_maps_add_up_to_the_logits_of_any_base(bases: Path, name: str) -> None:
 def test_a_model_of_texts_is_refused(bases: Path) -> None:
     with pytest.raises(BaseUnusable, match="--base"):
         find_base(str(bases / "bert")).network(2, 0.0)
+
+
+def test_images_that_a_base_does_not_take_are_refused_by_name(bases: Path, tmp_path: Path) -> None:
+    data = ResolvedData("a", write_archive(tmp_path / "a.npz", (16, 8, 8)), "")
+    config = ImageConfig(base=str(bases / "vit"), image_size=35, steps=1)
+    with pytest.raises(BaseUnusable, match=r"--base .*35"):
+        KIND.build(data, config, SilentProgress())
+    spec = ImageSpec(height=28, width=28, channels=3, fit="crop")
+    grey = replace(find_base(str(bases / "vit")), channels=1)
+    with pytest.raises(BaseUnusable, match="images of 1 channel, these have 3"):
+        grey.check(spec)
 
 
 @pytest.mark.parametrize(

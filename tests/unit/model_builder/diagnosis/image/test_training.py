@@ -13,6 +13,7 @@ from model_builder.diagnosis.image.preparing import Prepare, unit
 from model_builder.diagnosis.image.training import (
     Batch,
     ImageBatches,
+    epoch_begins,
     soft_cross_entropy,
 )
 
@@ -119,3 +120,12 @@ def test_augmentation_eases_off_towards_the_end() -> None:
 
 def test_left_and_right_are_not_exchanged_by_default() -> None:
     assert not Augmentation().flip
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(30, 20), (50, 20), (40, 20), (7, 7), (3500, 20)])
+def test_every_step_that_is_asked_for_is_taken(steps: int, epochs: int) -> None:
+    begins = epoch_begins(steps, epochs)
+    lengths = np.diff(begins)
+    assert (begins[0], begins[-1], len(lengths)) == (0, steps, epochs)
+    assert lengths.min() >= 1
+    assert lengths.max() - lengths.min() <= 1

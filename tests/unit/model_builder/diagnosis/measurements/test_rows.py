@@ -8,13 +8,13 @@ from model_builder.tabular.splits import Splits
 from model_builder.tabular.table import Table
 
 
-def table(*rows: tuple[float, float]) -> Table:
+def table(*rows: tuple[float, float], labels: list[int] | None = None) -> Table:
     values = np.array(rows, np.float64)
     columns = (Column("age", "quantity"), Column("sex", "code"))
     return Table(
         columns,
         {"age": values[:, 0], "sex": values[:, 1]},
-        np.arange(len(rows)) % 2,
+        np.array(labels or [0] * len(rows), np.int64),
         ("no", "yes"),
     )
 
@@ -33,9 +33,19 @@ def splits(train: list[int], validation: list[int], test: list[int]) -> Splits:
 def test_rows_that_are_alike_are_left_out_but_for_the_first_missing_values_too() -> None:
     found = without_duplicates(ALIKE)
     assert found.values["sex"].tolist() == [0, 1, 1, 1]
-    assert found.target.tolist() == [0, 1, 1, 1]
+    assert found.target.tolist() == [0, 0, 0, 0]
     assert found.findings == ("2 rows are alike another and were left out",)
     assert without_duplicates(found) is found
+
+
+def test_rows_that_are_alike_but_for_the_label_stay_and_are_counted() -> None:
+    unsure = table((1, 0), (2, 1), (1, 0), (1, 0), (NAN, 1), labels=[0, 0, 1, 1, 0])
+    found = without_duplicates(unsure)
+    assert found.values["age"].tolist()[:3] == [1, 2, 1]
+    assert found.target.tolist() == [0, 0, 1, 0]
+    assert leak_findings(found, splits([0], [1, 2], [3])) == (
+        "2 rows are alike another one with another label",
+    )
 
 
 def test_rows_that_stand_in_two_splits_are_counted() -> None:

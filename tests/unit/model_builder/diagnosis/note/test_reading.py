@@ -11,6 +11,7 @@ from model_builder.diagnosis.note.dataset import NoteData
 from model_builder.diagnosis.note.reading import read_notes
 from model_builder.errors import DataFault
 from model_builder.task import ResolvedData
+from triton_models.note_limits import MAX_NOTE_LENGTH
 
 ROWS = 60
 
@@ -129,3 +130,17 @@ def test_a_class_whose_notes_are_all_alike_cannot_be_split(tmp_path: Path) -> No
     columns["text"][::3] = ["always the same words here"] * 20
     with pytest.raises(DataFault, match="its notes are alike"):
         read(tmp_path, columns)
+
+
+def test_notes_that_could_not_be_asked_about_are_cut_and_told(tmp_path: Path) -> None:
+    notes: list[str | None] = [f"this is what patient number {n} says" for n in range(ROWS)]
+    notes[0] = "a word " * 4000
+    notes[1] = "what\0ever patient number one says here"
+    notes[2] = ""
+    data = read(tmp_path, table(text=notes), suffix="parquet")
+    read_notes = {note for part in data.parts.values() for note in part.notes}
+    assert max(map(len, read_notes)) == MAX_NOTE_LENGTH
+    assert "what ever patient number one says here" in read_notes
+    assert "" not in read_notes
+    assert "2 notes were cut at 20000 characters, or had a NUL taken out" in data.findings
+    assert "1 rows without a note or without a label were left out" in data.findings
