@@ -72,6 +72,12 @@ CHOICES: list[list[dict[str, Any]]] = [
     ],
     [{}, {"image": {"pullSecrets": ["registry"]}}, {"fullnameOverride": "t"}],
     [{"gateway": {"preStopSeconds": 0, "pdb": {"enabled": False}}}, {}],
+    [{}, {"triton": {"modelConfigName": "onnx-cuda"}}],
+    [
+        {},
+        {"gateway": {"secretEnv": FULL["gateway"]["secretEnv"]},
+         "externalSecrets": FULL["externalSecrets"]},
+    ],
 ]  # fmt: skip
 
 
@@ -163,6 +169,10 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
         (merged(PLANS, {"plans": {"command": []}}), "plans.enabled needs plans.command"),
         (merged(PLANS, {"triton": {"gpu": {"count": 0}}}), "plans.enabled needs triton.gpu.count"),
         (
+            merged(PLANS, {"triton": {"modelConfigName": "onnx-cuda"}}),
+            "plans.enabled needs triton.modelConfigName: tensorrt",
+        ),
+        (
             merged(PLANS, {"store": {"pvc": {"existingClaim": ""}}}),
             "plans.enabled needs store.pvc.existingClaim",
         ),
@@ -187,10 +197,11 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
             "gateway.settings.require_signed needs gateway.publicKeySecret",
         ),
         (
-            {"collector": {"enabled": True, "exportTo": "a:1", "existing": "b:2"}},
+            {"collector": {"enabled": True, "exportTo": "a:1", "existing": "b:4317"}},
             "collector: give enabled or existing, not both.",
         ),
         ({"collector": {"enabled": True}}, "collector.enabled needs collector.exportTo"),
+        ({"gateway": {"metricsPort": 50051}}, "gateway.metricsPort is gateway.port"),
         ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.enabled needs ingress"),
         (
             {"ingress": {"enabled": True, "host": "a.example.com"}},
@@ -257,6 +268,8 @@ def test_all_that_is_wrong_is_said_at_once(chart: Chart) -> None:
         ({"gateway": {"tls": {"key": "hush"}}}, "'key' not allowed"),
         ({"triton": {"gpu": {"resource": "amd.com/gpu"}}}, "does not match pattern"),
         ({"triton": {"workload": "DaemonSet"}}, "must be one of"),
+        ({"collector": {"existing": "otel:14317"}}, "does not match pattern"),
+        ({"collector": {"exportTo": "tempo"}}, "does not match pattern"),
         ({"store": {"kind": "nfs"}}, "must be one of"),
         ({"monitoring": {"latencyMilliseconds": 123}}, "must be one of"),
         ({"builder": {"cronJobs": {"a": {"task": "recsys"}}}}, "missing property 'schedule'"),

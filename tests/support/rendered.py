@@ -145,7 +145,7 @@ FULL: dict[str, Any] = {
 """As much as can be on at once."""
 
 PLANS: dict[str, Any] = {
-    "triton": {"gpu": {"count": 1}},
+    "triton": {"gpu": {"count": 1}, "modelConfigName": "tensorrt"},
     "store": {"pvc": {"existingClaim": "models"}},
     "plans": {"enabled": True},
     "builder": {"signKeySecret": "signing"},
