@@ -63,11 +63,13 @@ class Chart:
         self._chart = helm.Chart.load(CHART)
         self._rendered: dict[str, Rendered] = {}
 
-    def render(self, values: Mapping[str, Any] | None = None) -> Rendered:
-        key = json.dumps(values or {}, sort_keys=True)
+    def render(
+        self, values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE
+    ) -> Rendered:
+        key = f"{namespace} {json.dumps(values or {}, sort_keys=True)}"
         if key not in self._rendered:
             self._rendered[key] = Rendered(
-                self._chart.render(dict(values or {}), name=RELEASE, namespace=NAMESPACE)
+                self._chart.render(dict(values or {}), name=RELEASE, namespace=namespace)
             )
         return self._rendered[key]
 
