@@ -22,6 +22,7 @@ from gateway.telemetry.metrics.instruments import INSTRUMENTS
 WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 KEDA = merged(FULL, {"gateway": {"autoscaling": {"kind": "keda"}}})
 # A metric that an adapter is to make of another; docs/operating.md has its rule.
+GUIDE = CHART.parents[2] / "docs" / "operating.md"
 ADAPTED = {"trident_triton_queue_us": "nv_inference_queue_duration_us"}
 
 
@@ -57,6 +58,28 @@ def queries(chart: Chart) -> Iterator[tuple[str, str]]:
         for trigger in scaled["spec"]["triggers"]:
             if trigger["type"] == "prometheus":
                 yield scaled["metadata"]["name"], trigger["metadata"]["query"]
+    for rule in adapter_rules():
+        yield rule["seriesQuery"], adapted(rule)
+
+
+def adapter_rules() -> list[Mapping[str, Any]]:
+    """What the guide has Prometheus Adapter make metrics of."""
+    (block,) = re.findall(r"```yaml\n(rules:.*?)```", GUIDE.read_text(), re.DOTALL)
+    return list(yaml.safe_load(block)["rules"]["custom"])
+
+
+def adapted(rule: Mapping[str, Any]) -> str:
+    """The query of an adapter's rule, as the adapter fills it for the pods of a namespace."""
+    filled = {
+        "<<.GroupBy>>": "namespace, pod",
+        "<<.LabelMatchers>>": 'namespace="ml", pod=~"a|b"',
+        "<<.Series>>": rule["seriesQuery"].partition("{")[0],
+    }
+    query = str(rule["metricsQuery"])
+    for place, text in filled.items():
+        query = query.replace(place, text)
+    assert "<<" not in query
+    return query
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -156,8 +179,32 @@ def test_what_autoscalers_go_by_is_exported(chart: Chart, exported: str) -> None
     ]
     assert len(names) == 2
     assert {ADAPTED.get(name, name) for name in names} <= families(exported)
-    guide = (CHART.parents[2] / "docs" / "operating.md").read_text()
-    assert all(name in guide for name in names)
+    made = [rule.get("name", {}).get("as") or rule["seriesQuery"].partition("{")[0]
+            for rule in adapter_rules()]  # fmt: skip
+    assert sorted(made) == sorted(names)
+
+
+def test_an_idle_triton_has_a_queue_time_of_0_so_that_it_can_be_scaled_in(
+    promtool: str, tmp_path: Path
+) -> None:
+    (rule,) = [one for one in adapter_rules() if "nv_inference" in one["metricsQuery"]]
+    given = [
+        {
+            "series": f'nv_inference_{name}{{namespace="ml", pod="{pod}", model="m"}}',
+            "values": values,
+        }
+        for pod, values_of in (("a", ("0+60000x20", "0+60x20")), ("b", ("7+0x20", "7+0x20")))
+        for name, values in zip(("queue_duration_us", "request_success"), values_of, strict=True)
+    ]
+    expected = [
+        {"labels": '{namespace="ml", pod="a"}', "value": 1000},
+        {"labels": '{namespace="ml", pod="b"}', "value": 0},
+    ]
+    asked = {"expr": adapted(rule), "eval_time": "10m", "exp_samples": expected}
+    played = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"tests": [played]}))
+    said = promtool_says(promtool, "test", "rules", tmp_path / "test.yaml")
+    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_every_label_that_is_asked_for_is_exported(chart: Chart, exported: str) -> None:
@@ -400,5 +447,4 @@ def test_every_alert_is_tried_and_is_in_the_runbook(full: Rendered) -> None:
     }  # fmt: skip
     tried = {name for *_, alerts in ALERTS for name in alerts} | {"TridentGatewaysDown"}
     assert tried == names
-    guide = (CHART.parents[2] / "docs" / "operating.md").read_text()
-    assert {name for name in names if f"### {name}" not in guide} == set()
+    assert {name for name in names if f"### {name}" not in GUIDE.read_text()} == set()

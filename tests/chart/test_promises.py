@@ -358,7 +358,8 @@ def test_triton_traces_by_itself_only_where_most_calls_are_traced(
     chart: Chart, ratio: float, rate: int
 ) -> None:
     values = {"collector": {"existing": "otel.ops:4317", "sampleRatio": ratio}}
-    assert f"--trace-config=rate={rate}" in triton_pod(chart.render(values))["containers"][0]["args"]
+    container = triton_pod(chart.render(values))["containers"][0]
+    assert f"--trace-config=rate={rate}" in container["args"]
 
 
 def test_every_part_of_the_collector_is_declared(chart: Chart) -> None:

@@ -132,9 +132,7 @@ def test_the_three_newest_versions_are_three() -> None:
 
 @pytest.mark.parametrize("version", NEWEST)
 @pytest.mark.parametrize("values", MATRIX, ids=range(len(MATRIX)))
-def test_all_pairs_of_choices_are_valid(
-    chart: Chart, values: dict[str, Any], version: str
-) -> None:
+def test_all_pairs_of_choices_are_valid(chart: Chart, values: dict[str, Any], version: str) -> None:
     assert invalid(built_in(chart.render(values)), version) == []
 
 
@@ -306,3 +304,11 @@ def test_the_notes_are_five_lines_that_name_what_there_is(chart: Chart) -> None:
     assert "t-gateway-headless" in notes[0]
     assert "claim t-store" in notes[1]
     assert "helm test demo -n ml" in notes[3]
+
+
+def test_the_notes_remind_of_what_a_route_to_tls_needs(chart: Chart, full: Rendered) -> None:
+    notes = full.notes.strip().splitlines()
+    assert len(notes) == 6
+    assert "BackendTLSPolicy for the Service demo-trident-gateway" in notes[4]
+    plain = chart.render({"grpcRoute": FULL["grpcRoute"]}).notes
+    assert "BackendTLSPolicy" not in plain
