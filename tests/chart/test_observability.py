@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import tiny_releases as tiny
 import yaml
 from cluster import Cluster
 from containers import Container
@@ -18,6 +20,8 @@ from rendered import CHART, FULL, Chart, Rendered, containers, merged
 
 from gateway.telemetry.metrics.grid import SECONDS
 from gateway.telemetry.metrics.instruments import INSTRUMENTS
+from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
+from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub
 
 WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 KEDA = merged(FULL, {"gateway": {"autoscaling": {"kind": "keda"}}})
@@ -99,13 +103,18 @@ def promtool_says(promtool: str, *arguments: object) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def exported(cluster: Cluster) -> str:
-    """What gateway and Triton show to Prometheus, once each domain was called."""
+    """What gateway and Triton show, once each domain was called and a call has failed."""
     port = cluster.gateway.places[":50051"]
     places = {"demo-trident-gateway.ml.svc:50051": f"127.0.0.1{port}"}
     for spec in containers(cluster.rendered.one("Pod", "test")):
         Container(spec, cluster.folder / f"scraped-{spec['name']}", places).run()
+    with grpc.insecure_channel(f"127.0.0.1{port}") as channel:
+        request = diagnose.DiagnoseRequest()
+        request.measurements.values.update({tiny.WORK: -1.0, tiny.SIZE: 1.0})
+        with pytest.raises(grpc.RpcError):
+            DiagnoseServiceStub(channel).Diagnose(request, timeout=20)
     end = time.monotonic() + 30
-    while "rpc_server_call_duration" not in cluster.scrape(cluster.gateway):
+    while 'error_type="' not in cluster.scrape(cluster.gateway):
         assert time.monotonic() < end, cluster.gateway.log.read_text()
         time.sleep(0.1)
     return cluster.scrape(cluster.gateway) + cluster.scrape(cluster.triton)
@@ -211,10 +220,27 @@ def test_every_label_that_is_asked_for_is_exported(chart: Chart, exported: str) 
     asked = " ".join(expression for _, expression in queries(chart))
     by = ",".join(re.findall(r"\b(?:by|on) ?\(([^)]*)\)", asked))
     labels = set(WORD.findall(by.replace(" ", ",")))
-    given_by_prometheus = {"pod"}
-    # An error that has not happened has no label yet; docs/metrics.md says what it is.
-    assert {one for one in labels - given_by_prometheus - {"error_type"}
+    for matchers in re.findall(r"\{([^}]*)\}", asked):
+        labels |= set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', matchers))
+    assert labels >= {"error_type", "rpc_response_status_code", "trident_line", "le"}
+    given_by_prometheus = {"namespace", "service", "pod"}
+    recorded = {"release"}
+    of_what_has_not_happened = {
+        attribute.replace(".", "_")
+        for one in INSTRUMENTS.values() if f"{one.prometheus_name}_total" in NOT_HAPPENED
+        for attribute in one.attributes
+    }  # fmt: skip
+    assert {one for one in labels - given_by_prometheus - recorded - of_what_has_not_happened
             if f'{one}="' not in exported} == set()  # fmt: skip
+
+
+def test_what_the_burn_alerts_tell_apart_is_told_apart(exported: str) -> None:
+    counted = re.findall(r"^rpc_server_call_duration_seconds_count\{(.*)\}", exported, re.MULTILINE)
+    answered = [one for one in counted if 'rpc_response_status_code="OK"' in one]
+    failed = [one for one in counted if re.search(r'error_type="[^"]', one)]
+    assert answered
+    assert failed
+    assert not set(answered) & set(failed)
 
 
 @pytest.mark.parametrize("milliseconds", [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])

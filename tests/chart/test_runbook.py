@@ -102,3 +102,31 @@ def test_the_runbook_types_in_the_pod_that_there_is(pod: Object) -> None:
     assert inside == {pod["metadata"]["name"]}
     for file in re.findall(r"kubectl -n ml apply -f (deploy/\S+)", GUIDE):
         assert (ROOT / file).exists()
+
+
+def test_the_laptop_builds_what_helm_test_calls_with_what_a_laptop_has(chart: Chart) -> None:
+    rendered = chart.render(values_of(CHART / "examples" / "laptop.yaml"))
+    jobs = {one["metadata"]["name"]: one for one in rendered.of("CronJob")}
+    assert set(jobs) == {f"trident-build-{task}" for task in ("recsys", "diagnosis", "risk")}
+    for one in jobs.values():
+        (container,) = containers(one["spec"]["jobTemplate"]["spec"]["template"])
+        assert container["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
+
+
+def test_rows_a_second_are_what_the_time_of_a_row_gives() -> None:
+    table = GUIDE.partition("## Size a cluster")[2].partition("## ")[0]
+    pairs = re.findall(r" ([\d,]+), ([\d,]+) (?=\|)", table)
+    assert len(pairs) >= 14
+    for time_us, rows in pairs:
+        wanted = 1e6 / int(time_us.replace(",", ""))
+        assert int(rows.replace(",", "")) == pytest.approx(wanted, rel=0.005)
+
+
+def test_what_tracing_costs_is_said_once_in_two_ways() -> None:
+    table = GUIDE.partition("## Size a cluster")[2]
+    times = {
+        name: int(re.findall(rf"{name} \| Envoy, fused \| (\d+),", table)[0])
+        for name in ("the same", "every call traced")
+    }
+    factor = float(re.findall(r"every call traced the gateway takes ([\d.]+) times", table)[0])
+    assert times["every call traced"] / times["the same"] == pytest.approx(factor, abs=0.01)
