@@ -20,7 +20,7 @@ CHOICES: list[list[dict[str, Any]]] = [
     [
         {"store": {"kind": "pvc"}},
         {"store": {"pvc": {"existingClaim": "models"}}},
-        {"store": {"kind": "bucket", "url": "gs://models/trident"}},
+        {"store": {"kind": "bucket", "url": "gs://models/trident"}, "builder": FULL["builder"]},
         {"store": {"kind": "init", "init": {"image": "registry.example/r:1", "command": ["cp"]}}},
     ],
     [
@@ -66,7 +66,7 @@ CHOICES: list[list[dict[str, Any]]] = [
     [
         {},
         {"gateway": {"tls": {"secretName": "tls"}}},
-        {"gateway": {"tls": {"secretName": "tls", "clientCaSecret": "clients"}},
+        {"gateway": {"tls": FULL["gateway"]["tls"]},
          "tests": {"clientTlsSecret": "client"}},
         {"gateway": {"keysSecret": "keys", "settings": {"jwt_keys": "https://a/keys"}}},
     ],
