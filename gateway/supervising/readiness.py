@@ -16,8 +16,9 @@ def probes(news: WorkerNews, is_stopping: Callable[[], bool]) -> dict[str, Probe
 
     ``/livez`` is that calls are taken and no worker hangs, whatever becomes of Triton. ``/readyz``
     is what the health of the whole is over gRPC: every routed domain has a release that can be
-    asked.
+    asked; once that was so, any domain is enough.
     """
+    was_whole = False
 
     def live() -> str:
         if not news.takes_calls:
@@ -28,9 +29,15 @@ def probes(news: WorkerNews, is_stopping: Callable[[], bool]) -> dict[str, Probe
         )
 
     def ready() -> str:
+        nonlocal was_whole
         if is_stopping():
             return "the gateway is stopping"
-        return live() or _unserved(news)
+        if why := live():
+            return why
+        missing = _unserved(news)
+        was_whole = was_whole or not missing
+        any_serves = any(one.serving for one in news.releases())
+        return "" if was_whole and any_serves else missing
 
     return {"/livez": live, "/readyz": ready}
 

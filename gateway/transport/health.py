@@ -31,7 +31,7 @@ def statuses(routes: Sequence[RouteState]) -> Statuses:
     """Return the health of each service, and under ``""`` that of the whole.
 
     A domain serves if one of its lines does; the whole serves if every routed domain does, and
-    there is one.
+    there is one. Once it did, a follower is content with any (`HealthFollower`).
     """
     routed = {route.line for route in routes}
     serving = {route.line for route in routes if route.serving}
@@ -49,6 +49,10 @@ def statuses(routes: Sequence[RouteState]) -> Statuses:
 class HealthFollower:
     """Keeps a health servicer at what the runner says.
 
+    The whole begins to serve when every routed domain does, and from then on serves as long as any
+    does: balancers take a gateway that does not out of use for all calls, so one line that cannot
+    be asked would take the others with it, on every gateway at once. The domains' own names tell.
+
     Args:
         runner: Knows the routes.
         poll_s: How often it is asked.
@@ -59,6 +63,7 @@ class HealthFollower:
         self._runner = runner
         self._poll_s = poll_s
         self._known: Statuses = {}
+        self._was_whole = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -84,6 +89,9 @@ class HealthFollower:
 
     def _update(self) -> None:
         now = statuses(self._runner.routes())
+        self._was_whole = self._was_whole or now[""] == _SERVING
+        if self._was_whole and any(now[one] == _SERVING for one in DOMAIN_SERVICES.values()):
+            now[""] = _SERVING
         if now != self._known:
             self._known = now
             self.servicer.set(now)

@@ -17,6 +17,8 @@ import yaml
 from cluster import Cluster
 from containers import BIN
 from dockerfile import Stage, read, words
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 from rendered import CHART, PLANS, Chart, Rendered, containers
 
@@ -210,3 +212,27 @@ def test_commands_of_the_chart_are_programs_of_the_images(plain: Rendered) -> No
         for container in containers(template):
             program = container["command"][0]
             assert program in {*scripts, "tritonserver"}, name
+
+
+def installing() -> list[str]:
+    """Extras of the project that some image installs, as the Dockerfiles and bake say."""
+    given = [read(path)[0].get("EXTRAS", "") for path in DOCKERFILES]
+    return [*given, *(one.get("args", {}).get("EXTRAS", "") for one in bake()["target"].values())]
+
+
+@pytest.mark.parametrize("extras", sorted({one for one in installing() if one}))
+def test_whatever_an_image_installs_is_pinned(extras: str) -> None:
+    """Only the gateway's step is run; of the others at least nothing is left to chance."""
+    lock = {
+        canonicalize_name(line.partition("==")[0])
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    wanted = [
+        *project["dependencies"],
+        *(one for name in extras.split(",") for one in optional[name]),
+    ]
+    names = {canonicalize_name(Requirement(one).name) for one in wanted}
+    assert names - lock - {"trident", "trident-protos"} == set()

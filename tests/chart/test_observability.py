@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import tiny_releases as tiny
 import yaml
 from cluster import Cluster
 from containers import Container
@@ -18,10 +20,13 @@ from rendered import CHART, FULL, Chart, Rendered, containers, merged
 
 from gateway.telemetry.metrics.grid import SECONDS
 from gateway.telemetry.metrics.instruments import INSTRUMENTS
+from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
+from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub
 
 WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 KEDA = merged(FULL, {"gateway": {"autoscaling": {"kind": "keda"}}})
 # A metric that an adapter is to make of another; docs/operating.md has its rule.
+GUIDE = CHART.parents[2] / "docs" / "operating.md"
 ADAPTED = {"trident_triton_queue_us": "nv_inference_queue_duration_us"}
 
 
@@ -57,6 +62,28 @@ def queries(chart: Chart) -> Iterator[tuple[str, str]]:
         for trigger in scaled["spec"]["triggers"]:
             if trigger["type"] == "prometheus":
                 yield scaled["metadata"]["name"], trigger["metadata"]["query"]
+    for rule in adapter_rules():
+        yield rule["seriesQuery"], adapted(rule)
+
+
+def adapter_rules() -> list[Mapping[str, Any]]:
+    """What the guide has Prometheus Adapter make metrics of."""
+    (block,) = re.findall(r"```yaml\n(rules:.*?)```", GUIDE.read_text(), re.DOTALL)
+    return list(yaml.safe_load(block)["rules"]["custom"])
+
+
+def adapted(rule: Mapping[str, Any]) -> str:
+    """The query of an adapter's rule, as the adapter fills it for the pods of a namespace."""
+    filled = {
+        "<<.GroupBy>>": "namespace, pod",
+        "<<.LabelMatchers>>": 'namespace="ml", pod=~"a|b"',
+        "<<.Series>>": rule["seriesQuery"].partition("{")[0],
+    }
+    query = str(rule["metricsQuery"])
+    for place, text in filled.items():
+        query = query.replace(place, text)
+    assert "<<" not in query
+    return query
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -76,13 +103,18 @@ def promtool_says(promtool: str, *arguments: object) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def exported(cluster: Cluster) -> str:
-    """What gateway and Triton show to Prometheus, once each domain was called."""
+    """What gateway and Triton show, once each domain was called and a call has failed."""
     port = cluster.gateway.places[":50051"]
     places = {"demo-trident-gateway.ml.svc:50051": f"127.0.0.1{port}"}
     for spec in containers(cluster.rendered.one("Pod", "test")):
         Container(spec, cluster.folder / f"scraped-{spec['name']}", places).run()
+    with grpc.insecure_channel(f"127.0.0.1{port}") as channel:
+        request = diagnose.DiagnoseRequest()
+        request.measurements.values.update({tiny.WORK: -1.0, tiny.SIZE: 1.0})
+        with pytest.raises(grpc.RpcError):
+            DiagnoseServiceStub(channel).Diagnose(request, timeout=20)
     end = time.monotonic() + 30
-    while "rpc_server_call_duration" not in cluster.scrape(cluster.gateway):
+    while 'error_type="' not in cluster.scrape(cluster.gateway):
         assert time.monotonic() < end, cluster.gateway.log.read_text()
         time.sleep(0.1)
     return cluster.scrape(cluster.gateway) + cluster.scrape(cluster.triton)
@@ -133,7 +165,7 @@ def test_every_metric_that_is_asked_for_is_exported(chart: Chart, exported: str)
         f"{where}: {metric}"
         for where, expression in queries(chart)
         for metric in metrics_in(expression) - recorded - NOT_HAPPENED
-        if metric not in there
+        if metric not in there | {"up"}  # Prometheus' own, of each scrape
     }
     assert missing == set()
 
@@ -156,18 +188,59 @@ def test_what_autoscalers_go_by_is_exported(chart: Chart, exported: str) -> None
     ]
     assert len(names) == 2
     assert {ADAPTED.get(name, name) for name in names} <= families(exported)
-    guide = (CHART.parents[2] / "docs" / "operating.md").read_text()
-    assert all(name in guide for name in names)
+    made = [rule.get("name", {}).get("as") or rule["seriesQuery"].partition("{")[0]
+            for rule in adapter_rules()]  # fmt: skip
+    assert sorted(made) == sorted(names)
+
+
+def test_an_idle_triton_has_a_queue_time_of_0_so_that_it_can_be_scaled_in(
+    promtool: str, tmp_path: Path
+) -> None:
+    (rule,) = [one for one in adapter_rules() if "nv_inference" in one["metricsQuery"]]
+    given = [
+        {
+            "series": f'nv_inference_{name}{{namespace="ml", pod="{pod}", model="m"}}',
+            "values": values,
+        }
+        for pod, values_of in (("a", ("0+60000x20", "0+60x20")), ("b", ("7+0x20", "7+0x20")))
+        for name, values in zip(("queue_duration_us", "request_success"), values_of, strict=True)
+    ]
+    expected = [
+        {"labels": '{namespace="ml", pod="a"}', "value": 1000},
+        {"labels": '{namespace="ml", pod="b"}', "value": 0},
+    ]
+    asked = {"expr": adapted(rule), "eval_time": "10m", "exp_samples": expected}
+    played = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"tests": [played]}))
+    said = promtool_says(promtool, "test", "rules", tmp_path / "test.yaml")
+    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_every_label_that_is_asked_for_is_exported(chart: Chart, exported: str) -> None:
     asked = " ".join(expression for _, expression in queries(chart))
     by = ",".join(re.findall(r"\b(?:by|on) ?\(([^)]*)\)", asked))
     labels = set(WORD.findall(by.replace(" ", ",")))
-    given_by_prometheus = {"pod"}
-    # An error that has not happened has no label yet; docs/metrics.md says what it is.
-    assert {one for one in labels - given_by_prometheus - {"error_type"}
+    for matchers in re.findall(r"\{([^}]*)\}", asked):
+        labels |= set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', matchers))
+    assert labels >= {"error_type", "rpc_response_status_code", "trident_line", "le"}
+    given_by_prometheus = {"namespace", "service", "pod"}
+    recorded = {"release"}
+    of_what_has_not_happened = {
+        attribute.replace(".", "_")
+        for one in INSTRUMENTS.values() if f"{one.prometheus_name}_total" in NOT_HAPPENED
+        for attribute in one.attributes
+    }  # fmt: skip
+    assert {one for one in labels - given_by_prometheus - recorded - of_what_has_not_happened
             if f'{one}="' not in exported} == set()  # fmt: skip
+
+
+def test_what_the_burn_alerts_tell_apart_is_told_apart(exported: str) -> None:
+    counted = re.findall(r"^rpc_server_call_duration_seconds_count\{(.*)\}", exported, re.MULTILINE)
+    answered = [one for one in counted if 'rpc_response_status_code="OK"' in one]
+    failed = [one for one in counted if re.search(r'error_type="[^"]', one)]
+    assert answered
+    assert failed
+    assert not set(answered) & set(failed)
 
 
 @pytest.mark.parametrize("milliseconds", [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
@@ -190,11 +263,12 @@ def test_no_other_bound_can_be_given(chart: Chart) -> None:
     assert bounds == parameters
 
 
-def series(name: str, labels: str, values: str) -> dict[str, str]:
-    common = 'namespace="ml", service="demo-trident-gateway-headless", pod="a"'
+def series(name: str, labels: str, values: str, namespace: str = "ml") -> dict[str, str]:
+    common = f'namespace="{namespace}", service="demo-trident-gateway-headless", pod="a"'
     return {"series": f"{name}{{{common}, {labels}}}", "values": values}
 
 
+UP = series("up", 'job="demo-trident-gateway-headless"', "1x5000")
 TRITON = '{namespace="ml", service="demo-trident-triton-headless"}'
 CALLS = "rpc_server_call_duration_seconds"
 SERVING = 'trident_line="recommend", trident_release="r1"'
@@ -262,8 +336,23 @@ ALERTS: list[tuple[str, str, list[dict[str, str]], list[str]]] = [
     (
         "calls are refused",
         "10m",
-        [series("trident_calls_refused_total", 'trident_line="recommend"', "0+5x200")],
+        [
+            series(
+                "trident_calls_refused_total",
+                'trident_line="recommend", trident_reason="full"',
+                "0+5x200",
+            )
+        ],
         ["TridentCallsRefused"],
+    ),
+    (
+        "clients ask for more than they may have",
+        "10m",
+        [
+            series("trident_calls_refused_total", f'trident_reason="{reason}"', "0+5x200")
+            for reason in ("rate", "quota", "concurrency")
+        ],
+        [],
     ),
     (
         "a worker dies every minute",
@@ -291,24 +380,36 @@ ALERTS: list[tuple[str, str, list[dict[str, str]], list[str]]] = [
 ]  # fmt: skip
 
 
+OUTAGES: list[tuple[str, list[dict[str, str]]]] = [
+    ("nothing is there", []),
+    ("gateways do not answer Prometheus", [UP | {"values": "0x200"}]),
+    ("they run in another namespace", [series("up", 'job="a"', "1x200", namespace="stage")]),
+]
+
+
 def play(
     promtool: str,
     folder: Path,
-    rendered: Rendered,
+    rendered: Rendered | list[Rendered],
     given: list[dict[str, str]],
     at: str,
     alerts: list[str],
 ) -> str:
-    """Return what promtool says against it that after a time just these alerts fire."""
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(rendered)))
-    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in alerts]
+    """Return what promtool says against it that after a time just these alerts fire, of ml."""
+    files = []
+    for number, one in enumerate(rendered if isinstance(rendered, list) else [rendered]):
+        files.append(f"rules-{number}.yaml")
+        (folder / files[-1]).write_text(yaml.safe_dump(rules(one)))
+    expected = [
+        {"labels": f'{{alertname="{name}", namespace="ml"}}', "value": 1} for name in alerts
+    ]
     firing = {
-        "expr": 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0',
+        "expr": 'count by (alertname, namespace) (ALERTS{alertstate="firing"}) > bool 0',
         "eval_time": at,
         "exp_samples": expected,
     }
     played = {"interval": "1m", "input_series": given, "promql_expr_test": [firing]}
-    test = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [played]}
+    test = {"rule_files": files, "evaluation_interval": "1m", "tests": [played]}
     (folder / "test.yaml").write_text(yaml.safe_dump(test))
     said = promtool_says(promtool, "test", "rules", folder / "test.yaml")
     return said.stdout + said.stderr if said.returncode else ""
@@ -324,7 +425,26 @@ def test_an_alert_fires_when_it_should_and_no_other(
     given: list[dict[str, str]],
     alerts: list[str],
 ) -> None:
-    assert play(promtool, tmp_path, full, given, at, alerts) == "", what
+    assert play(promtool, tmp_path, full, [UP, *given], at, alerts) == "", what
+
+
+@pytest.mark.parametrize(("what", "given"), OUTAGES, ids=[one[0] for one in OUTAGES])
+def test_it_is_said_that_no_gateway_is_left(
+    full: Rendered, promtool: str, tmp_path: Path, what: str, given: list[dict[str, str]]
+) -> None:
+    assert play(promtool, tmp_path, full, given, "5m", ["TridentGatewaysDown"]) == "", what
+
+
+def test_two_releases_of_one_name_are_told_apart_by_their_namespaces(
+    chart: Chart, promtool: str, tmp_path: Path
+) -> None:
+    _, at, given, alerts = ALERTS[0]
+    well = [
+        {**one, "series": one["series"].replace('"ml"', '"stage"')}
+        for one in (UP, *given) if "error_type" not in one["series"]
+    ]  # fmt: skip
+    both = [chart.render(FULL), chart.render(FULL, namespace="stage")]
+    assert play(promtool, tmp_path, both, [UP, *given, *well], at, alerts) == ""
 
 
 @pytest.mark.parametrize(("wanted", "alerts"), [(2, ["TridentTritonDown"]), (1, [])])
@@ -343,7 +463,7 @@ def test_a_triton_is_missed_only_where_it_should_run(
         for pod in "abc"
         for number in (0, 1)
     ]
-    assert play(promtool, tmp_path, rendered, given, "10m", alerts) == ""
+    assert play(promtool, tmp_path, rendered, [UP, *given], "10m", alerts) == ""
 
 
 def test_every_alert_is_tried_and_is_in_the_runbook(full: Rendered) -> None:
@@ -351,6 +471,6 @@ def test_every_alert_is_tried_and_is_in_the_runbook(full: Rendered) -> None:
         rule["alert"] for group in rules(full)["groups"] for rule in group["rules"]
         if "alert" in rule
     }  # fmt: skip
-    assert {name for *_, alerts in ALERTS for name in alerts} == names
-    guide = (CHART.parents[2] / "docs" / "operating.md").read_text()
-    assert {name for name in names if f"### {name}" not in guide} == set()
+    tried = {name for *_, alerts in ALERTS for name in alerts} | {"TridentGatewaysDown"}
+    assert tried == names
+    assert {name for name in names if f"### {name}" not in GUIDE.read_text()} == set()

@@ -293,6 +293,13 @@ def test_plans_are_compiled_on_tritons_gpu_before_triton_is_touched(chart: Chart
     assert store["readOnly"] is False
 
 
+def test_plans_for_what_is_built_later_are_compiled_when_somebody_says_so(chart: Chart) -> None:
+    rendered = chart.render(PLANS)
+    later = rendered.one("CronJob", "plans")["spec"]
+    assert later["suspend"] is True
+    assert later["jobTemplate"]["spec"] == rendered.one("Job", "plans")["spec"]
+
+
 def test_gateways_know_what_plans_must_fit(chart: Chart) -> None:
     gpu = {"count": 1, "architecture": "sm_90", "tensorrtVersion": "10.13.3"}
     rendered = chart.render({"triton": {"modelConfigName": "tensorrt", "gpu": gpu}})
@@ -331,11 +338,28 @@ def collector(chart: Chart, **values: Any) -> Object:
 def test_the_collector_keeps_failed_and_slow_traces_and_some(chart: Chart) -> None:
     config = collector(chart, keepSlowerMilliseconds=321, keepPercent=7)
     policies = config["processors"]["tail_sampling"]["policies"]
-    assert {one["type"]: one[one["type"]] for one in policies} == {
+    # What Triton traces without a call of a gateway is no trace of a call.
+    ours = {"key": "service.name", "values": ["trident-gateway"]}
+    kept = {}
+    for policy in policies:
+        assert policy["type"] == "and"
+        of_gateway, one = policy["and"]["and_sub_policy"]
+        assert (of_gateway["type"], of_gateway["string_attribute"]) == ("string_attribute", ours)
+        kept[one["type"]] = one[one["type"]]
+    assert kept == {
         "status_code": {"status_codes": ["ERROR"]},
         "latency": {"threshold_ms": 321},
         "probabilistic": {"sampling_percentage": 7},
     }
+
+
+@pytest.mark.parametrize(("ratio", "rate"), [(1.0, 1), (0.5, 1), (0.1, 0), (0, 0)])
+def test_triton_traces_by_itself_only_where_most_calls_are_traced(
+    chart: Chart, ratio: float, rate: int
+) -> None:
+    values = {"collector": {"existing": "otel.ops:4317", "sampleRatio": ratio}}
+    container = triton_pod(chart.render(values))["containers"][0]
+    assert f"--trace-config=rate={rate}" in container["args"]
 
 
 def test_every_part_of_the_collector_is_declared(chart: Chart) -> None:

@@ -20,7 +20,7 @@ CHOICES: list[list[dict[str, Any]]] = [
     [
         {"store": {"kind": "pvc"}},
         {"store": {"pvc": {"existingClaim": "models"}}},
-        {"store": {"kind": "bucket", "url": "gs://models/trident"}},
+        {"store": {"kind": "bucket", "url": "gs://models/trident"}, "builder": FULL["builder"]},
         {"store": {"kind": "init", "init": {"image": "registry.example/r:1", "command": ["cp"]}}},
     ],
     [
@@ -66,12 +66,18 @@ CHOICES: list[list[dict[str, Any]]] = [
     [
         {},
         {"gateway": {"tls": {"secretName": "tls"}}},
-        {"gateway": {"tls": {"secretName": "tls", "clientCaSecret": "clients"}},
+        {"gateway": {"tls": FULL["gateway"]["tls"]},
          "tests": {"clientTlsSecret": "client"}},
         {"gateway": {"keysSecret": "keys", "settings": {"jwt_keys": "https://a/keys"}}},
     ],
     [{}, {"image": {"pullSecrets": ["registry"]}}, {"fullnameOverride": "t"}],
     [{"gateway": {"preStopSeconds": 0, "pdb": {"enabled": False}}}, {}],
+    [{}, {"triton": {"modelConfigName": "onnx-cuda"}}],
+    [
+        {},
+        {"gateway": {"secretEnv": FULL["gateway"]["secretEnv"]},
+         "externalSecrets": FULL["externalSecrets"]},
+    ],
 ]  # fmt: skip
 
 
@@ -119,9 +125,15 @@ def test_a_field_that_does_not_exist_is_seen(full: Rendered) -> None:
     assert "replicaz" in invalid([broken], NEWEST[-1])[0]
 
 
+def test_the_three_newest_versions_are_three() -> None:
+    minors = [int(one.split(".")[1]) for one in NEWEST]
+    assert minors == [minors[-1] - 2, minors[-1] - 1, minors[-1]]
+
+
+@pytest.mark.parametrize("version", NEWEST)
 @pytest.mark.parametrize("values", MATRIX, ids=range(len(MATRIX)))
-def test_all_pairs_of_choices_are_valid(chart: Chart, values: dict[str, Any]) -> None:
-    assert invalid(built_in(chart.render(values)), NEWEST[-1]) == []
+def test_all_pairs_of_choices_are_valid(chart: Chart, values: dict[str, Any], version: str) -> None:
+    assert invalid(built_in(chart.render(values)), version) == []
 
 
 def test_the_matrix_has_every_pair_of_choices() -> None:
@@ -163,6 +175,10 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
         (merged(PLANS, {"plans": {"command": []}}), "plans.enabled needs plans.command"),
         (merged(PLANS, {"triton": {"gpu": {"count": 0}}}), "plans.enabled needs triton.gpu.count"),
         (
+            merged(PLANS, {"triton": {"modelConfigName": "onnx-cuda"}}),
+            "plans.enabled needs triton.modelConfigName: tensorrt",
+        ),
+        (
             merged(PLANS, {"store": {"pvc": {"existingClaim": ""}}}),
             "plans.enabled needs store.pvc.existingClaim",
         ),
@@ -187,10 +203,11 @@ def test_the_chart_asks_for_no_kubernetes_older_than_what_it_uses(chart: Chart) 
             "gateway.settings.require_signed needs gateway.publicKeySecret",
         ),
         (
-            {"collector": {"enabled": True, "exportTo": "a:1", "existing": "b:2"}},
+            {"collector": {"enabled": True, "exportTo": "a:1", "existing": "b:4317"}},
             "collector: give enabled or existing, not both.",
         ),
         ({"collector": {"enabled": True}}, "collector.enabled needs collector.exportTo"),
+        ({"gateway": {"metricsPort": 50051}}, "gateway.metricsPort is gateway.port"),
         ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.enabled needs ingress"),
         (
             {"ingress": {"enabled": True, "host": "a.example.com"}},
@@ -257,6 +274,8 @@ def test_all_that_is_wrong_is_said_at_once(chart: Chart) -> None:
         ({"gateway": {"tls": {"key": "hush"}}}, "'key' not allowed"),
         ({"triton": {"gpu": {"resource": "amd.com/gpu"}}}, "does not match pattern"),
         ({"triton": {"workload": "DaemonSet"}}, "must be one of"),
+        ({"collector": {"existing": "otel:14317"}}, "does not match pattern"),
+        ({"collector": {"exportTo": "tempo"}}, "does not match pattern"),
         ({"store": {"kind": "nfs"}}, "must be one of"),
         ({"monitoring": {"latencyMilliseconds": 123}}, "must be one of"),
         ({"builder": {"cronJobs": {"a": {"task": "recsys"}}}}, "missing property 'schedule'"),
@@ -285,3 +304,11 @@ def test_the_notes_are_five_lines_that_name_what_there_is(chart: Chart) -> None:
     assert "t-gateway-headless" in notes[0]
     assert "claim t-store" in notes[1]
     assert "helm test demo -n ml" in notes[3]
+
+
+def test_the_notes_remind_of_what_a_route_to_tls_needs(chart: Chart, full: Rendered) -> None:
+    notes = full.notes.strip().splitlines()
+    assert len(notes) == 6
+    assert "BackendTLSPolicy for the Service demo-trident-gateway" in notes[4]
+    plain = chart.render({"grpcRoute": FULL["grpcRoute"]}).notes
+    assert "BackendTLSPolicy" not in plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from admission import assert_restricted, selects
 from rendered import EVERYTHING, IDS, Chart, Object, Rendered, containers, gateway_container
 
 from gateway.settings import Settings, load_settings
@@ -14,23 +15,8 @@ every_rendering = pytest.mark.parametrize("values", EVERYTHING, ids=IDS)
 
 @every_rendering
 def test_no_container_is_privileged_in_any_way(chart: Chart, values: dict[str, Any]) -> None:
-    """All that the Pod Security Standard "restricted" asks for, and a read-only root."""
     for name, template in chart.render(values).pods():
-        spec = template["spec"]
-        security = spec["securityContext"]
-        assert security["runAsNonRoot"] is True, name
-        assert security["runAsUser"] > 0
-        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
-        kinds = {key for one in spec.get("volumes", ()) for key in one if key != "name"}
-        assert kinds <= {"emptyDir", "persistentVolumeClaim", "configMap", "secret"}
-        for container in containers(template):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
-            assert all("hostPort" not in port for port in container.get("ports", ()))
+        assert_restricted(name, template)
 
 
 @every_rendering
@@ -93,6 +79,12 @@ def test_triton_is_reached_by_gateways_and_its_metrics_by_prometheus(
     chart: Chart, values: dict[str, Any]
 ) -> None:
     rendered = chart.render(values)
+    # Policies add up: what any of them lets in, is let in.
+    labels = triton_labels(rendered)
+    assert [
+        one["metadata"]["name"] for one in rendered.of("NetworkPolicy")
+        if selects(one["spec"]["podSelector"], labels)
+    ] == [rendered.one("NetworkPolicy", "triton")["metadata"]["name"]]  # fmt: skip
     calls, metrics = ingress_of(rendered, "triton")
     assert [port["port"] for port in calls["ports"]] == [8001]
     ((kind, selector),) = calls["from"][0].items()
@@ -104,6 +96,14 @@ def test_triton_is_reached_by_gateways_and_its_metrics_by_prometheus(
     assert "Ingress" in rendered.one("NetworkPolicy", "triton")["spec"]["policyTypes"]
 
 
+def triton_labels(rendered: Rendered) -> Object:
+    (workload,) = [
+        one for one in rendered.of("StatefulSet", "Deployment")
+        if one["metadata"]["labels"]["app.kubernetes.io/component"] == "triton"
+    ]  # fmt: skip
+    return dict(workload["spec"]["template"]["metadata"]["labels"])
+
+
 @every_rendering
 def test_every_pod_is_under_a_policy(chart: Chart, values: dict[str, Any]) -> None:
     rendered = chart.render(values)
@@ -112,12 +112,6 @@ def test_every_pod_is_under_a_policy(chart: Chart, values: dict[str, Any]) -> No
         assert any(
             selects(one["spec"]["podSelector"], labels) for one in rendered.of("NetworkPolicy")
         ), name
-
-
-def selects(selector: Object, labels: Object) -> bool:
-    return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ())
-    )
 
 
 def test_only_the_namespaces_that_are_named_call_the_gateway(chart: Chart) -> None:

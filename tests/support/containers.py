@@ -76,7 +76,8 @@ class Container:
         basics = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "home"),
-            "TMPDIR": str(self.folder / "tmp"),
+            # Where nothing is mounted there, it can no more be written to than the rest.
+            "TMPDIR": str(self.folder / "tmp") if self._has_tmp() else "/nonexistent",
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -86,6 +87,9 @@ class Container:
                 stdout=log,
                 stderr=log,
             )
+
+    def _has_tmp(self) -> bool:
+        return any(one["mountPath"] == "/tmp" for one in self.spec.get("volumeMounts", ()))
 
     @property
     def log(self) -> Path:

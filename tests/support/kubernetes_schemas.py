@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kubernetes_validate import ValidationError, utils
+from packaging.version import Version
 
 # It reads megabytes of definitions for each object; they do not change.
 utils.schema_contents = functools.cache(utils.schema_contents)
 
-NEWEST = utils.all_versions()[-3:]
+# It lists each version once for each kind of its schemas.
+NEWEST = sorted(set(utils.all_versions()), key=Version)[-3:]
 
 
 def invalid(objects: Iterable[Mapping[str, Any]], version: str) -> list[str]:

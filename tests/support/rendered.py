@@ -63,11 +63,13 @@ class Chart:
         self._chart = helm.Chart.load(CHART)
         self._rendered: dict[str, Rendered] = {}
 
-    def render(self, values: Mapping[str, Any] | None = None) -> Rendered:
-        key = json.dumps(values or {}, sort_keys=True)
+    def render(
+        self, values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE
+    ) -> Rendered:
+        key = f"{namespace} {json.dumps(values or {}, sort_keys=True)}"
         if key not in self._rendered:
             self._rendered[key] = Rendered(
-                self._chart.render(dict(values or {}), name=RELEASE, namespace=NAMESPACE)
+                self._chart.render(dict(values or {}), name=RELEASE, namespace=namespace)
             )
         return self._rendered[key]
 
@@ -145,7 +147,7 @@ FULL: dict[str, Any] = {
 """As much as can be on at once."""
 
 PLANS: dict[str, Any] = {
-    "triton": {"gpu": {"count": 1}},
+    "triton": {"gpu": {"count": 1}, "modelConfigName": "tensorrt"},
     "store": {"pvc": {"existingClaim": "models"}},
     "plans": {"enabled": True},
     "builder": {"signKeySecret": "signing"},

@@ -59,6 +59,22 @@ async def test_it_is_ready_once_each_routed_domain_is_served(
     assert ask("/readyz") == ""
 
 
+async def test_once_ready_it_stays_so_as_long_as_any_domain_is_served(
+    news: WorkerNews, ask: Callable[[str], str]
+) -> None:
+    for lines, why in (
+        ((release("score-risk"),), ""),
+        ((release("score-risk"), release("recommend", False)), ""),
+        ((release("score-risk", False),), "no release of risk serves"),
+        ((), "nothing is routed"),
+        ((release("score-risk", False), release("recommend")), ""),
+    ):
+        news.hear(Notice(0, lines, ready=True))
+        assert ask("/readyz") == why
+    news.end(0, "died")
+    assert ask("/readyz") == "no worker takes calls"
+
+
 async def test_it_is_not_ready_when_it_stops_and_dead_when_its_worker_is(
     news: WorkerNews,
 ) -> None:

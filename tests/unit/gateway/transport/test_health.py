@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from manifests import manifest
 
 from gateway.transport.grpc_aio import GrpcServer
-from gateway.transport.health import DOMAIN_SERVICES, MODEL_SERVICE, statuses
+from gateway.transport.health import DOMAIN_SERVICES, MODEL_SERVICE, HealthFollower, statuses
 from trident.diagnose.v1 import diagnose_service_pb2
 from trident.model.v1 import model_service_pb2
 from trident.recommend.v1 import recommend_service_pb2
@@ -87,10 +87,33 @@ async def test_the_health_follows_the_runner_there_and_back(
     assert (await watch.read()).status == DOWN
     whole = await health.Check(health_pb2.HealthCheckRequest())
     other = await health.Check(health_pb2.HealthCheckRequest(service=RECOMMEND))
-    assert (whole.status, other.status) == (DOWN, UP)
+    # Nor does one domain that cannot be asked take the others out of use.
+    assert (whole.status, other.status) == (UP, UP)
     runner.states = serving
     assert (await watch.read()).status == UP
     watch.cancel()
+
+
+async def test_the_whole_serves_first_with_all_domains_and_then_as_long_as_any_does(
+    runner: FakeRunner, health: health_pb2_grpc.HealthStub
+) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+    assert (await watch.read()).status == UP
+    runner.states = [replace(state, serving=False) for state in runner.states]
+    assert (await watch.read()).status == DOWN
+    runner.states = [good, replace(risk, serving=False)]
+    assert (await watch.read()).status == UP
+    watch.cancel()
+
+
+async def test_a_gateway_that_was_never_whole_waits_for_every_routed_domain() -> None:
+    runner = FakeRunner()
+    runner.states = [bad, risk]
+    follower = HealthFollower(runner)
+    await follower.start()
+    whole = await follower.servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]
+    assert whole.status == DOWN
+    await follower.stop()
 
 
 async def test_a_runner_that_fails_once_does_not_freeze_the_health(
