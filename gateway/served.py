@@ -22,6 +22,7 @@ def services_of(core: Core, settings: Settings) -> Services:
         batching=Batching(
             max_rows=settings.max_batch_rows,
             max_waiting=settings.max_waiting,
+            max_wait_s=settings.max_batch_wait_s,
             stands_s=settings.queue_stands_s,
         ),
         cache=core.cache,

@@ -144,6 +144,10 @@ class Settings(SecuritySettings, AuditSettings):
     max_batch_rows: int = Field(default=64, ge=1, le=MAX_BATCH_ROWS)
     """Single calls that travel to Triton as one request, at most; 1: each goes by itself."""
 
+    max_batch_wait_s: float = Field(default=0.003, ge=0, le=1)
+    """Time that a batch waits for more calls at most while Triton has none of its model; 0: it
+    waits only for the batches before it."""
+
     hedging: bool = False
     """Whether a second Triton is asked where the first takes longer than nearly all answers do, and
     the first answer taken; what it costs is bounded as retries are."""

@@ -3,7 +3,7 @@
 Half of the callers travel while the answers of the other half are being read and their next
 requests come in, so Triton and the gateway both have work: that is the size that a batch waits
 for. It waits only while others do come: no longer than a few times their usual distance, and
-never for more than :data:`LONGEST_PATIENCE_S`.
+never for more than ``max_batch_wait_s``, by default :data:`LONGEST_PATIENCE_S`.
 
 A batch costs Triton ``fixed + rows × each`` seconds. A second batch beside one that is under way
 pays when it has enough rows to be worth ``fixed``: many of a small network, one of a large one.
@@ -46,15 +46,19 @@ class Pace:
     Attributes:
         target: The size that a batch waits for.
         worth: The least size at which a batch leaves although another is under way.
+
+    Args:
+        longest_patience_s: For so long a batch waits for others at most, with nothing under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_patience_s: float = LONGEST_PATIENCE_S) -> None:
         self.target = 1
         self.worth = WORTH_WITHOUT_KNOWLEDGE
         self._callers = 1.0
         self._distance_s = _LONGEST_DISTANCE_S / 4
         self._last_came = 0.0
         self._cost = BatchCost()
+        self._longest_patience_s = longest_patience_s
 
     def came(self, now: float) -> None:
         """Note that a caller comes."""
@@ -87,7 +91,7 @@ class Pace:
             waiting_since: When the first of those who wait came.
         """
         next_by = self._last_came + _DISTANCES * self._distance_s
-        return min(next_by, waiting_since + LONGEST_PATIENCE_S) - now
+        return min(next_by, waiting_since + self._longest_patience_s) - now
 
     def learn(self, rows: int, time_s: float) -> None:
         """Take what a batch took that had Triton to itself.

@@ -17,6 +17,7 @@ from typing import Any
 from gateway.domains.domain import Domain
 from gateway.inference.batcher import Batcher
 from gateway.inference.forecast import STANDS_S
+from gateway.inference.pace import LONGEST_PATIENCE_S, Pace
 from gateway.inference.priority import NORMAL, Turn
 from gateway.inference.queueing import WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
@@ -43,6 +44,8 @@ class Batching:
     """Calls of one line that wait; one more is refused."""
     stands_s: float | None = STANDS_S
     """What all must have waited for their queue to stand; ``None``: none ever does."""
+    max_wait_s: float = LONGEST_PATIENCE_S
+    """What a batch waits for others at most, with nothing under way."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= MAX_BATCH_ROWS:
@@ -147,6 +150,7 @@ class Companies:
                 run,
                 room,
                 rows,
+                Pace(self._batching.max_wait_s),
                 places=partial(self._runner.places, release.line),
                 stands_s=self._batching.stands_s,
             )

@@ -242,6 +242,7 @@ def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPa
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
         ("queue_stands_s", [0, 2.5], [-0.1, "nan"]),
+        ("max_batch_wait_s", [0, 0.02], [-0.1, 1.5, "nan"]),
         ("max_stream_outstanding", [1], [0]),
         ("cache_bytes", [0], [-1]),
         ("cache_entries", [1], [0]),

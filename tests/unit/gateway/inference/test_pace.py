@@ -96,3 +96,9 @@ def test_nobody_waits_longer_than_the_longest_patience() -> None:
     pace = Pace()
     pace.came(100.0)
     assert pace.patience(100.0, waiting_since=100.0 - LONGEST_PATIENCE_S) <= 0
+
+
+def test_how_long_that_is_can_be_set() -> None:
+    pace = Pace(longest_patience_s=0.0001)
+    pace.came(100.0)
+    assert pace.patience(100.0, waiting_since=100.0) == pytest.approx(0.0001)
