@@ -11,23 +11,25 @@ from dataclasses import dataclass
 
 from gateway.telemetry.analysis import stages as stage_names
 from gateway.telemetry.analysis.calls import GroupKey
+from gateway.telemetry.analysis.levers import (
+    BATCHES,
+    FASTER,
+    FUSED,
+    IN_FLIGHT,
+    INSTANCES,
+    MORE_TRITONS,
+    NEARER_TRITON,
+    SAMPLING,
+    WINDOW,
+    WORKERS,
+    lever_of,
+)
 from gateway.telemetry.analysis.stages import Kind
 from gateway.telemetry.analysis.summary import GroupSummary
 from gateway.telemetry.analysis.writing import milliseconds, percent
 
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
-
-BATCHING = "max_batch_rows (gateway); LONGEST_PATIENCE_S (gateway/inference/pace.py)"
-IN_FLIGHT = "max_in_flight (gateway)"
-WORKERS = "workers (gateway)"
-INSTANCES = "instance_group.count (config.pbtxt of the step)"
-VARIANT = "variant: fused (gateway)"
-DYNAMIC_BATCHING = "dynamic_batching (config.pbtxt of the step)"
-SAMPLING = "trace_sample_ratio (gateway)"
-TRITON = "triton (gateway): more of them"
-FASTER = "variant, precision or a GPU for this step"
-PLACEMENT = "where gateway and Triton run"
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,10 @@ def _batch_wait(summary: GroupSummary) -> Iterator[Finding]:
         text += "the batch window is longer than it pays"
         if saved is not None:
             text += f" (it waits {_ms(stage.mean_ms)} to save {_ms(max(saved, 0))} of the model)"
-        setting = BATCHING
+        setting = WINDOW
     else:
         text += "calls wait for the batches before them, so for the model, not for the window"
-        setting = f"{INSTANCES}; {TRITON}"
+        setting = INSTANCES
     yield Finding("batch-wait", stage.tail_share, text, setting, stage.key, stage.tail_share)
 
 
@@ -125,7 +127,7 @@ def _admission(summary: GroupSummary) -> Iterator[Finding]:
     text = f"{percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) is waiting for admission, "
     if triton > 0.25 * stage.tail_ms:
         text += f"and Triton's own queues are not empty ({_ms(triton)}): Triton is full"
-        setting = f"{INSTANCES}; {TRITON}"
+        setting = INSTANCES
     else:
         text += f"while Triton's queues are nearly empty ({_ms(triton)}): let more calls in"
         setting = IN_FLIGHT
@@ -146,8 +148,9 @@ def _step_queue(summary: GroupSummary) -> Iterator[Finding]:
             on = "one instance" if seen.at_a_time == 1 else f"{seen.at_a_time} instances"
             text += f", on {on} busy {percent(seen.busy)} of the time"
         text += ": add instances"
-        setting = f"{INSTANCES}; {DYNAMIC_BATCHING}"
-        yield Finding("step-queue", stage.tail_share, text, setting, stage.key, stage.mean_ms, "ms")
+        yield Finding(
+            "step-queue", stage.tail_share, text, INSTANCES, stage.key, stage.mean_ms, "ms"
+        )
 
 
 def _step_compute(summary: GroupSummary) -> Iterator[Finding]:
@@ -169,7 +172,7 @@ def _copies(summary: GroupSummary) -> Iterator[Finding]:
             f"{percent(share)} of the time goes into handing tensors to the steps and back, most "
             f"of it in `{worst.step}` ({_ms(worst.mean_ms)}): one fused model hands none between"
         )
-        yield Finding("copies", share, text, VARIANT, worst.key, share)
+        yield Finding("copies", share, text, FUSED, worst.key, share)
 
 
 def _between_steps(summary: GroupSummary) -> Iterator[Finding]:
@@ -183,13 +186,13 @@ def _between_steps(summary: GroupSummary) -> Iterator[Finding]:
             f"{percent(share)} of the time ({_ms(ms)}) passes between the steps of the ensemble: "
             "fused into one model they need no scheduling"
         )
-        yield Finding("between-steps", share, text, VARIANT, stage_names.ENSEMBLE.key, share)
+        yield Finding("between-steps", share, text, FUSED, stage_names.ENSEMBLE.key, share)
 
 
 def _networks(summary: GroupSummary) -> Iterator[Finding]:
     for stage, who, what, setting in (
         (stage_names.TRITON_NETWORK, "the gateway and Triton",
-         "the way, gRPC and their event loops", PLACEMENT),
+         "the way, gRPC and their event loops", NEARER_TRITON),
         (stage_names.CLIENT_NETWORK, "the client and the gateway",
          "the way, gRPC, and waiting for their event loops", WORKERS),
     ):  # fmt: skip
@@ -231,21 +234,7 @@ def _tail(summary: GroupSummary) -> Iterator[Finding]:
             f"that is `{worst.label}` ({_ms(worst.typical_ms)} → {_ms(worst.tail_ms)})"
         )
         yield Finding("tail", min(0.9, more / latency.tail_ms * share), text,
-                      _setting_of(worst.key), worst.key, worst.excess_ms, "ms")  # fmt: skip
-
-
-def _setting_of(stage: str) -> str:
-    if stage.startswith("step."):
-        return INSTANCES if stage.endswith(".queue") else ""
-    return {
-        stage_names.ADMISSION.key: IN_FLIGHT,
-        stage_names.QUEUE.key: BATCHING,
-        stage_names.CLIENT_NETWORK.key: WORKERS,
-        stage_names.GATEWAY.key: WORKERS,
-        stage_names.DECODE.key: WORKERS,
-        stage_names.ENCODE.key: WORKERS,
-        stage_names.ENSEMBLE.key: VARIANT,
-    }.get(stage, "")
+                      lever_of(worst.key), worst.key, worst.excess_ms, "ms")  # fmt: skip
 
 
 def _warming(summary: GroupSummary) -> Iterator[Finding]:
@@ -261,7 +250,7 @@ def _warming(summary: GroupSummary) -> Iterator[Finding]:
             f"latency grows: p50 is {_ms(first)} in the first third and {_ms(last)} in the last; "
             "more comes in than is served, or the machine is shared"
         )
-        yield Finding("growing", 0.6, text, f"{TRITON}; {WORKERS}", value=last / first)
+        yield Finding("growing", 0.6, text, f"{MORE_TRITONS}; {WORKERS}", value=last / first)
     elif first > 1.5 * last and first > 1.2 * middle:
         text = (
             f"p50 is {_ms(first)} in the first third and {_ms(last)} in the last: it was still "
@@ -281,7 +270,7 @@ def _batching_pays(summary: GroupSummary) -> Iterator[Finding]:
             f"the model takes {_ms(effect.fixed_ms)} and {_ms(max(effect.per_row_ms, 0))} for "
             f"each row, at {effect.mean_rows:.1f} rows a batch: larger batches cost little"
         )
-        yield Finding("batching-pays", 0.2, text, f"{BATCHING}; {DYNAMIC_BATCHING}",
+        yield Finding("batching-pays", 0.2, text, BATCHES,
                       value=effect.fixed_ms, unit="ms")  # fmt: skip
 
 

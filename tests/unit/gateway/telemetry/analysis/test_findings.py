@@ -40,7 +40,7 @@ def test_a_window_that_is_longer_than_it_pays_is_found_with_its_numbers(
     assert "% of p99" in finding.text
     assert "at mean batch 1.2: the batch window is longer than it pays" in finding.text
     assert finding.stage == "queue"
-    assert "pace" in finding.setting
+    assert finding.setting == "max_batch_wait_s (gateway)"
     assert finding.value > 0.8
 
 
@@ -52,18 +52,18 @@ def test_large_batches_behind_a_slow_model_are_not_the_windows_fault(report_of: 
         lines.append(batch(replace(planted, queue=20), rows, window=5, at=300 * n))
     finding = found(report_of(*lines))["batch-wait"]
     assert "for the model, not for the window" in finding.text
-    assert "instance_group" in finding.setting
+    assert "triton_instances" in finding.setting
 
 
 CASES = {
     "admission": (replace(FAST, admission=5), "let more calls in", "max_in_flight"),
     "step-queue": (FAST.with_step("score", queue=4), "step `score` queues 4.00 ms",
-                   "instance_group"),
+                   "triton_instances"),
     "step-compute": (FAST.with_step("score", infer=9), "step `score` computes 9.00 ms",
-                     "precision"),
+                     "triton.gpu.count"),
     "copies": (FAST.with_step("score", output=2), "handing tensors", "fused"),
     "between-steps": (FAST.with_step("score", other=2), "between the steps", "fused"),
-    "network": (replace(FAST, triton_network=6), "the gateway and Triton", "run"),
+    "network": (replace(FAST, triton_network=6), "the gateway and Triton", "nearer"),
     "gateway": (replace(FAST, decode=6), "the gateway's own work", "workers"),
 }  # fmt: skip
 
