@@ -231,11 +231,12 @@ class TritonRunner:
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Ask a Triton, and another one where that gives no answer or a senseless one."""
         headers: dict[str, str] | None = None
+        asked = 0
         model = release.model_name
         rows = len(next(iter(tensors.values())))
 
         async def send(client: TritonClient) -> dict[str, npt.NDArray[np.generic]]:
-            nonlocal headers
+            nonlocal headers, asked
             request = arrays_to_request(model, tensors, outputs)
             # What is left of the deadline goes on as gRPC's own: Triton may drop what is late
             # between two steps. Its request parameter `timeout` would be heeded by a dynamic
@@ -244,12 +245,18 @@ class TritonRunner:
             if timeout_s <= 0:
                 raise DeadlineExceeded(release.line)
             if headers is None:  # one span for all attempts
-                headers = trace.ask(model)
+                headers = trace.ask(model, client.target)
+            else:
+                trace.ask_again(client.target)
+            attempt, asked = asked, asked + 1
             request.id = headers.get(TRACEPARENT, "")
             is_loaded = partial(client.is_loaded, model)
             async with translating_triton_errors(release.line, release.release, is_loaded):
                 response = await client.infer(request, timeout_s=timeout_s, headers=headers)
-                return self._checked(response, release, model, outputs, rows)
+                answer = self._checked(response, release, model, outputs, rows)
+            if asked > 1:
+                trace.answered_by(attempt)
+            return answer
 
         key = (release.line, release.release)
         try:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from google.rpc import code_pb2
 
-from gateway.telemetry.record import ADMISSION, BATCH, SERVER_FAULTS, TRITON
+from gateway.telemetry.record import ADMISSION, ATTEMPT, BATCH, SERVER_FAULTS, TRITON
 from gateway.telemetry.recording import Failure, Inference, RecordedCall
 from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status
 from gateway.telemetry.span_encoding import SpanEncoder
@@ -103,6 +103,23 @@ class CallSpans:
             rest = state + encoder.links(inference.mates) if inference.mates else state
             constant = self._client(inference, call.step)
             spans.append(encoder.span(constant, trace, client_id, parent, begin_ns, end_ns, rest))
+            if inference.attempts:
+                spans += self._in_vain(inference, number, trace, client_id, state)
+        return spans
+
+    def _in_vain(
+        self, inference: Inference, number: int, trace: bytes, client_id: int, state: bytes
+    ) -> list[bytes]:
+        """Return the spans of what was asked before the attempt that answered."""
+        encoder, spans, parent = self._encoder, [], self._encoder.parent(client_id)
+        for target, begin_ns, end_ns in inference.in_vain():
+            number += 2 * inference.size  # what lies between are numbers of other calls' spans
+            key = (ATTEMPT, target)
+            constant = self._constants.get(key) or self._remember(
+                key, encoder.constant(ATTEMPT, Kind.INTERNAL, target_attributes(target))
+            )
+            own = number & ALL_BITS or 1
+            spans.append(encoder.span(constant, trace, own, parent, begin_ns, end_ns, state))
         return spans
 
     def _travels_with(self, inference: Inference) -> tuple[bytes, bytes]:
@@ -154,7 +171,7 @@ class CallSpans:
     def _client(self, inference: Inference, step: str) -> bytes:
         if inference.failure is not None:
             return self._make_client(inference, inference.failure, step)
-        key = (TRITON, inference.model, inference.size)
+        key = (TRITON, inference.model, inference.size, inference.target, len(inference.attempts))
         return self._constants.get(key) or self._remember(
             key, self._make_client(inference, None, "")
         )
@@ -163,6 +180,9 @@ class CallSpans:
         attributes = {**_RPC, "rpc.method": TRITON_METHOD, "trident.model": inference.model}
         if inference.size > 1:
             attributes["trident.batch.calls"] = inference.size
+        attributes |= target_attributes(inference.target)
+        if inference.attempts:
+            attributes["trident.attempts"] = len(inference.attempts)
         if failure is None:
             attributes["rpc.response.status_code"] = "OK"
             return self._encoder.constant(TRITON_METHOD, Kind.CLIENT, attributes)
@@ -209,6 +229,14 @@ def _attributes(call: RecordedCall) -> Attributes:
     if call.step:
         attributes["trident.step"] = call.step
     return attributes
+
+
+def target_attributes(target: str) -> Attributes:
+    """Return a Triton's address and port from ``host:port``; nothing if it is not known."""
+    host, _, port = target.rpartition(":")
+    if not port.isdigit():
+        return {"server.address": target} if target else {}
+    return {"server.address": host.strip("[]"), "server.port": int(port)}
 
 
 def _exception(failure: Failure, time_ns: int) -> Event:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from google.rpc import code_pb2
 
 ADMISSION = "admission"
+ATTEMPT = "attempt"
+"""The time of an attempt to ask Triton that gave no answer, until the next one."""
 BATCH, TRITON = "batch", "triton"
 """The whole inference, of a call with company and of one alone."""
 

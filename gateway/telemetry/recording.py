@@ -8,8 +8,9 @@ texts are made when the spans are written, on another thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from random import random
 from traceback import format_exception
 from typing import Protocol
@@ -215,15 +216,20 @@ class Inference:
     """
 
     __slots__ = (
-        "_calls", "_entered_ns", "admitted_ns", "end_ns", "failure", "mates", "model",
-        "owner_span_id", "owner_trace_id", "rows", "size", "span_id", "start_ns",
+        "_answered", "_calls", "_entered_ns", "admitted_ns", "attempts", "end_ns", "failure",
+        "mates", "model", "owner_span_id", "owner_trace_id", "rows", "size", "span_id",
+        "start_ns", "target",
     )  # fmt: skip
 
     def __init__(self, calls: Sequence[RecordedCall], size: int, rows: int) -> None:
         self._calls = calls
         self.size = size
         self.rows = rows
-        self.model = ""
+        self.model = self.target = ""
+        """Who was asked first, or gave the answer."""
+        self.attempts: tuple[tuple[str, int], ...] = ()
+        """Who was asked and when, where that was done more than once."""
+        self._answered = -1
         self.failure: Failure | None = None
         self.span_id = 0
         self.owner_trace_id = self.owner_span_id = 0
@@ -237,14 +243,15 @@ class Inference:
         """Take note that Triton may be asked."""
         self.admitted_ns = time.time_ns()
 
-    def ask(self, model: str) -> dict[str, str]:
-        """Take note that Triton is asked now; return the headers to send with it.
+    def ask(self, model: str, target: str = "") -> dict[str, str]:
+        """Take note that a Triton is asked now; return the headers to send with it.
 
         ``traceparent`` is among them only if a call is sampled, because Triton ignores the
         sampled flag. Send it as the request's ``id`` too: Triton overlooks the header now and
         then, and its spans are put in their place by the ID (:mod:`.triton_spans`).
         """
         self.model = model
+        self.target = target
         self._decide()
         owner, somebody_left = None, False
         # The spans of the calls for it are numbered from a random one: they are in other traces.
@@ -272,6 +279,25 @@ class Inference:
             }
         self.start_ns = time.time_ns()
         return headers
+
+    def ask_again(self, target: str) -> None:
+        """Take note that a Triton is asked too, or because another attempt failed."""
+        if not self.end_ns:  # a thread may be reading it
+            before = self.attempts or ((self.target, self.start_ns),)
+            self.attempts = (*before, (target, time.time_ns()))
+            self.target = target
+
+    def answered_by(self, attempt: int) -> None:
+        """Take note which attempt gave the answer, the first that is told; 0: the first one."""
+        if self._answered < 0 and not self.end_ns:
+            self._answered = attempt
+            self.target = self.attempts[attempt][0]
+
+    def in_vain(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the attempts before the one that answered: who was asked, from when until when."""
+        last = self._answered if self._answered >= 0 else len(self.attempts) - 1
+        for (target, asked_ns), (_, next_ns) in pairwise(self.attempts[: last + 1]):
+            yield target, asked_ns, next_ns
 
     def end(self, error: BaseException | None = None) -> None:
         """Take note of the end, the first that is told, and tell the calls of it."""

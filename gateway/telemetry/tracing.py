@@ -24,11 +24,19 @@ class InferenceTrace(Protocol):
         """Take note that Triton may be asked."""
         ...
 
-    def ask(self, model: str) -> dict[str, str]:
+    def ask(self, model: str, target: str = "") -> dict[str, str]:
         """Take note that Triton is asked now; return the headers to send with it.
 
-        ``traceparent`` among them goes as the request's ``id`` too.
+        ``traceparent`` among them goes as the request's ``id`` too. ``target``: its address.
         """
+        ...
+
+    def ask_again(self, target: str) -> None:
+        """Take note that a Triton is asked too, or because another attempt failed."""
+        ...
+
+    def answered_by(self, attempt: int) -> None:
+        """Take note which of several attempts gave the answer; 0: the first one."""
         ...
 
     def end(self, error: BaseException | None = None) -> None:
@@ -181,9 +189,15 @@ class _NoInference:
     def admitted(self) -> None:
         """Take no note."""
 
-    def ask(self, model: str) -> dict[str, str]:
+    def ask(self, model: str, target: str = "") -> dict[str, str]:
         """Give no headers: Triton would trace whatever has a ``traceparent``."""
         return {}
+
+    def ask_again(self, target: str) -> None:
+        """Take no note."""
+
+    def answered_by(self, attempt: int) -> None:
+        """Take no note."""
 
     def end(self, error: BaseException | None = None) -> None:
         """Take no note."""

@@ -37,15 +37,24 @@ class RecordingInference:
     headers: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
     errors: list[BaseException | None] = field(default_factory=list)
 
     def admitted(self) -> None:
         self.told.append("admitted")
 
-    def ask(self, model: str) -> dict[str, str]:
+    def ask(self, model: str, target: str = "") -> dict[str, str]:
         self.told.append("asked")
         self.models.append(model)
+        self.targets.append(target)
         return self.headers
+
+    def ask_again(self, target: str) -> None:
+        self.targets.append(target)
+
+    def answered_by(self, attempt: int) -> None:
+        self.answered.append(attempt)
 
     def end(self, error: BaseException | None = None) -> None:
         self.told.append("ended")

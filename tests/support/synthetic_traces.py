@@ -43,6 +43,8 @@ class Planted:
     queue: float = 0.05
     admission: float = 0.02
     triton_network: float = 0.3
+    retry: float = 0.0
+    """What was lost on a Triton that did not answer."""
     triton_server: float = 0.05
     steps: Sequence[Step] = (Step("prepare"), Step("score", infer=0.8), Step("calibrate"))
     encode: float = 0.1
@@ -61,7 +63,7 @@ class Planted:
     @property
     def total_ms(self) -> float:
         """What the client waits for."""
-        at_triton = self.triton_network + self.triton_server + self.triton_ms
+        at_triton = self.retry + self.triton_network + self.triton_server + self.triton_ms
         waits = self.queue + self.admission
         return self.client * self.has_client + self.decode + waits + at_triton + self.encode
 
@@ -168,11 +170,14 @@ def call(planted: Planted, at: float = 0.0) -> list[Json]:
         ms = getattr(planted, name)
         spans.append(span(trace, name, now, now + ms, server["spanId"]))
         now += ms
-    at_triton = planted.triton_network + planted.triton_server + planted.triton_ms
+    at_triton = planted.retry + planted.triton_network + planted.triton_server + planted.triton_ms
     infer = _infer(trace, planted, now, now + at_triton, server["spanId"])
     spans += [server, infer]
+    if planted.retry:
+        spans.append(span(trace, "attempt", now, now + planted.retry, infer["spanId"]))
     if planted.has_triton:
-        spans += triton(trace, planted, now + planted.triton_network / 2, infer["spanId"])
+        begin = now + planted.retry + planted.triton_network / 2
+        spans += triton(trace, planted, begin, infer["spanId"])
     now += at_triton
     spans.append(span(trace, "encode", now, now + planted.encode, server["spanId"]))
     return spans

@@ -15,6 +15,7 @@ from gateway.telemetry.analysis.levers import (
     BATCHES,
     FASTER,
     FUSED,
+    HEALTHIER_TRITONS,
     IN_FLIGHT,
     INSTANCES,
     MORE_TRITONS,
@@ -205,6 +206,18 @@ def _networks(summary: GroupSummary) -> Iterator[Finding]:
             yield Finding("network", seen.tail_share, text, setting, seen.key, seen.tail_share)
 
 
+def _retries(summary: GroupSummary) -> Iterator[Finding]:
+    """Tritons that fail or hang cost those who are asked again."""
+    stage = summary.stage(stage_names.RETRY.key)
+    if stage is not None and stage.tail_share >= 0.1:
+        text = (
+            f"{percent(stage.tail_share)} of p99 ({_ms(stage.tail_ms)}) went to Tritons that gave "
+            "no answer, before another one was asked"
+        )
+        yield Finding("retries", stage.tail_share, text, HEALTHIER_TRITONS, stage.key,
+                      stage.tail_share)  # fmt: skip
+
+
 def _gateway(summary: GroupSummary) -> Iterator[Finding]:
     own = [summary.stage(one.key) for one in
            (stage_names.GATEWAY, stage_names.DECODE, stage_names.ENCODE)]  # fmt: skip
@@ -292,6 +305,7 @@ _RULES: tuple[Callable[[GroupSummary], Iterator[Finding]], ...] = (
     _copies,
     _between_steps,
     _networks,
+    _retries,
     _gateway,
     _tail,
     _warming,

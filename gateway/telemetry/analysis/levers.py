@@ -34,6 +34,7 @@ _OF_STAGES = {
     stage_names.ADMISSION.key: IN_FLIGHT,
     stage_names.BATCH.key: WORKERS,
     stage_names.TRITON_NETWORK.key: NEARER_TRITON,
+    stage_names.RETRY.key: HEALTHIER_TRITONS,
     stage_names.TRITON_UNSEEN.key: MORE_TRITONS,
     stage_names.TRITON_SERVER.key: MORE_TRITONS,
     stage_names.ENSEMBLE.key: FUSED,

@@ -12,6 +12,7 @@ import polars as pl
 from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, Ints
 from gateway.telemetry.analysis.span_columns import CLIENT, SERVER
 from gateway.telemetry.analysis.stages import (
+    ATTEMPT,
     BY_NAME,
     CLIENT_NETWORK,
     ENSEMBLE,
@@ -61,7 +62,8 @@ def label_spans(forest: Forest) -> SpanLabels:
     column[forest.root[forest.root != forest.call]] = stages.index(CLIENT_NETWORK)
     at_triton = (spans["method"] == TRITON_METHOD).fill_null(False).to_numpy()
     kind = forest.column("kind")
-    has_child = np.bincount(forest.parent[forest.parent >= 0], minlength=len(spans)) > 0
+    seen = (forest.parent >= 0) & (spans["name"] != ATTEMPT).to_numpy()
+    has_child = np.bincount(forest.parent[seen], minlength=len(spans)) > 0
     column[at_triton & (kind == CLIENT) & has_child] = stages.index(TRITON_NETWORK)
     column[at_triton & (kind == CLIENT) & ~has_child] = stages.index(TRITON_UNSEEN)
     root = (spans["name"] == "InferRequest").to_numpy() | (at_triton & (kind == SERVER))

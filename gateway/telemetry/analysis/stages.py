@@ -53,18 +53,22 @@ QUEUE = Stage(30, "queue", "queue, until it leaves", Kind.QUEUE)
 ADMISSION = Stage(40, "admission", "admission", Kind.QUEUE)
 BATCH = Stage(50, "batch", "batch, not at Triton", Kind.OVERHEAD)
 TRITON_NETWORK = Stage(60, "triton_network", "gateway ↔ Triton", Kind.TRANSPORT)
+RETRY = Stage(62, "retry", "Triton, asked in vain", Kind.OVERHEAD)
 TRITON_UNSEEN = Stage(65, "triton", "Triton (its spans are missing)", Kind.SERVICE)
 TRITON_SERVER = Stage(70, "triton_server", "Triton, front end", Kind.OVERHEAD)
 ENSEMBLE = Stage(80, "ensemble", "between the steps", Kind.OVERHEAD)
 ENCODE = Stage(900, "encode", "encode", Kind.SERVICE)
 
 FIXED = (CLIENT_NETWORK, GATEWAY, DECODE, QUEUE, ADMISSION, BATCH, TRITON_NETWORK,
-          TRITON_UNSEEN, TRITON_SERVER, ENSEMBLE, ENCODE)  # fmt: skip
+          RETRY, TRITON_UNSEEN, TRITON_SERVER, ENSEMBLE, ENCODE)  # fmt: skip
+ATTEMPT = "attempt"
+"""What the gateway asked of a Triton before the attempt that was answered."""
 BY_NAME = {
     "decode": DECODE,
     "queue": QUEUE,
     "admission": ADMISSION,
     "batch": BATCH,
+    ATTEMPT: RETRY,
     "encode": ENCODE,
 }
 """The gateway's own spans; one that is not here is a stage of its own name."""

@@ -325,6 +325,19 @@ async def test_a_release_that_went_away_while_the_call_waited_is_unavailable(
     assert len(triton.asked) == 1
 
 
+async def test_the_trace_is_told_of_each_attempt_and_which_one_answered() -> None:
+    tritons = [build_triton("a:1"), build_triton("b:1")]
+    tritons[0].answer = fail(rpc_error(grpc.StatusCode.UNAVAILABLE))
+    traces = [RecordingInference() for _ in range(2)]
+    runner = build_runner(state(*tritons))
+    for trace in traces:
+        await ask(runner, trace=trace)
+    told = [(trace.targets, trace.answered) for trace in traces]
+    assert (["a:1", "b:1"], [1]) in told
+    assert all(targets[-1] == "b:1" for targets, _ in told)
+    assert {trace.told.count("asked") for trace in traces} == {1}
+
+
 def test_routes_are_the_states_and_made_anew_only_when_those_change(triton: FakeTriton) -> None:
     lifecycle = States((state(triton), state(line="recommend", detail="it is being loaded")))
     runner = TritonRunner(lifecycle, lambda line: Admission(line, 1, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import grpc
 import pytest
@@ -43,12 +44,20 @@ def start(tracing: Tracing, *, metadata: Mapping[str, str] | None = None) -> Cal
 
 
 def infer(
-    calls: Sequence[CallTrace], error: BaseException | None = None, model: str = MODEL
+    calls: Sequence[CallTrace],
+    error: BaseException | None = None,
+    model: str = MODEL,
+    again: Sequence[str] = (),
+    answered: int | None = None,
 ) -> dict[str, str]:
     """An inference for all of them; returns the headers for Triton."""
     inference = shared_inference(calls)
     inference.admitted()
-    headers = inference.ask(model)
+    headers = inference.ask(model, "10.0.0.8:8001")
+    for target in again:
+        inference.ask_again(target)
+    if answered is not None:
+        inference.answered_by(answered)
     inference.end(error)
     return headers
 
@@ -119,9 +128,72 @@ def test_the_call_to_triton_says_what_was_asked(tracing: Tracing, kept: KeptSpan
         "rpc.system.name": "grpc",
         "rpc.method": TRITON,
         "trident.model": MODEL,
+        "server.address": "10.0.0.8",
+        "server.port": 8001,
         "rpc.response.status_code": "OK",
     }
     assert headers == {"traceparent": f"00-{asked.trace_id:032x}-{asked.span_id:016x}-01"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "address", "in_vain"),
+    [(2, "::1", ["10.0.0.8", "10.0.0.9"]), (1, "10.0.0.9", ["10.0.0.8"]), (0, "10.0.0.8", [])],
+)
+def test_attempts_before_the_one_that_answered_are_spans_of_their_own(
+    answered: int, address: str, in_vain: list[str], tracing: Tracing, kept: KeptSpans
+) -> None:
+    call = start(tracing)
+    infer([call], again=["10.0.0.9:8001", "[::1]:8001"], answered=answered)
+    call.finish(code_pb2.OK)
+    asked = kept.one(TRITON)
+    said = asked.attributes
+    assert (said["server.address"], said["server.port"], said["trident.attempts"]) == (
+        address, 8001, 3,
+    )  # fmt: skip
+    lost = kept.named("attempt")
+    assert [one.attributes["server.address"] for one in lost] == in_vain
+    assert [one.parent_id for one in lost] == [asked.span_id] * len(in_vain)
+    assert [one.start_ns for one in lost[:1]] == [asked.start_ns] * len(lost[:1])
+    for before, after in pairwise(lost):
+        assert before.end_ns == after.start_ns
+
+
+def test_where_every_attempt_failed_the_last_is_what_is_said_of(
+    tracing: Tracing, kept: KeptSpans
+) -> None:
+    call = start(tracing)
+    infer([call], TritonSays(), again=["dark"])
+    call.finish(code_pb2.UNAVAILABLE)
+    said = kept.one(TRITON).attributes
+    assert said["server.address"] == "dark"
+    assert "server.port" not in said
+    assert kept.one("attempt").attributes["server.address"] == "10.0.0.8"
+
+
+def test_what_is_told_of_an_attempt_after_the_end_changes_nothing(
+    tracing: Tracing, kept: KeptSpans
+) -> None:
+    call = start(tracing)
+    inference = shared_inference([call])
+    inference.admitted()
+    inference.ask(MODEL, "a:1")
+    inference.end()
+    inference.ask_again("b:2")
+    inference.answered_by(1)
+    call.finish(code_pb2.OK)
+    assert kept.one(TRITON).attributes["server.address"] == "a"
+    assert not kept.named("attempt")
+
+
+def test_each_call_of_a_batch_that_nobody_sampled_has_attempts_of_its_own() -> None:
+    kept = KeptSpans()
+    tracing = Tracing([kept], sample_ratio=0.0)  # type: ignore[list-item]
+    calls = [start(tracing) for _ in range(3)]
+    infer(calls, TritonSays(), again=["b:2", "c:3"])
+    for call in calls:
+        call.finish(code_pb2.UNAVAILABLE)
+    assert len(kept.named("attempt")) == 6
+    assert len({one.span_id for one in kept.spans()}) == len(kept.spans())
 
 
 @pytest.mark.parametrize("waited_ns", [19_999, 20_000])

@@ -64,6 +64,7 @@ CASES = {
     "copies": (FAST.with_step("score", output=2), "handing tensors", "fused"),
     "between-steps": (FAST.with_step("score", other=2), "between the steps", "fused"),
     "network": (replace(FAST, triton_network=6), "the gateway and Triton", "nearer"),
+    "retries": (replace(FAST, retry=6), "went to Tritons that gave no answer", "hedging"),
     "gateway": (replace(FAST, decode=6), "the gateway's own work", "workers"),
 }  # fmt: skip
 
