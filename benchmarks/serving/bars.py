@@ -107,6 +107,9 @@ def _tracing(summary: Summary) -> Iterator[Bar]:
         ):
             spread = summary.ratio(MLP, (f"{name}-{kind}", 64), (name, 64))
             yield _bar(f"{MLP}, {words}, {_label(name)}: of untraced", "≥", wanted, spread)
+        own = summary.ratio(MLP, (f"{name}-embedded-traced-100", 64), (f"{name}-embedded", 64))
+        what = f"{MLP}, embedded, all calls traced, {_label(name)}: of untraced"
+        yield _bar(what, "≥", 0.85, own)
 
 
 def _tail(summary: Summary) -> Iterator[Bar]:
@@ -148,12 +151,20 @@ def _bar(what: str, sense: Sense, wanted: float, spread: Spread | None) -> Bar:
     if spread is None:
         return Bar(what, f"{sense} {wanted:g}", "not measured", None)
     met = spread.median >= wanted if sense == "≥" else spread.median <= wanted
-    return Bar(what, f"{sense} {wanted:g}", shown(spread), met)
+    return Bar(what, f"{sense} {wanted:g}", _with_interval(spread), met)
 
 
 def shown(spread: Spread) -> str:
     """Return a median with its least and greatest."""
     return f"{_short(spread.median)} [{_short(spread.low)}–{_short(spread.high)}]"
+
+
+def _with_interval(spread: Spread) -> str:
+    """Return the same, with the interval of the median where there are enough rounds."""
+    if spread.interval is None:
+        return shown(spread)
+    low, high = spread.interval
+    return f"{shown(spread)}, median 95 % {_short(low)}–{_short(high)}"
 
 
 def _short(value: float) -> str:

@@ -130,7 +130,8 @@ class Ready:
         )
 
     def _usage(self) -> tuple[processes.Usage, processes.Usage]:
-        behind = self.triton_pid if self.contender.server.kind == "gateway" else None
+        server = self.contender.server
+        behind = self.triton_pid if server.kind == "gateway" and not server.embedded else None
         return processes.usage(self.running.pid), processes.usage(behind)
 
     def _load(self, turn: int, in_flight: int, seconds: float, calls_per_s: float | None) -> Load:

@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.serving import h2load, profiling, report
 from benchmarks.serving import soak as soaking
 from benchmarks.serving.contenders import PEERS, contenders
+from benchmarks.serving.contenders import exactly as named_exactly
 from benchmarks.serving.rounds import Plan, Results, run_task
 from benchmarks.serving.servers import HERE, PEERS_FOLDER, Servers
 from benchmarks.serving.workloads import LEFT_OUT, TASKS, Workload
@@ -52,6 +53,9 @@ def main() -> None:
 @store_option
 @click.option("--only", multiple=True, type=click.Choice(sorted(TASKS)), help="These tasks.")
 @click.option("--contenders", "names", metavar="WORDS", help="Those with one of these, by comma.")
+@click.option(
+    "--exactly", metavar="NAMES", help="Only those of these names, no baselines; by comma."
+)
 @click.option("--in-flight", default="1,16,64", show_default=True, metavar="NUMBERS")
 @click.option("--rounds", type=click.IntRange(1), help=f"By default {_ROUNDS}.")
 @click.option("--seconds", type=click.FloatRange(0.2), help=f"A burst; by default {_SECONDS}.")
@@ -65,6 +69,7 @@ def run(
     store: Path,
     only: tuple[str, ...],
     names: str | None,
+    exactly: str | None,
     in_flight: str,
     rounds: int | None,
     seconds: float | None,
@@ -82,6 +87,11 @@ def run(
         one for one in contenders()
         if not words or one.server.kind == "triton" or any(word in one.name for word in words)
     ]  # fmt: skip
+    if exactly:
+        try:
+            chosen = named_exactly(exactly.split(","))
+        except LookupError as error:
+            raise click.BadParameter(str(error), param_hint="--exactly") from error
     plan = Plan(
         chosen,
         [int(number) for number in in_flight.split(",")],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.serving import exchanges
@@ -28,6 +28,8 @@ class Server:
     """Whether its traces go to a collector that does not answer."""
     metered: bool = False
     """Whether it counts its calls for Prometheus."""
+    embedded: bool = False
+    """Whether it has a Triton of its own, which then counts as part of it."""
     peer: str = ""
 
 
@@ -114,6 +116,19 @@ def contenders() -> list[Contender]:
     return [*_triton(), *_echoes(), *_gateways(), *_peers()]
 
 
+def exactly(names: Iterable[str]) -> list[Contender]:
+    """Return those of these names, without their open loops.
+
+    Raises:
+        LookupError: If there is none of a name.
+    """
+    known = {one.name: one for one in contenders()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LookupError(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")
+    return [replace(known[name], open_loop=False) for name in names]
+
+
 def _triton() -> list[Contender]:
     fused, ensemble = Server("triton"), Server("triton", layout="ensemble")
     return [
@@ -154,6 +169,15 @@ def _gateways() -> list[Contender]:
             )
             for share in (0.1, 1.0)
         ]  # fmt: skip
+        made += [
+            Contender(
+                f"{name}-embedded{'-traced-100' if share else ''}",
+                f"{label}, embedded, fused{', 100% traced' if share else ''}",
+                Server("gateway", transport=transport, sampling=share, embedded=True),
+                {"diagnose": (64,)},
+            )
+            for share in (0.0, 1.0)
+        ]
         metered = Server("gateway", transport=transport, metered=True)
         away = Server("gateway", transport=transport, sampling=0.1, collector_away=True)
         made += [

@@ -56,7 +56,7 @@ def _row(summary: Summary, task: str, contender: Contender) -> list[str]:
     top = max(loads)
     cpu = [summary.median(task, name, top, f"{who}_cpu_us") for who in ("server", "triton")]
     resident = summary.within(task, name, top, lambda burst: max(burst["resident_mb"], default=0))
-    is_gateway = contender.server.kind == "gateway"
+    is_gateway = contender.server.kind == "gateway" and not contender.server.embedded
     return [
         contender.label,
         *(shown(spread) if (spread := own.get(load)) else "" for load in _LOADS),

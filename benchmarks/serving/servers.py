@@ -94,8 +94,9 @@ class Servers:
 
     def _start_gateway(self, server: Server) -> Running:
         command: list[Any] = [
-            BIN / "gateway", "serve", "--triton", self._triton.target, "--store", self._store,
-            "--listen", "127.0.0.1:0", "--variant", server.layout,
+            BIN / "gateway", "serve",
+            *(["--embedded"] if server.embedded else ["--triton", self._triton.target]),
+            "--store", self._store, "--listen", "127.0.0.1:0", "--variant", server.layout,
         ]  # fmt: skip
         for option, value, default in (
             ("--transport", server.transport, "grpc"),

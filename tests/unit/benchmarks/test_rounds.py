@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.serving.contenders import contenders
+import pytest
+
+from benchmarks.serving.contenders import contenders, exactly
 from benchmarks.serving.rounds import Plan, Results
 
 ALL = contenders()
@@ -52,3 +54,15 @@ def test_a_run_is_taken_up_again_at_the_round_that_was_not_completed(tmp_path: P
     again.add("burst", burst | {"round": 1, "second": True})
     again.add("round", {"task": "diagnose", "round": 1})
     assert [one.get("second") for one in Results.read(path).bursts] == [None, True]
+
+
+def test_only_those_named_exactly_are_asked_and_at_no_random_moments() -> None:
+    chosen = exactly(["gateway-envoy", "gateway-envoy-traced-10"])
+    plan = Plan(chosen, [64], 30, 1.5)
+    assert [one.name for one in chosen] == ["gateway-envoy", "gateway-envoy-traced-10"]
+    assert plan.bursts("diagnose") == 2
+
+
+def test_a_name_that_nobody_has_is_said() -> None:
+    with pytest.raises(LookupError, match="no contender gateway-envoy-traced;"):
+        exactly(["gateway-envoy", "gateway-envoy-traced"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.serving.summary import Spread, Summary
+import numpy as np
+
+from benchmarks.serving.summary import LEAST_ROUNDS, Spread, Summary, median_interval
 
 
 def burst(contender: str, round_: int, rows_per_s: float, **changes: Any) -> dict[str, Any]:
@@ -55,3 +57,23 @@ def test_the_best_has_the_greatest_median() -> None:
     assert ROUNDS.best("diagnose", ["triton", "gateway-grpc", "kserve"], 64) == "triton"
     assert ROUNDS.contenders("diagnose") == {"triton", "gateway-grpc"}
     assert ROUNDS.loads("diagnose") == [64]
+
+
+def test_the_interval_of_the_median_is_within_the_rounds_and_narrows_with_them() -> None:
+    values = [1 + 0.01 * (n % 21) for n in range(210)]
+    few, many = median_interval(values[:10]), median_interval(values)
+    for low, high in (few, many):
+        assert min(values) <= low <= high <= max(values)
+    assert many[1] - many[0] < few[1] - few[0]
+    assert many[0] <= 1.1 <= many[1]
+
+
+def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
+    drawn = np.random.default_rng(7).normal(size=(60, 30))
+    covered = [low <= 0 <= high for low, high in map(median_interval, drawn.tolist())]
+    assert np.mean(covered) >= 0.85
+
+
+def test_of_a_few_rounds_there_is_no_interval() -> None:
+    assert Spread.of([1.0] * (LEAST_ROUNDS - 1)).interval is None
+    assert Spread.of([1.0] * LEAST_ROUNDS).interval == (1.0, 1.0)
