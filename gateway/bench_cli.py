@@ -96,6 +96,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Share of the calls that are traced; 0: no report.",
 )
+@click.option(
+    "--trace-ids",
+    "ids_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the IDs of the traced calls, a line each: to fetch their traces from elsewhere.",
+)
 @click.option("--html", type=_FILE, metavar="FILE", help="Write the report as a page too.")
 @click.option(
     "--settle",
@@ -116,6 +123,7 @@ def bench(
     requests_file: Path | None,
     target: str,
     traces: Path,
+    ids_file: Path | None,
     html: Path | None,
     as_json: bool,
     seed: int,
@@ -157,6 +165,8 @@ def bench(
             driver.run()
         except Unreachable as error:
             raise click.ClickException(f"{error}.") from error
+        if ids_file is not None:
+            ids_file.write_text("".join(f"{call.trace_id:032x}\n" for call in driver.traced))
         report = _report(driver, traces, how["settle_s"])
         if report is not None and html is not None:
             from gateway.telemetry.analysis.page import render_page

@@ -54,6 +54,16 @@ def test_a_load_ends_with_the_report_of_what_it_caused(run: Bench, traces: Path)
     assert {2, 3} <= kinds
 
 
+def test_the_ids_of_the_traced_calls_can_be_written(run: Bench, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    done = run("score-risk", "--rate", "60", "--sample", "1", "--json", "--trace-ids", str(ids))
+    content = json.loads(done.stdout)
+    written = ids.read_text().split()
+    assert len(set(written)) == len(written) == content["sent"]
+    slowest = content["report"]["groups"][0]["summary"]["slowest"]
+    assert {one["trace_id"] for one in slowest} <= set(written)
+
+
 def test_the_report_leaves_out_what_others_caused(run: Bench) -> None:
     first = json.loads(run("diagnose", "--rate", "40", "--sample", "1", "--json").stdout)
     second = json.loads(run("score-risk", "--concurrency", "1", "--sample", "1", "--json").stdout)
