@@ -97,7 +97,7 @@ def one_batch(tracing: Tracing, size: int) -> None:
         call.add_stage("queue", asked_ns, left_ns)
     inference = shared_inference([call for call, _ in calls])
     inference.admitted()
-    inference.ask(MODEL)
+    inference.ask(MODEL, "10.0.0.8:8001")
     inference.end()
     for call, _ in calls:
         call.add_stage("encode", left_ns, time.time_ns())
