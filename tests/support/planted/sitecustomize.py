@@ -1,4 +1,4 @@
-"""Makes a gateway process slow in one place, for the calls that ask for it.
+"""Makes a gateway, or the step `work` of a model, slow in one place, for the calls that ask for it.
 
 Python imports a module of this name by itself; a test puts this folder into PYTHONPATH.
 """
@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 DELAY_S = 0.01
@@ -46,9 +47,24 @@ def _in_the_queue() -> None:
     Batcher._answer = slowly  # type: ignore[method-assign]
 
 
-_WHERE = {"decode": _in_decode, "queue": _in_the_queue}
+def _in_the_step() -> None:
+    from triton_models.embedded import installation
 
-# Only the worker answers calls; its supervisor and Triton's processes read the same environment.
+    installation.BACKEND_MODEL = Path(__file__).parent / "slow_backend" / "model.py"
+
+
+_IN_THE_GATEWAY = {"decode": _in_decode, "queue": _in_the_queue}
+
+
+def _answers_calls() -> bool:
+    """Return whether this is a worker: a program of its own, or the Python in an Envoy."""
+    first, *rest = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    return first.endswith(b"envoy") or any(word.endswith(b"_worker") for word in rest)
+
+
+# Only the worker answers calls, and only its supervisor starts Triton; all read one environment.
 where = os.environ.get("PLANTED_DELAY")
-if where and any(word.endswith("_worker") for word in sys.orig_argv):
-    _WHERE[where]()
+if where in _IN_THE_GATEWAY and _answers_calls():
+    _IN_THE_GATEWAY[where]()
+elif where == "step" and "serve" in sys.orig_argv:
+    _in_the_step()
