@@ -204,7 +204,7 @@ def test_after_its_end_nothing_is_kept_and_the_counts_stay(
 def test_every_trace_takes_what_the_protocol_says(protocol: Any, implementation: type) -> None:
     names = [name for name, value in vars(protocol).items() if inspect.isfunction(value)]
     names = [name for name in names if not name.startswith("_")]
-    assert len(names) == (5 if protocol is CallTrace else 3)
+    assert len(names) == 5
     for name in names:
         wanted = inspect.signature(getattr(protocol, name)).parameters
         given = inspect.signature(getattr(implementation, name)).parameters

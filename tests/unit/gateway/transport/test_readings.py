@@ -79,3 +79,12 @@ async def test_a_cache_says_what_it_spared() -> None:
     assert found["trident.cache.misses", ()] == 1
     assert found["trident.cache.entries", ()] == 1
     assert found["trident.cache.size", ()] == cache.kept_bytes > len(b"answer")
+
+
+async def test_a_batch_waits_as_long_as_it_was_told(runner: FakeRunner) -> None:
+    answering = Answering(runner, batching=Batching(max_wait_s=0.0001))
+    await answering.one(risk, REQUEST, FakeCall())
+    (batcher,) = answering._companies._batchers.values()
+    now = batcher._loop.time()
+    batcher._pace.came(now)
+    assert batcher._pace.patience(now, waiting_since=now) == pytest.approx(0.0001)
