@@ -37,9 +37,13 @@ def bake() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The gateway's environment: its RUN, on nothing but what its COPY brings."""
-    folder = tmp_path_factory.mktemp("image")
-    arguments, (build, _) = read(ROOT / "deploy" / "docker" / "gateway.Dockerfile")
+    """The gateway's environment."""
+    return install("gateway", tmp_path_factory.mktemp("image"))
+
+
+def install(image: str, folder: Path) -> Path:
+    """Run an image's RUN in ``folder``, on nothing but what its COPY brings."""
+    arguments, (build, _) = read(ROOT / "deploy" / "docker" / f"{image}.Dockerfile")
     bring(build, folder / "src")
     (command,) = build.all("RUN")
     # The cache of this machine saves the downloads.
@@ -55,6 +59,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "opt"
+
+
+def test_the_builder_installs_from_the_lock_and_starts(tmp_path: Path) -> None:
+    home = install("builder", tmp_path)
+    for asked in (["build", "--help"], ["data", "list"], ["compile", "--help"]):
+        done = subprocess.run(
+            [home / "bin" / "model-builder", *asked],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 def bring(stage: Stage, source: Path) -> None:
