@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -330,8 +330,17 @@ def make_child(
         StoreError: If the store refuses it.
     """
     with tempfile.TemporaryDirectory(prefix="model-builder-child-") as scratch:
+        release = release or free_name(store, parent.manifest.line, datetime.now(UTC))
         staged = stage_child(parent, change, Path(scratch), release, progress)
         return release_child(staged, parent.manifest, store, how, progress)
+
+
+def free_name(store: ReleaseStore, line: str, now: datetime) -> str:
+    """Return the time as a name, or that of the next second whose name no release has."""
+    taken = {release for one, release in store.releases() if one == line}
+    while (name := default_release_name(now)) in taken:
+        now += timedelta(seconds=1)
+    return name
 
 
 def profiles_of(

@@ -19,6 +19,7 @@ from trident.diagnose.v1 import diagnose_service_pb2 as diagnose
 from trident.diagnose.v1.diagnose_service_pb2_grpc import DiagnoseServiceStub
 from trident.model.v1 import model_service_pb2 as model
 from trident.model.v1.model_service_pb2_grpc import ModelServiceStub
+from triton_models.store import ReleaseStore
 
 pytestmark = pytest.mark.contract
 
@@ -170,6 +171,35 @@ def test_the_arguments_of_the_plans_are_understood(chart: Chart) -> None:
         "profile": "tensorrt",
         "store_url": STORE,
     }
+
+
+def test_a_cronjob_builds_a_release_and_writes_nowhere_else(
+    chart: Chart, tmp_path: Path, embedded_triton_available: None
+) -> None:
+    job = {"task": "diagnosis", "schedule": "0 3 * * *", "data": "breast-cancer"}
+    rendered = chart.render({"builder": {"cronJobs": {"nightly": job}}})
+    template = rendered.one("CronJob", "builder")["spec"]["jobTemplate"]["spec"]["template"]
+    places = {STORE: str(tmp_path / "store"), "/tmp": str(tmp_path / "build" / "tmp")}
+    build = Container(containers(template)[0], tmp_path / "build", places)
+    build.run()
+    store = ReleaseStore(tmp_path / "store")
+    _, routes = store.routes()
+    (target,) = routes.lines["diagnose-measurements"]
+    assert store.manifest("diagnose-measurements", target.release).verdict == "accepted"
+    assert build.written() == []
+
+
+def test_the_job_of_plans_reaches_the_store_and_misses_only_tensorrt(
+    chart: Chart, cluster: Cluster, tmp_path: Path
+) -> None:
+    values = {**PLANS, "builder": {}}
+    template = chart.render(values).one("Job", "plans")["spec"]["template"]
+    places = {STORE: cluster.triton.places[STORE], "/tmp": str(tmp_path / "plans" / "tmp")}
+    plans = Container(containers(template)[0], tmp_path / "plans", places)
+    with pytest.raises(AssertionError, match="TensorRT"):
+        plans.run()
+    assert "Usage:" not in plans.log.read_text()
+    assert plans.written() == []
 
 
 def test_an_argument_that_the_builder_does_not_know_is_seen(chart: Chart, tmp_path: Path) -> None:

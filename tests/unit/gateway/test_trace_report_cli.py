@@ -45,7 +45,7 @@ def test_report_prints_the_budget_and_what_to_change(slow: Path, run: Run) -> No
     assert "RiskService/ScoreRisk by score-risk/a1" in done.stdout
     assert "score: queue" in done.stdout
     assert "step `score` queues 9.00 ms" in done.stdout
-    assert "→ instance_group.count" in done.stdout
+    assert "→ triton_instances (gateway, embedded)" in done.stdout
 
 
 def test_report_fits_into_80_columns(slow: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ import toy_release
 from signing_keys import make_keys
 
 from model_builder.child_answers import answer_with
-from model_builder.child_release import Change, Opened, make_child, opened_release, stage_child
+from model_builder.child_release import (
+    Change,
+    Opened,
+    free_name,
+    make_child,
+    opened_release,
+    stage_child,
+)
 from model_builder.errors import CannotDerive, GateRefused, NotPromotable
 from model_builder.evaluation.gate import Gate, read_gate
 from model_builder.export.running import OnnxModel
@@ -41,6 +49,14 @@ def store(tmp_path: Path) -> ReleaseStore:
 def parent(store: ReleaseStore) -> Iterator[Opened]:
     with opened_release(store, LINE, "r1") as opened:
         yield opened
+
+
+def test_children_of_one_second_have_names_of_their_own(store: ReleaseStore) -> None:
+    now = datetime(2026, 11, 23, 10, 15, 59, tzinfo=UTC)
+    assert free_name(store, LINE, now) == "20261123t101559"
+    toy_release.publish(store, "20261123t101559")
+    assert free_name(store, LINE, now) == "20261123t101600"
+    assert free_name(store, "another", now) == "20261123t101559"
 
 
 def scaled(parent: Opened, by: float, step: str = "score") -> Change:
