@@ -27,9 +27,11 @@ _OPTIONS = (
     # Sends clients a GOAWAY now and then, so that they find replicas that came later. What is
     # in flight then, streams too, goes on to its end.
     ("grpc.max_connection_age_ms", 30 * 60_000),
-    # More wait in the client. Unasked, a connection may have as many as it likes, and grpc's core
-    # never gives back some 3 kB of each call that is begun beyond about these and abandoned.
-    ("grpc.max_concurrent_streams", 100),
+    # As Envoy. Unasked, a connection may have as many as it likes, and grpc's core never gives back
+    # some 3 kB of each call that is begun and abandoned. With 100 that would be next to nothing,
+    # but the core then refuses calls of honest clients that have thousands to make: it counts those
+    # that have ended until it has seen to them, and clients try again only once.
+    ("grpc.max_concurrent_streams", 10_000),
     # Calls that came and are not begun. By default grpc cancels some beyond 1,000, at random, and
     # their clients learn no more than that; what may wait is for admission to say.
     ("grpc.server.max_pending_requests", 10_000),

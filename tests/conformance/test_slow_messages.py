@@ -85,7 +85,7 @@ def test_what_takes_long_to_answer_and_streams_that_are_silent_go_on(honest: Cli
 
 
 def test_a_connection_has_only_so_many_calls_at_a_time(
-    impatient: ServedProcess, transport: str
+    impatient: ServedProcess,
 ) -> None:
     settings, most_calls = 4, 3
     with socket.create_connection(("127.0.0.1", impatient.port), CALL_S) as one:
@@ -95,4 +95,4 @@ def test_a_connection_has_only_so_many_calls_at_a_time(
             payload = answers.read(int.from_bytes(start[:3], "big"))
     assert start[3] == settings
     said = dict(struct.iter_unpack(">HI", payload))
-    assert said[most_calls] == {"grpc": 100, "envoy": 10_000}[transport]
+    assert said[most_calls] == 10_000
