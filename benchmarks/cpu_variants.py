@@ -36,14 +36,14 @@ from tritonclient.grpc import model_config_pb2 as mc
 from tritonclient.utils import np_to_triton_dtype
 
 from model_builder.child_release import Opened, opened_release
+from model_builder.export.chain import given_to_cores
 from model_builder.export.joining import tensors_of
 from model_builder.export.onnx import serialised
-from model_builder.export.running import OnnxModel
+from model_builder.export.running import Arrays
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore
 
-Tensors = dict[str, npt.NDArray[Any]]
 FLOOR = "(nothing)"
 SUM = "all core steps"
 
@@ -110,18 +110,10 @@ def write_network(folder: Path, name: str, model: onnx.ModelProto) -> None:
     (folder / name / "config.pbtxt").write_text(text, encoding="utf-8")
 
 
-def inputs_of_steps(parent: Opened, rows: int) -> dict[str, Tensors]:
+def inputs_of_steps(parent: Opened, rows: int) -> dict[str, Arrays]:
     """Return what each core step of a release is given for its first recorded rows."""
     recorded = parent.recorded
-    tensors: Tensors = dict(recorded.batch(np.arange(rows) % recorded.rows)[0])
-    found = {}
-    for step in parent.steps:
-        model = OnnxModel(serialised(step.model))
-        given = {name: tensors[name] for name in model.inputs}
-        if step.role == "core":
-            found[step.name] = given
-        tensors |= model.run(given)
-    return found
+    return given_to_cores(parent.steps, recorded.batch(np.arange(rows) % recorded.rows)[0])
 
 
 class Client:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from model_builder.errors import CannotDerive
 from model_builder.evaluation.parity import compare
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.running import Runs
 from model_builder.progress import Progress

@@ -97,7 +97,7 @@ def _recommend(
     manifest: Manifest, steps: Sequence[StepModel], answers: pa.Table, recorded: Recorded
 ) -> Metrics:
     """Ask for the longest lists: those that are recorded have fewer items."""
-    from model_builder.export.ensemble import StepChain
+    from model_builder.export.chain import StepChain
     from model_builder.recsys.evaluation import listed_ranks, measure_listed
 
     chain = StepChain(steps)

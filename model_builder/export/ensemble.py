@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
 import onnx
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as mc
@@ -17,7 +15,6 @@ from model_builder.export.joining import Tensors, joined_tensors, tensors_of
 from model_builder.export.node_names import name_after_step
 from model_builder.export.onnx import serialised
 from model_builder.export.profiles import Profiles, write_core, write_ensemble, write_fused
-from model_builder.export.running import Arrays, OnnxModel
 from model_builder.task import StepModel
 from triton_models.release import Tensor, ensemble_name, fused_name, step_name
 from triton_models.signatures import ANY, MAX_BATCH_ROWS, Signature
@@ -77,31 +74,6 @@ def write_models(
     if profiles is not None:
         write_ensemble(folder / name, config, profiles)
     return inputs, outputs
-
-
-class StepChain:
-    """The steps of a release, run one after the other by ONNX Runtime on the CPU."""
-
-    def __init__(self, steps: Sequence[StepModel]) -> None:
-        self._models = [OnnxModel(serialised(step.model)) for step in steps]
-
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Return every tensor that a step gave, by name; strings as object arrays of ``str``.
-
-        Args:
-            inputs: The ensemble's, each ``(B, …)``; strings as object arrays of ``str``.
-        """
-        tensors = dict(inputs)
-        made: Arrays = {}
-        for model in self._models:
-            made |= model.run({name: tensors[name] for name in model.inputs})
-            tensors |= made
-        return made
-
-
-def run_steps(steps: Sequence[StepModel], inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-    """Return every tensor that the chained steps give; :class:`StepChain` for many calls."""
-    return StepChain(steps).run(inputs)
 
 
 def _config(name: str, inputs: Tensors, outputs: Tensors) -> mc.ModelConfig:

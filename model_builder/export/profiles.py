@@ -19,8 +19,9 @@ import onnx
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as mc
 
+from model_builder.export.chain import given_to_cores
 from model_builder.export.onnx import serialised
-from model_builder.export.running import Arrays, OnnxModel
+from model_builder.export.running import Arrays
 from model_builder.export.shapes import (
     Ranges,
     ranges_of,
@@ -80,7 +81,9 @@ class Profiles:
             plans: What was compiled of them.
         """
         cores = {step.name: step.model for step in steps if step.role == "core"}
-        asked = {} if recorded is None else _what_reaches(steps, recorded)
+        asked: Mapping[str, Arrays] = {}
+        if recorded is not None:
+            asked = given_to_cores(steps, recorded.batch(recorded.golden())[0])
         ranges = ranges_of(line, note_tokens)
         for name, model in cores.items():
             ranges = seen(ranges, model.graph.input, asked.get(name, {}))
@@ -226,20 +229,6 @@ def tensorrt(config: mc.ModelConfig, plans: Sequence[Plan] = ()) -> mc.ModelConf
 def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
     """Return sizes as TensorRT's tools read them: ``history:1x50,query:1x66``."""
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in shapes.items())
-
-
-def _what_reaches(steps: Sequence[StepModel], recorded: Recorded) -> dict[str, Arrays]:
-    """Return the golden rows as each core gets them, by its name."""
-    tensors, _ = recorded.batch(recorded.golden())
-    tensors = dict(tensors)
-    reached: dict[str, Arrays] = {}
-    for step in steps:
-        model = OnnxModel(serialised(step.model))
-        given = {name: tensors[name] for name in model.inputs}
-        if step.role == "core":
-            reached[step.name] = given
-        tensors |= model.run(given)
-    return reached
 
 
 def _write_first_row(folder: Path, asked: Mapping[str, npt.NDArray[np.generic]]) -> None:

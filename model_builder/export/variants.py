@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from model_builder.evaluation.parity import compare
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.export.running import run_in_parts
 from model_builder.task import StepModel

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from model_builder.errors import ConfigInvalid
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.previous import WEIGHTS, Previous
 from model_builder.progress import Progress

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from model_builder.child_release import Change, Opened, profiles_of
+from model_builder.export.chain import given_to_cores
 from model_builder.export.onnx import serialised
 from model_builder.export.profiles import Profiles
 from model_builder.export.running import Arrays, OnnxModel
@@ -210,16 +211,7 @@ def _calibration(parent: Opened, options: CompileOptions) -> dict[str, Arrays]:
         CannotCompile: If the file lacks an input of the release.
     """
     tensors = _training_rows(parent, options)
-    reached: dict[str, Arrays] = {}
-    if not tensors:
-        return reached
-    for step in parent.steps:
-        model = OnnxModel(serialised(step.model))
-        given = {name: tensors[name] for name in model.inputs}
-        if step.role == "core":
-            reached[step.name] = given
-        tensors |= model.run(given)
-    return reached
+    return given_to_cores(parent.steps, tensors) if tensors else {}
 
 
 def _training_rows(parent: Opened, options: CompileOptions) -> Arrays:

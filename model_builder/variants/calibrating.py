@@ -8,8 +8,8 @@ import numpy as np
 
 from model_builder.child_release import Opened
 from model_builder.errors import CannotDerive
-from model_builder.export.onnx import serialised
-from model_builder.export.running import Arrays, OnnxModel
+from model_builder.export.chain import StepChain
+from model_builder.export.running import Arrays
 from model_builder.proof.recorded import CALIBRATION, from_parquet
 from model_builder.task import StepModel
 
@@ -36,13 +36,10 @@ def calibration_inputs(parent: Opened, steps: Sequence[StepModel]) -> Batches:
             parent.name, f"it has no {CALIBRATION}: it was built before training rows were kept"
         )
     rows = from_parquet(content)
-    models = {step.name: OnnxModel(serialised(step.model)) for step in steps}
-    found: Batches = {name: [] for name in models}
+    chain = StepChain(steps)
+    found: Batches = {step.name: [] for step in steps}
     for start in range(0, rows.rows, _ROWS_AT_ONCE):
         places = np.arange(start, min(start + _ROWS_AT_ONCE, rows.rows))
-        tensors: Arrays = dict(rows.batch(places)[0])
-        for name, model in models.items():
-            given = {each: tensors[each] for each in model.inputs}
+        for name, given in chain.given(rows.batch(places)[0]).items():
             found[name].append(given)
-            tensors |= model.run(given)
     return found

@@ -21,7 +21,7 @@ from tritonclient.grpc import service_pb2
 from gateway.errors import DeadlineExceeded, GatewayError, ModelUnavailable
 from gateway.triton.client import TritonClient
 from gateway.triton.lifecycle import Lifecycle
-from model_builder.export.ensemble import run_steps
+from model_builder.export.chain import run_steps
 from triton_models.embedded.instances import config_with_instances
 from triton_models.release import fused_name, step_name
 from triton_models.server import EmbeddedTriton

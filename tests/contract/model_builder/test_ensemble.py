@@ -13,7 +13,8 @@ from tritonclient.utils import np_to_triton_dtype
 
 from model_builder.datasets import Places, resolve
 from model_builder.discovery import Tasks
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate
 from triton_models.release import ensemble_name, fused_name, step_name

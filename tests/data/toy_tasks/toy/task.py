@@ -18,7 +18,7 @@ from torch import nn
 from model_builder.errors import DataFault, Fault
 from model_builder.evaluation import metrics, parity
 from model_builder.evaluation.bootstrap import interval
-from model_builder.export.ensemble import run_steps
+from model_builder.export.chain import run_steps
 from model_builder.export.fused import FusedModel
 from model_builder.export.onnx import export_core
 from model_builder.progress import Progress

@@ -14,7 +14,8 @@ from spox import build as build_graph
 from tritonclient.grpc import model_config_pb2 as mc
 
 from model_builder.errors import ExportBroken
-from model_builder.export.ensemble import StepChain, run_steps, write_models
+from model_builder.export.chain import StepChain, run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.task import Candidate, StepModel
 from triton_models.signatures import SCORE_RISK
 

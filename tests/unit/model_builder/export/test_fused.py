@@ -11,7 +11,7 @@ from spox import Tensor, argument
 from spox import build as build_graph
 
 from model_builder.errors import ExportBroken
-from model_builder.export.ensemble import run_steps
+from model_builder.export.chain import run_steps
 from model_builder.export.fused import FusedModel, fuse
 from model_builder.task import Candidate, StepModel
 from triton_models.signatures import SCORE_RISK, Axis, Signature, TensorSpec

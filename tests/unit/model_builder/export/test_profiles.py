@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as mc
 
 from model_builder.build import stage_release
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.export.profiles import ENGINES, Profiles
 from model_builder.task import Candidate, Task
 from triton_models.plans import PROFILES, Plan, Shapes

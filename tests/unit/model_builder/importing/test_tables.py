@@ -8,7 +8,7 @@ import pytest
 import spox.opset.ai.onnx.v18 as op
 
 from model_builder.errors import ConfigInvalid
-from model_builder.export.ensemble import run_steps
+from model_builder.export.chain import run_steps
 from model_builder.importing.errors import ConversionFailed, ImportMismatch
 from model_builder.importing.foreign import opened
 from model_builder.importing.graphs import logits_of

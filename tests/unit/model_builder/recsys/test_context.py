@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel, fuse
 from model_builder.export.onnx import serialised
 from model_builder.recsys.asking import EarlierRelease

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_builder.export.ensemble import StepChain, write_models
+from model_builder.export.chain import StepChain
+from model_builder.export.ensemble import write_models
 from model_builder.export.shapes import ranges_of
 from model_builder.recsys.comparing import TOLERANCES, settle_ties
 from model_builder.recsys.decode_graph import decode_graph

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_builder.errors import ExportBroken
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.recsys import exporting
 from model_builder.recsys.filter_graph import filter_graph
 from model_builder.recsys.item_table import FORBIDDEN, ItemTable

@@ -16,7 +16,8 @@ from model_builder.errors import (
     ExportBroken,
     ParityBroken,
 )
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.previous import WEIGHTS
 from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import hashes_of

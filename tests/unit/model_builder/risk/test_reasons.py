@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.progress import SilentProgress
 from model_builder.risk.task import TASK, RiskConfig

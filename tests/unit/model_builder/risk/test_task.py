@@ -9,7 +9,8 @@ from gpu_readiness import reasons
 from model_builder.build import build_release
 from model_builder.errors import ConfigInvalid, DataFault, GateRefused, ParityBroken
 from model_builder.evaluation.gate import read_gate
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.progress import SilentProgress
 from model_builder.releasing import Releasing
 from model_builder.risk import task

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.running import run_in_parts
 from model_builder.progress import SilentProgress
 from model_builder.tabular.fitting import Fitted, fit_table

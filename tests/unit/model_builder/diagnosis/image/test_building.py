@@ -19,7 +19,8 @@ from model_builder.diagnosis.image.reading import read_images
 from model_builder.diagnosis.image.training import Fitted, train_members
 from model_builder.errors import BaseUnusable, ParityBroken
 from model_builder.evaluation.scaling import Scaling
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.progress import SilentProgress
 from model_builder.task import Candidate, ResolvedData
 from model_builder.training.config import TrainingConfig

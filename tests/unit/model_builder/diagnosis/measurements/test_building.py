@@ -10,7 +10,8 @@ from model_builder.datasets import Places, resolve
 from model_builder.diagnosis.measurements import building
 from model_builder.diagnosis.measurements.building import KIND, TOLERANCES, MeasurementsConfig
 from model_builder.errors import ConfigInvalid, DataFault, ParityBroken
-from model_builder.export.ensemble import run_steps, write_models
+from model_builder.export.chain import run_steps
+from model_builder.export.ensemble import write_models
 from model_builder.progress import SilentProgress
 from model_builder.tabular.loading import load_table
 from model_builder.tabular.targets import finding_target

@@ -14,7 +14,7 @@ from planted_notes import CONFIG, LINE, PLANTED, candidate
 from model_builder.build import stage_release
 from model_builder.diagnosis.evidence import evidence_of
 from model_builder.diagnosis.task import TASK
-from model_builder.export.ensemble import StepChain
+from model_builder.export.chain import StepChain
 from model_builder.export.fused import FusedModel
 from model_builder.proof.proving import largest_batch
 from model_builder.proof.recorded import from_parquet, to_parquet
