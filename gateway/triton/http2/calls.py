@@ -72,8 +72,8 @@ class Calls:
         body = PREFIX.pack(0, len(message)) + message
         stream = Stream(future, head, body, self._limit, cancels=cancels)
         if timeout_s is not None:
-            stream.timer = self._loop.call_later(timeout_s, self._expire, stream)
-        future.add_done_callback(lambda done: self._forsake(stream) if done.cancelled() else None)
+            stream.timer = self._loop.call_later(timeout_s, self._leave, stream)
+        future.add_done_callback(lambda done: self._leave(stream) if done.cancelled() else None)
         if self._waiting or not self._may_begin():
             self._waiting[stream] = None
         else:
@@ -122,13 +122,7 @@ class Calls:
                 error_code = frames.CANCEL if error_code is None else error_code
             if error_code is not None:
                 self._write(frames.number_frame(frames.RST_STREAM, stream.number, error_code))
-        if stream.timer is not None:
-            stream.timer.cancel()
-        if not stream.future.done():
-            if isinstance(outcome, bytes):
-                stream.future.set_result(outcome)
-            else:
-                stream.future.set_exception(outcome)
+        _tell(stream, outcome)
         if self._waiting:
             self.pump()
         if not self.open and not self._in_flight:
@@ -175,10 +169,7 @@ class Calls:
         self._in_flight.clear()
         self._waiting.clear()
         for stream in streams:
-            if stream.timer is not None:
-                stream.timer.cancel()
-            if not stream.future.done():
-                stream.future.set_exception(errors.unavailable(failure))
+            _tell(stream, errors.unavailable(failure))
 
     def _may_begin(self) -> bool:
         return not self.sender.paused and len(self._in_flight) < self.max_streams
@@ -200,19 +191,21 @@ class Calls:
         if self._next_number > frames.LARGEST_NUMBER:
             self.stop_new("no stream is left on the connection")
 
-    def _expire(self, stream: Stream) -> None:
-        self._leave(stream)
-
-    def _forsake(self, stream: Stream) -> None:
-        self._leave(stream)
-
     def _leave(self, stream: Stream) -> None:
         """Wait for an answer no more, and tell the server if it bears that."""
         if stream.cancels or not stream.number or stream.sent < len(stream.body):
             self.over(stream, errors.deadline_exceeded(), frames.CANCEL)
-            return
-        # The stream stays taken: the server is at work on it.
-        if stream.timer is not None:
-            stream.timer.cancel()
-        if not stream.future.done():
-            stream.future.set_exception(errors.deadline_exceeded())
+        else:  # the stream stays taken: the server is at work on it
+            _tell(stream, errors.deadline_exceeded())
+
+
+def _tell(stream: Stream, outcome: bytes | CallFailed) -> None:
+    """Give the caller an outcome, unless it has one or waits no more."""
+    if stream.timer is not None:
+        stream.timer.cancel()
+    if stream.future.done():
+        return
+    if isinstance(outcome, bytes):
+        stream.future.set_result(outcome)
+    else:
+        stream.future.set_exception(outcome)
