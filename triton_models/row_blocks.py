@@ -7,7 +7,6 @@ A transformer that reads 200 items holds nine megabytes for each row while it ru
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -22,22 +21,19 @@ FEWEST = 32
 _MOST_BYTES = 32 * 1024 * 1024
 """Of the largest tensor between two nodes; ONNX Runtime holds several of its size."""
 _NUMBER_BYTES = 4
-_LARGEST = 1 << 30
-"""Bytes of a model whose shapes are inferred; of a larger one only those count that it says."""
+_LARGE_WEIGHTS = 1024
+"""Bytes; what has fewer can be a size that others follow from."""
 
 
 class RowBlocks:
     """Runs a model's rows in blocks where that spares memory.
 
     Args:
-        model: Its file, which is read when many rows come first; or what is in one.
+        model: Its file, or what is in one; looked at when many rows come first.
     """
 
     def __init__(self, model: str | bytes) -> None:
         self._size: Callable[[], int | None] = cache(partial(rows_at_once, model))
-        if isinstance(model, bytes):
-            known = self._size()  # and the bytes need not be kept
-            self._size = lambda: known
 
     def run(self, run: Run, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Return the outputs.
@@ -64,13 +60,12 @@ def rows_at_once(model: str | bytes) -> int | None:
     """
     import onnx  # takes a while, and most models are never asked for so many rows
 
-    if isinstance(model, str):
-        small, loaded = os.path.getsize(model) < _LARGEST, onnx.load(model)
-    else:
-        small, loaded = len(model) < _LARGEST, onnx.load_from_string(model)
-    if small:
-        loaded = onnx.shape_inference.infer_shapes(loaded)
-    largest = max((_numbers_of_row(value.type) for value in loaded.graph.value_info), default=0)
+    loaded = onnx.load(model) if isinstance(model, str) else onnx.load_from_string(model)
+    for weights in loaded.graph.initializer:
+        if len(weights.raw_data) > _LARGE_WEIGHTS:  # only their sizes are asked for
+            weights.ClearField("raw_data")
+    shown = onnx.shape_inference.infer_shapes(loaded).graph
+    largest = max((_numbers_of_row(value.type) for value in shown.value_info), default=0)
     if not largest:
         return None
     return max(FEWEST, _MOST_BYTES // (_NUMBER_BYTES * largest))
