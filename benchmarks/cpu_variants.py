@@ -35,11 +35,11 @@ from rich.table import Table
 from tritonclient.grpc import model_config_pb2 as mc
 from tritonclient.utils import np_to_triton_dtype
 
-from model_builder.child_release import Opened, opened_release
 from model_builder.export.chain import given_to_cores
 from model_builder.export.joining import tensors_of
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays
+from model_builder.opened_release import Opened, opened_release
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore

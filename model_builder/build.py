@@ -7,23 +7,20 @@ trace.
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from model_builder.errors import CannotGoOn, ExportBroken
 from model_builder.export.ensemble import write_models
 from model_builder.export.profiles import Profiles
 from model_builder.previous import Previous
 from model_builder.progress import Progress
+from model_builder.proof.answers import ANSWERS, answers_to_parquet
 from model_builder.proof.recorded import CALIBRATION, FILE, to_parquet
-from model_builder.proof.verifying import ANSWERS, hashes_of
+from model_builder.proof.verifying import hashes_of
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, proven, published
 from model_builder.report import model_card
@@ -143,12 +140,8 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
         raise ExportBroken(f"line '{candidate.line}' has no declared tensors")
     if unproven := candidate.parity.keys() ^ candidate.fused_parity.keys():
         raise ExportBroken(f"not compared in both variants: {', '.join(sorted(unproven))}")
-    note = candidate.details.get("note")
     profiles = Profiles.of(
-        candidate.line,
-        candidate.steps,
-        candidate.recorded,
-        note_tokens=note.max_tokens if note is not None else None,
+        candidate.line, candidate.steps, candidate.recorded, candidate.details.get("note")
     )
     inputs, outputs = write_models(
         models, candidate.line, release, candidate.steps, signature, candidate.model_files, profiles
@@ -194,15 +187,9 @@ def stage_release(candidate: Candidate, config: TaskConfig, release: str, models
 
 def reports_of(candidate: Candidate) -> dict[str, bytes]:
     """Return what lies beside a release: for people, and to compare with."""
-    reports = {**candidate.extra_files, ANSWERS: _parquet(candidate.answers)}
+    reports = {**candidate.extra_files, ANSWERS: answers_to_parquet(candidate.answers)}
     if candidate.recorded is not None:
         reports[FILE] = to_parquet(candidate.recorded)
     if candidate.calibration is not None:
         reports[CALIBRATION] = to_parquet(candidate.calibration)
     return reports
-
-
-def _parquet(table: pa.Table) -> bytes:
-    content = io.BytesIO()
-    pq.write_table(table, content)
-    return content.getvalue()

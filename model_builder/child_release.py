@@ -9,29 +9,26 @@ measured of the parent still holds.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from model_builder.child_answers import Answers, answer_with, with_answers
 from model_builder.errors import CannotDerive
 from model_builder.export.ensemble import write_models
 from model_builder.export.profiles import Profiles
+from model_builder.opened_release import Opened
 from model_builder.progress import Progress
-from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet, to_parquet
-from model_builder.proof.verifying import ANSWERS, hashes_of, prove_models
+from model_builder.proof.answers import ANSWERS, answers_to_parquet
+from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, to_parquet
+from model_builder.proof.verifying import hashes_of, prove_models
 from model_builder.provenance import git_commit, versions
 from model_builder.releasing import Releasing, judged, promoted_release, published
 from model_builder.remeasuring import remeasured
@@ -47,97 +44,13 @@ from triton_models.release import (
     Metric,
     Step,
     default_release_name,
-    network_path,
     step_name,
 )
 from triton_models.signatures import SIGNATURES
 from triton_models.store import ReleaseStore
-from triton_models.trust import Trust
 
 _OF_THE_PARENT = ("stages", "fairness", "cutoff", "distributions", "operating_points", "bands")
 """Fields that were measured of the parent's answers, and are not measured again."""
-_MADE_ANEW = ("config.pbtxt", "1/model.onnx", "1/ensemble.json")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A release on this machine, checked byte by byte."""
-
-    manifest: Manifest
-    manifest_sha256: str
-    models: Path
-    """Its models and nothing else; not to be written to."""
-    reports: Mapping[str, bytes]
-    """Those that its manifest has the hash of."""
-
-    @property
-    def name(self) -> str:
-        """Return ``LINE/RELEASE``."""
-        return f"{self.manifest.line}/{self.manifest.release}"
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the size of all its models' files."""
-        return sum((self.models / path).stat().st_size for path in self.manifest.files)
-
-    @cached_property
-    def steps(self) -> tuple[StepModel, ...]:
-        """Its networks, in the order of the work."""
-        return tuple(
-            StepModel(step.name, step.role, onnx.load(self.models / network_path(step.model)))
-            for step in self.manifest.steps
-        )
-
-    @cached_property
-    def recorded(self) -> Recorded:
-        """The test split as tensors, with the answers to it.
-
-        Raises:
-            CannotDerive: If it was built before they were kept.
-        """
-        if FILE not in self.reports or ANSWERS not in self.reports:
-            raise CannotDerive(self.name, "it has no recorded answers: build it anew")
-        return from_parquet(self.reports[FILE])
-
-    @cached_property
-    def answers(self) -> pa.Table:
-        """The same as a client asks it."""
-        return pq.read_table(io.BytesIO(self.reports[ANSWERS]))
-
-    def extra_files(self) -> dict[str, bytes]:
-        """Return what lies beside the models, such as a tokenizer, by name."""
-        folder = self.models / self.manifest.ensemble / "1"
-        return {
-            path.name: path.read_bytes()
-            for path in sorted(folder.iterdir())
-            if f"1/{path.name}" not in _MADE_ANEW
-        }
-
-
-@contextmanager
-def opened_release(
-    store: ReleaseStore, line: str, release: str, trust: Trust | None = None
-) -> Iterator[Opened]:
-    """Give a release of the store.
-
-    Raises:
-        StoreError: If there is none, it is not to be trusted, or its files are not as released.
-        CannotDerive: If a report that it was proven by is missing or was changed.
-    """
-    manifest = (trust or Trust()).manifest(store, line, release)
-    store.check_files(manifest)
-    reports = {}
-    for name, digest in manifest.recorded.items():
-        content = store.report(line, release, name)
-        if content is None or hashlib.sha256(content).hexdigest() != digest:
-            fault = "is missing" if content is None else "was changed since it was released"
-            raise CannotDerive(f"{line}/{release}", f"its {name} {fault}")
-        reports[name] = content
-    digest = hashlib.sha256(store.manifest_bytes(line, release)).hexdigest()
-    with tempfile.TemporaryDirectory(prefix="model-builder-parent-") as scratch:
-        models = Path(scratch) / "models"
-        store.fetch_models(manifest, models)
-        yield Opened(manifest, digest, models, reports)
 
 
 @dataclass(frozen=True)
@@ -184,7 +97,7 @@ class Staged:
 
 
 def stage_child(
-    parent: Opened, change: Change, models: Path, release: str | None, progress: Progress
+    parent: Opened, change: Change, models: Path, release: str, progress: Progress
 ) -> Staged:
     """Write a child's models into ``models``; ask it, measure it and compare it with its parent.
 
@@ -192,7 +105,7 @@ def stage_child(
         parent: What it is made of.
         change: What becomes of it.
         models: An empty folder.
-        release: The child's name; by default the time.
+        release: The child's name.
         progress: Shows the parts.
 
     Raises:
@@ -202,13 +115,12 @@ def stage_child(
     """
     _check(parent, change)
     old = parent.manifest
-    release = release or default_release_name()
     steps = tuple(
         StepModel(step.name, step.role, change.steps.get(step.name, step.model))
         for step in parent.steps
     )
     with progress.stage("stage"):
-        profiles = profiles_of(old, steps, parent.recorded, change.plans)
+        profiles = Profiles.of(old.line, steps, parent.recorded, old.note, change.plans)
         inputs, outputs = write_models(
             models, old.line, release, steps, SIGNATURES[old.line], parent.extra_files(), profiles
         )
@@ -244,7 +156,7 @@ def stage_child(
                 ),
             }
         )
-    reports = {FILE: to_parquet(recorded), ANSWERS: _parquet(answers), **change.reports}
+    reports = {FILE: to_parquet(recorded), ANSWERS: answers_to_parquet(answers), **change.reports}
     if CALIBRATION in parent.reports:
         reports[CALIBRATION] = parent.reports[CALIBRATION]
     changes: dict[str, Any] = {
@@ -343,17 +255,6 @@ def free_name(store: ReleaseStore, line: str, now: datetime) -> str:
     return name
 
 
-def profiles_of(
-    manifest: Manifest,
-    steps: tuple[StepModel, ...],
-    recorded: Recorded,
-    plans: tuple[Plan, ...] = (),
-) -> Profiles:
-    """Return what GPUs need to know of the cores of a release."""
-    tokens = manifest.note.max_tokens if manifest.note is not None else None
-    return Profiles.of(manifest.line, steps, recorded, tokens, plans)
-
-
 def _renamed(plan: Plan, parent: Manifest, release: str) -> Plan:
     """Return a plan with its file where the child has it; the change names it below its step."""
     model = step_name(parent.line, release, plan.step)
@@ -395,9 +296,3 @@ def _measured(
         "parity": own.parity,
         "fused_parity": own.fused_parity,
     }
-
-
-def _parquet(table: pa.Table) -> bytes:
-    content = io.BytesIO()
-    pq.write_table(table, content)
-    return content.getvalue()

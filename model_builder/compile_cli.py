@@ -234,7 +234,8 @@ def _compile(
     console: Console,
 ) -> dict[str, Any]:
     """Make one child; return what came of it, for programs."""
-    from model_builder.child_release import make_child, opened_release
+    from model_builder.child_release import make_child
+    from model_builder.opened_release import opened_release
     from model_builder.report import PLAN_HEADER, plan_rows
     from model_builder.routing import replace_target
     from model_builder.tensorrt.compiling import compiled, plan_summary

@@ -32,6 +32,7 @@ from model_builder.task import StepModel
 from model_builder.tensorrt.readiness import readiness
 from triton_models.limits import MAX_BATCH_ROWS
 from triton_models.plans import ONNX_CUDA, ONNX_TENSORRT, TENSORRT, Plan, Readiness, Shapes
+from triton_models.release import NoteSpec
 
 if TYPE_CHECKING:
     from model_builder.proof.recorded import Recorded
@@ -68,7 +69,7 @@ class Profiles:
         line: str,
         steps: Sequence[StepModel],
         recorded: Recorded | None,
-        note_tokens: int | None = None,
+        note: NoteSpec | None = None,
         plans: tuple[Plan, ...] = (),
     ) -> Profiles:
         """Look at the cores, and at what reaches them.
@@ -77,14 +78,14 @@ class Profiles:
             line: Of the release.
             steps: All of them, in their order.
             recorded: The test split, of which the golden rows are taken.
-            note_tokens: That the release reads of a note at most.
+            note: How much of a note the release reads, if it reads any.
             plans: What was compiled of them.
         """
         cores = {step.name: step.model for step in steps if step.role == "core"}
         asked: Mapping[str, Arrays] = {}
         if recorded is not None:
             asked = given_to_cores(steps, recorded.batch(recorded.golden())[0])
-        ranges = ranges_of(line, note_tokens)
+        ranges = ranges_of(line, None if note is None else note.max_tokens)
         for name, model in cores.items():
             ranges = seen(ranges, model.graph.input, asked.get(name, {}))
         ready = {name: readiness(model, ranges) for name, model in cores.items()}

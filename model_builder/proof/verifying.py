@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import pyarrow.parquet as pq
 
 from model_builder.errors import ProofFailed
 from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
+from model_builder.proof.answers import ANSWERS, answers_from_parquet
 from model_builder.proof.proving import Proof, one_release_store, prove
 from model_builder.proof.questions import Row
 from model_builder.proof.recorded import CALIBRATION, FILE, Recorded, from_parquet
@@ -25,8 +24,6 @@ from triton_models.release import Manifest
 from triton_models.server import EmbeddedTriton
 from triton_models.store import ReleaseStore
 from triton_models.trust import Trust
-
-ANSWERS = "answers.parquet"
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def verify(
             manifest,
             models,
             from_parquet(reports[FILE]),
-            pq.read_table(io.BytesIO(reports[ANSWERS])).to_pylist(),
+            answers_from_parquet(reports[ANSWERS]).to_pylist(),
             progress,
             triton=triton,
         )

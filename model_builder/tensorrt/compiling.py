@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 import numpy as np
 import onnx
 
-from model_builder.child_release import Change, Opened, profiles_of
+from model_builder.child_release import Change
 from model_builder.export.chain import given_to_cores
 from model_builder.export.onnx import serialised
 from model_builder.export.profiles import Profiles
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.export.shapes import BATCH, shapes_of
+from model_builder.opened_release import Opened
 from model_builder.progress import Progress
 from model_builder.proof.recorded import CALIBRATION, from_parquet
 from model_builder.task import StepModel
@@ -50,7 +51,9 @@ def compiled(
         CompileFailed: If a core does not become a plan.
         PlanDiffers: If a plan answers otherwise than its network.
     """
-    profiles = profiles_of(parent.manifest, parent.steps, parent.recorded)
+    profiles = Profiles.of(
+        parent.manifest.line, parent.steps, parent.recorded, parent.manifest.note
+    )
     cores = [
         step for step in parent.steps if step.role == "core" and profiles.ready[step.name].ready
     ]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_builder.child_release import Opened
 from model_builder.errors import CannotDerive
 from model_builder.export.chain import StepChain
 from model_builder.export.running import Arrays
+from model_builder.opened_release import Opened
 from model_builder.proof.recorded import CALIBRATION, from_parquet
 from model_builder.task import StepModel
 

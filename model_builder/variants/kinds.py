@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import onnx
 from pydantic import JsonValue
 
-from model_builder.child_release import Opened
 from model_builder.errors import CannotDerive, ConfigInvalid
+from model_builder.opened_release import Opened
 from model_builder.task import StepModel
 from model_builder.variants.calibrating import calibration_inputs
 from model_builder.variants.graphs import optimised

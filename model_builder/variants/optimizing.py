@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model_builder.child_release import make_child, opened_release
+from model_builder.child_release import make_child
 from model_builder.errors import CannotDerive, ConfigInvalid
 from model_builder.evaluation.gate import Gate
+from model_builder.opened_release import opened_release
 from model_builder.progress import Progress
 from model_builder.releasing import Releasing
 from model_builder.task import ResolvedData

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_builder.child_release import Change, Opened
+from model_builder.child_release import Change
 from model_builder.errors import CannotDerive
+from model_builder.opened_release import Opened
 from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.task import Candidate, Learnt, Prunes, ResolvedData

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from model_builder.child_release import Change, Opened, opened_release, stage_child
+from model_builder.child_release import Change, stage_child
 from model_builder.errors import BuilderError, CannotDerive
 from model_builder.evaluation.gate import Gate
+from model_builder.opened_release import Opened, opened_release
 from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.task import ResolvedData

@@ -8,7 +8,5 @@ from model_builder.task import Candidate
 
 def reasons(built: Candidate) -> dict[str, tuple[str, ...]]:
     """By core: why TensorRT does not take it; empty if it does."""
-    note = built.details.get("note")
-    tokens = note.max_tokens if note is not None else None
-    ready = Profiles.of(built.line, built.steps, built.recorded, tokens).ready
+    ready = Profiles.of(built.line, built.steps, built.recorded, built.details.get("note")).ready
     return {name: found.because for name, found in ready.items()}

@@ -10,8 +10,9 @@ import pytest
 import small_images
 from click.testing import CliRunner
 
-from model_builder.child_release import Change, Opened, make_child, opened_release
+from model_builder.child_release import Change, make_child
 from model_builder.cli import cli
+from model_builder.opened_release import Opened, opened_release
 from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import verify
 from model_builder.releasing import Releasing

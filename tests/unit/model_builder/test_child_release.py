@@ -15,17 +15,11 @@ import toy_release
 from signing_keys import make_keys
 
 from model_builder.child_answers import answer_with
-from model_builder.child_release import (
-    Change,
-    Opened,
-    free_name,
-    make_child,
-    opened_release,
-    stage_child,
-)
+from model_builder.child_release import Change, free_name, make_child, stage_child
 from model_builder.errors import CannotDerive, GateRefused, NotPromotable
 from model_builder.evaluation.gate import Gate, read_gate
 from model_builder.export.running import OnnxModel
+from model_builder.opened_release import Opened, opened_release
 from model_builder.proof.recorded import CALIBRATION, FILE, from_parquet
 from model_builder.releasing import Releasing
 from model_builder.routing import promote

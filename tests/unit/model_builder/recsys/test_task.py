@@ -7,7 +7,7 @@ import pytest
 from gpu_readiness import reasons
 
 from model_builder.build import reports_of, stage_release
-from model_builder.child_release import Change, opened_release, stage_child
+from model_builder.child_release import Change, stage_child
 from model_builder.errors import (
     CannotDerive,
     CannotGoOn,
@@ -18,6 +18,7 @@ from model_builder.errors import (
 )
 from model_builder.export.chain import run_steps
 from model_builder.export.ensemble import write_models
+from model_builder.opened_release import opened_release
 from model_builder.previous import WEIGHTS
 from model_builder.progress import SilentProgress
 from model_builder.proof.verifying import hashes_of

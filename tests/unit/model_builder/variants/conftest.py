@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import small_images
 
-from model_builder.child_release import Opened, opened_release
+from model_builder.opened_release import Opened, opened_release
 from triton_models.store import ReleaseStore
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model_builder.child_release import Opened
 from model_builder.errors import CannotDerive, ConfigInvalid
+from model_builder.opened_release import Opened
 from model_builder.variants.choosing import chosen, front, gain
 from model_builder.variants.kinds import USUAL, apply, parse
 from model_builder.variants.machine import Machine, this_machine

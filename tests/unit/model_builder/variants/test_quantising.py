@@ -7,10 +7,10 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from model_builder.child_release import Opened
 from model_builder.errors import CannotDerive
 from model_builder.export.onnx import export_core, serialised
 from model_builder.export.running import OnnxModel
+from model_builder.opened_release import Opened
 from model_builder.variants import quantising
 from model_builder.variants.calibrating import calibration_inputs
 from model_builder.variants.half import stored_in_half
