@@ -25,6 +25,7 @@ from model_builder.export.running import Arrays
 from model_builder.export.shapes import (
     Ranges,
     ranges_of,
+    ranges_text,
     seen,
     shapes_of,
 )
@@ -193,10 +194,8 @@ def onnx_tensorrt(
     parameters["trt_timing_cache_enable"] = "1"
     parameters["trt_timing_cache_path"] = ENGINES
     if shapes is not None:
-        for kind, of in (("min", "least"), ("opt", "usual"), ("max", "most")):
-            parameters[f"trt_profile_{kind}_shapes"] = shapes_text(
-                {name: getattr(each, of) for name, each in shapes.items()}
-            )
+        for kind, text in ranges_text(shapes).items():
+            parameters[f"trt_profile_{kind}_shapes"] = text
     return made
 
 
@@ -225,11 +224,6 @@ def tensorrt(config: mc.ModelConfig, plans: Sequence[Plan] = ()) -> mc.ModelConf
     made.dynamic_batching.ClearField("preferred_batch_size")
     made.dynamic_batching.preferred_batch_size.extend(preferred)
     return made
-
-
-def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
-    """Return sizes as TensorRT's tools read them: ``history:1x50,query:1x66``."""
-    return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in shapes.items())
 
 
 def _write_first_row(folder: Path, asked: Mapping[str, npt.NDArray[np.generic]]) -> None:

@@ -129,3 +129,16 @@ def greatest_sizes(
     """
     one_row = {**ranges, BATCH: Range(1, 1, 1)}
     return {name: shapes.most for name, shapes in shapes_of(inputs, one_row).items()}
+
+
+def ranges_text(shapes: Mapping[str, Shapes]) -> dict[str, str]:
+    """Return the least, usual and greatest sizes as TensorRT's tools read and call them."""
+    return {
+        kind: shapes_text({name: getattr(each, of) for name, each in shapes.items()})
+        for kind, of in (("min", "least"), ("opt", "usual"), ("max", "most"))
+    }
+
+
+def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Return sizes as TensorRT's tools read them: ``history:1x50,query:1x66``."""
+    return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in shapes.items())

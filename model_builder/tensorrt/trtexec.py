@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from model_builder.export.profiles import shapes_text
 from model_builder.export.running import Arrays
+from model_builder.export.shapes import ranges_text, shapes_text
 from model_builder.tensorrt.compiled import Compiled, Inputs
 from model_builder.tensorrt.errors import CompileFailed, ToolMissing
 from model_builder.tensorrt.options import CompileOptions
@@ -41,15 +41,11 @@ def build_command(
         shapes: By input.
         options: What is asked of the plan.
     """
-    sizes = {
-        kind: shapes_text({name: getattr(each, of) for name, each in shapes.items()})
-        for kind, of in (("min", "least"), ("opt", "usual"), ("max", "most"))
-    }
     command = [
         trtexec,
         f"--onnx={model}",
         f"--saveEngine={plan}",
-        *(f"--{kind}Shapes={text}" for kind, text in sizes.items()),
+        *(f"--{kind}Shapes={text}" for kind, text in ranges_text(shapes).items()),
         f"--memPoolSize=workspace:{options.workspace_mib}",
         # The default of 11, which takes it without a word.
         "--stronglyTyped",
