@@ -40,6 +40,7 @@ from model_builder.export.joining import tensors_of
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays
 from model_builder.opened_release import Opened, opened_release
+from model_builder.variants.timing import computed_ms
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore
@@ -128,19 +129,14 @@ class Client:
 
     def compute_ms(self, model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> float:
         """Ask once; return how long it computed."""
-        before = self._total_ns(model)
+        before = computed_ms(self._client, model)
         asked = []
         for name, array in inputs.items():
             given = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
             given.set_data_from_numpy(array)
             asked.append(given)
         self._client.infer(model, asked)
-        return (self._total_ns(model) - before) / 1e6
-
-    def _total_ns(self, model: str) -> int:
-        stats = self._client.get_inference_statistics(model).model_stats[0].inference_stats
-        return int(sum(part.ns for part in (
-            stats.compute_input, stats.compute_infer, stats.compute_output)))  # fmt: skip
+        return computed_ms(self._client, model) - before
 
 
 def measured(

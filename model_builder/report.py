@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from triton_models.plans import Plan, Readiness, architecture
+from triton_models.plans import Plan, architecture
 from triton_models.release import Cutoff, GroupFairness, Manifest, Metric, ScoreBand, Stages
 
 
@@ -231,14 +231,6 @@ def _metrics(manifest: Manifest, headline: Sequence[str]) -> str:
 
 def _steps(manifest: Manifest) -> Iterable[tuple[str, ...]]:
     return ((step.name, step.role, f"`{step.model}`") for step in manifest.steps)
-
-
-def readiness_text(name: str, found: Readiness) -> str:
-    """Say whether TensorRT takes a core, in a line; with the reasons, each on its own."""
-    if found.ready:
-        return f"{name} fits {found.checked_against}."
-    reasons = "".join(f"\n  {reason}" for reason in found.because)
-    return f"{name} does not fit {found.checked_against}:{reasons}"
 
 
 def _on_gpus(manifest: Manifest) -> Iterator[str]:

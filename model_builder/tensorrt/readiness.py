@@ -6,7 +6,7 @@ makers publish, not a trial: only ``model-builder compile`` on a GPU shows that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import onnx
 from onnx.shape_inference import InferenceError
@@ -106,10 +106,3 @@ def _wrong_type(what: str, found: str) -> Iterator[str]:
         yield f"{what} is FP64, which is cast down to FP32"
     elif found not in TYPES:
         yield f"{what} is {found}, which it does not have"
-
-
-def readiness_of_cores(
-    cores: Mapping[str, onnx.ModelProto], ranges: Ranges
-) -> dict[str, Readiness]:
-    """Return the same of several, by their names."""
-    return {name: readiness(model, ranges) for name, model in cores.items()}

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from model_builder.export.onnx import serialised
 from model_builder.variants.last_place import only_last_places
 from model_builder.variants.look_ups import plain_look_ups
+from model_builder.variants.tensors import drop_unused_operators
 
 _MOST_GROWTH = 1.2
 
@@ -36,15 +37,13 @@ def optimised(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, int]]:
     if look_ups or places:
         folded = basic(folded)
     if folded.ByteSize() > _MOST_GROWTH * model.ByteSize():
-        return model, {"nodes_before": len(model.graph.node), "nodes_after": len(model.graph.node),
-                       "last_places": 0, "look_ups": 0}  # fmt: skip
-    done = {
+        folded, places, look_ups = model, 0, 0
+    return folded, {
         "nodes_before": len(model.graph.node),
         "nodes_after": len(folded.graph.node),
         "last_places": places,
         "look_ups": look_ups,
     }
-    return folded, done
 
 
 def basic(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -57,10 +56,7 @@ def basic(model: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = str(path)
         ort.InferenceSession(serialised(model), options, providers=["CPUExecutionProvider"])
         made = onnx.load(path)
-    used = {node.domain for node in made.graph.node}
-    kept = [one for one in made.opset_import if one.domain in used or one.domain == ""]
-    del made.opset_import[:]
-    made.opset_import.extend(kept)
+    drop_unused_operators(made)
     # Sizes that were inferred are inferred anew by whoever reads it; the border is as declared.
     for given, wanted in ((made.graph.input, model.graph.input),
                           (made.graph.output, model.graph.output)):  # fmt: skip

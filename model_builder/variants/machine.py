@@ -14,6 +14,7 @@ from model_builder.variants.kinds import Variant
 _WHOLE_NUMBERS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 """Flags of processors that multiply 8-bit numbers faster than floats."""
 _TOLD = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp")
+_ON_GPUS = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 GPU_VARIANTS = ("tensorrt-fp32", "tensorrt-fp16", "tensorrt-bf16", "tensorrt-int8", "tensorrt-fp8")
 
 
@@ -54,6 +55,5 @@ def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
         pass
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    gpu = any(one != "CPUExecutionProvider" for one in ort.get_available_providers()
-              if one in ("CUDAExecutionProvider", "TensorrtExecutionProvider"))  # fmt: skip
+    gpu = bool(_ON_GPUS.intersection(ort.get_available_providers()))
     return Machine(name, tuple(flag for flag in _TOLD if flag in flags), cores, gpu)

@@ -34,7 +34,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from model_builder.errors import CannotDerive
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays, OnnxModel
-from model_builder.variants.tensors import Known
+from model_builder.variants.tensors import Known, drop_unused_operators
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators with weights."""
@@ -241,8 +241,5 @@ def _rewritten(model: onnx.ModelProto, write: Callable[[Path, Path], None]) -> o
         given.write_bytes(serialised(model))
         write(given, made)
         found = onnx.load(made)
-    used = {node.domain for node in found.graph.node}
-    kept = [one for one in found.opset_import if one.domain in ("", *used)]
-    del found.opset_import[:]  # it imports operators that it does not use, which would not join
-    found.opset_import.extend(kept)
+    drop_unused_operators(found)
     return found

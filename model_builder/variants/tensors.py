@@ -1,4 +1,4 @@
-"""What is known of the tensors of a graph: who makes them, who reads them, their sizes."""
+"""What is known of the tensors of a graph: who makes them, and their sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class Known:
     """Of one graph; it is not followed when the graph is changed."""
 
     makers: dict[str, onnx.NodeProto]
-    readers: dict[str, list[onnx.NodeProto]]
     weights: dict[str, onnx.TensorProto]
     sizes: dict[str, tuple[Size, ...]]
     """An axis that varies by its letter, or ``None``."""
@@ -34,13 +33,8 @@ class Known:
             if value.type.tensor_type.HasField("shape")
         }
         sizes |= {one.name: tuple(one.dims) for one in model.graph.initializer}
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
         return Known(
             {name: node for node in model.graph.node for name in node.output},
-            readers,
             {one.name: one for one in model.graph.initializer},
             sizes,
         )
@@ -63,6 +57,14 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
         if one.name == name:
             return onnx.helper.get_attribute_value(one)
     return default
+
+
+def drop_unused_operators(model: onnx.ModelProto) -> None:
+    """Import ONNX's operators and those that are used: others would keep models from joining."""
+    used = {node.domain for node in model.graph.node}
+    kept = [one for one in model.opset_import if one.domain in ("", *used)]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> Size:

@@ -101,6 +101,13 @@ def timed(
     return {name: run.found() for name, run in runs.items()}
 
 
+def computed_ms(client: InferenceServerClient, model: str) -> float:
+    """Return how long a model has computed on a Triton since it was loaded, in milliseconds."""
+    stats = client.get_inference_statistics(model).model_stats[0].inference_stats
+    parts = (stats.compute_input, stats.compute_infer, stats.compute_output)
+    return float(sum(part.ns for part in parts)) / 1e6
+
+
 class _Run:
     def __init__(self, served: ReleaseOnTriton, target: str, manifest: Manifest) -> None:
         self._served = served
@@ -114,10 +121,10 @@ class _Run:
     def ask(
         self, rows: int, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], *, kept: bool
     ) -> None:
-        before = self._compute_ms([self._fused, *self._cores.values()])
+        before = self._computed_ms()
         seen = self._served.time_ms(FUSED, inputs, outputs)
         self._served.time_ms(ENSEMBLE, inputs, outputs)
-        after = self._compute_ms([self._fused, *self._cores.values()])
+        after = self._computed_ms()
         if not kept:
             return
         self._clients.setdefault(rows, []).append(seen)
@@ -126,14 +133,9 @@ class _Run:
             of_step = self._steps.setdefault(rows, {}).setdefault(step, [])
             of_step.append(after[model] - before[model])
 
-    def _compute_ms(self, models: Sequence[str]) -> dict[str, float]:
-        """Return how long each model has computed since it was loaded."""
-        found = {}
-        for model in models:
-            stats = self._client.get_inference_statistics(model).model_stats[0].inference_stats
-            parts = (stats.compute_input, stats.compute_infer, stats.compute_output)
-            found[model] = sum(part.ns for part in parts) / 1e6
-        return found
+    def _computed_ms(self) -> dict[str, float]:
+        models = (self._fused, *self._cores.values())
+        return {model: computed_ms(self._client, model) for model in models}
 
     def found(self) -> Timed:
         return Timed(

@@ -56,7 +56,6 @@ def one(
 
 X: dict[str, tuple[int, list[int | str]]] = {"x": (FLOAT, ["B", 4])}
 IMAGE: dict[str, tuple[int, list[int | str]]] = {"x": (FLOAT, ["B", 3, 8, 8])}
-TWO = np.array([2], np.int64)
 
 
 def test_a_plain_network_is_ready() -> None:
