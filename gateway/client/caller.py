@@ -16,7 +16,16 @@ from gateway.client.errors import CallFailed
 from gateway.client.identity import NOBODY, Identity
 from gateway.telemetry.building import process_source
 from gateway.telemetry.exporter import SendFailed
-from gateway.telemetry.span import Attributes, Kind, Source, Span, Status, new_span_id, new_trace_id
+from gateway.telemetry.span import (
+    Attributes,
+    Kind,
+    Source,
+    Span,
+    Status,
+    new_span_id,
+    new_trace_id,
+    server_attributes,
+)
 from gateway.telemetry.trace_context import TRACEPARENT, write_traceparent
 from gateway.telemetry.trace_file import TraceFile
 
@@ -114,15 +123,12 @@ class Caller:
     def _span(
         self, method: str, ids: tuple[int, int], start_ns: int, error: grpc.RpcError | None
     ) -> Span:
-        host, _, port = self._target.rpartition(":")
         attributes: Attributes = {
             "rpc.system.name": "grpc",
             "rpc.method": method,
-            "server.address": host.strip("[]"),
+            **server_attributes(self._target),
+            "rpc.response.status_code": error.code().name if error else "OK",
         }
-        if port.isdigit():
-            attributes["server.port"] = int(port)
-        attributes["rpc.response.status_code"] = error.code().name if error else "OK"
         if error is not None:
             attributes["error.type"] = error.code().name
         return Span(

@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 
 from gateway.telemetry.record import ADMISSION, ATTEMPT, BATCH, SERVER_FAULTS, TRITON
 from gateway.telemetry.recording import Failure, Inference, RecordedCall
-from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status
+from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status, server_attributes
 from gateway.telemetry.span_encoding import SpanEncoder
 
 _SPECIAL = frozenset({ADMISSION, BATCH, TRITON})
@@ -116,7 +116,7 @@ class CallSpans:
             number += 2 * inference.size  # what lies between are numbers of other calls' spans
             key = (ATTEMPT, target)
             constant = self._constants.get(key) or self._remember(
-                key, encoder.constant(ATTEMPT, Kind.INTERNAL, target_attributes(target))
+                key, encoder.constant(ATTEMPT, Kind.INTERNAL, server_attributes(target))
             )
             own = number & ALL_BITS or 1
             spans.append(encoder.span(constant, trace, own, parent, begin_ns, end_ns, state))
@@ -180,7 +180,7 @@ class CallSpans:
         attributes = {**_RPC, "rpc.method": TRITON_METHOD, "trident.model": inference.model}
         if inference.size > 1:
             attributes["trident.batch.calls"] = inference.size
-        attributes |= target_attributes(inference.target)
+        attributes |= server_attributes(inference.target)
         if inference.attempts:
             attributes["trident.attempts"] = len(inference.attempts)
         if failure is None:
@@ -229,14 +229,6 @@ def _attributes(call: RecordedCall) -> Attributes:
     if call.step:
         attributes["trident.step"] = call.step
     return attributes
-
-
-def target_attributes(target: str) -> Attributes:
-    """Return a Triton's address and port from ``host:port``; nothing if it is not known."""
-    host, _, port = target.rpartition(":")
-    if not port.isdigit():
-        return {"server.address": target} if target else {}
-    return {"server.address": host.strip("[]"), "server.port": int(port)}
 
 
 def _exception(failure: Failure, time_ns: int) -> Event:

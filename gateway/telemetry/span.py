@@ -96,3 +96,11 @@ def new_trace_id() -> int:
 def new_span_id() -> int:
     """Return 8 random bytes, not all zero, as a number."""
     return getrandbits(64) or 1
+
+
+def server_attributes(target: str) -> Attributes:
+    """Return a server's address and port from ``host:port``; nothing if it is not known."""
+    host, _, port = target.rpartition(":")
+    if not port.isdigit():
+        return {"server.address": target} if target else {}
+    return {"server.address": host.strip("[]"), "server.port": int(port)}

@@ -13,7 +13,7 @@ from gateway.client.load.driver import TracedCall
 from gateway.telemetry.analysis.report import Report, Traces, build_report, read
 from gateway.telemetry.building import process_source
 from gateway.telemetry.line_file import previous_file
-from gateway.telemetry.span import Kind, Span, Status
+from gateway.telemetry.span import Kind, Span, Status, server_attributes
 from gateway.telemetry.trace_file import TraceFile
 
 _SPANS_A_LINE = 500
@@ -27,8 +27,7 @@ def write_client_spans(path: Path, method: str, target: str, calls: Iterable[Tra
         SendFailed: If the disk does not take them.
     """
     source = process_source("trident-bench", "trident.bench")
-    host, _, port = target.rpartition(":")
-    where: dict[str, str | int] = {"server.address": host.strip("[]"), "server.port": int(port)}
+    where = server_attributes(target)
 
     def span(call: TracedCall) -> Span:
         failed = call.status != "OK"
