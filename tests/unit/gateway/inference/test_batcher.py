@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from callers import Caller
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,16 +51,6 @@ class Model:
         if self.poison & set(items):
             raise ModelContractBroken(LINE, "r1")
         return [f"answer {item}" for item in items]
-
-
-@dataclass(frozen=True)
-class Caller:
-    """A client at an address."""
-
-    address: str
-
-    def who(self) -> str:
-        return self.address
 
 
 @pytest.fixture

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hand_clock import Clock
 
 from gateway.errors import QuotaExceeded
 from gateway.inference.client_limits import MOST_CLIENTS, ClientLimits
 from gateway.settings_limits import ClientLimit
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

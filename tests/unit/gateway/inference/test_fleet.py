@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import pytest
+from hand_clock import Clock
 
 from gateway.inference.fleet import MOST_FAILED, MOST_REFUSED, SILENCE_S, Fleet
 from gateway.inference.standing import FEWEST_TIMES, SLOW_START_S, Attempt, Standing
@@ -20,16 +21,6 @@ class Client:
 
 
 A, B, C = (Client(name) for name in "abc")
-
-
-class Clock:
-    """Moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

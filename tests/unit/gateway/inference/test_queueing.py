@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
+from callers import Caller
 
 from gateway.inference.priority import NORMAL, RANKS
 from gateway.inference.queueing import Entry, Queue, WaitingRoom
 
 HIGH, LOW = RANKS["high"], RANKS["low"]
-
-
-@dataclass(frozen=True)
-class Caller:
-    address: str
-
-    def who(self) -> str:
-        return self.address
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hand_clock import Clock
 
 from gateway.announcing import Announcer
 from gateway.supervising.news import WorkerNews
@@ -12,13 +13,6 @@ from gateway.supervising.readiness import probes
 
 def release(line: str, serving: bool = True) -> ReleaseNotice:
     return ReleaseNotice(line, "a1", 1.0, serving)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

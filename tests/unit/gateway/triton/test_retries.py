@@ -3,6 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from hand_clock import Clock
 
 from gateway.triton import retries as retries_module
 from gateway.triton.retries import Retries
@@ -10,17 +11,10 @@ from gateway.triton.retries import Retries
 KEY, OTHER = ("score-risk", "r1"), ("score-risk", "r2")
 
 
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(retries_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(retries_module, "time", SimpleNamespace(monotonic=clock))
     return clock
 
 

@@ -2,17 +2,10 @@ from __future__ import annotations
 
 import pytest
 from call_records import folded, record
+from hand_clock import Clock
 
 from gateway.telemetry.metrics.instruments import CALL_DURATION, REFUSED_CALLS
 from gateway.telemetry.metrics.tally import OVERFLOW, Tally
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_adding_two_gives_what_counting_all_would() -> None:
@@ -56,7 +49,7 @@ def test_each_instrument_has_its_own_bound() -> None:
 
 
 def test_a_release_that_is_long_gone_makes_room() -> None:
-    clock = Clock()
+    clock = Clock(0)
     tally = Tally(max_series=2, clock=clock)
     for release in ("old", "used"):
         tally.count(REFUSED_CALLS, ("queue", release), 1)
