@@ -27,7 +27,7 @@ from gateway.transport.grpc_wire import (
     unpacked,
 )
 from gateway.transport.protection import DEFAULT_MESSAGE_S
-from gateway.transport.rpc import Rpc, RpcFailed
+from gateway.transport.rpc import LATE, Rpc, RpcFailed
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _START = {
@@ -41,11 +41,7 @@ _TRAILERS_OK = {"type": "http.response.trailers", "headers": _OK}
 _EXPIRED = encode_status(
     status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="The deadline passed.")
 )
-_LATE = encode_status(
-    status_pb2.Status(
-        code=code_pb2.DEADLINE_EXCEEDED, message="A message took too long to come whole."
-    )
-)
+_LATE = encode_status(LATE)
 _CANCELLED = encode_status(
     status_pb2.Status(code=code_pb2.CANCELLED, message="The server cancelled the call.")
 )

@@ -13,13 +13,10 @@ from typing import Any
 import grpc
 from google.rpc import code_pb2, status_pb2
 
-from gateway.transport.rpc import RpcFailed
+from gateway.transport.rpc import LATE, RpcFailed
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
-LATE = status_pb2.Status(
-    code=code_pb2.DEADLINE_EXCEEDED, message="A message took too long to come whole."
-)
 _NONE_CAME = status_pb2.Status(
     code=code_pb2.UNIMPLEMENTED, message="One message was expected, and 0 came."
 )

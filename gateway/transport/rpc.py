@@ -14,6 +14,12 @@ Handler = Callable[..., Any]
 Look = Callable[[Call], Awaitable[bool]]
 
 
+LATE = status_pb2.Status(
+    code=code_pb2.DEADLINE_EXCEEDED, message="A message took too long to come whole."
+)
+"""How a transport ends a call whose message does not come."""
+
+
 class RpcFailed(Exception):
     """The one way in which an RPC fails towards a transport."""
 
