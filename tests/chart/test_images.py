@@ -234,9 +234,21 @@ def installing() -> list[str]:
     return [*given, *(one.get("args", {}).get("EXTRAS", "") for one in bake()["target"].values())]
 
 
+def test_plans_install_as_the_builder_does_and_nothing_more() -> None:
+    """So the builder's step shows theirs, but for the Python of NVIDIA's image."""
+    steps = []
+    for image in ("builder", "plans"):
+        arguments, (build, *_) = read(ROOT / "deploy" / "docker" / f"{image}.Dockerfile")
+        (command,) = (one for one in build.all("RUN") if "pip install" in one)
+        steps.append((command.replace("python3 ", "python "), set(arguments["EXTRAS"].split(","))))
+    (builder, its_extras), (plans, extras) = steps
+    assert plans == builder
+    assert extras <= its_extras
+
+
 @pytest.mark.parametrize("extras", sorted({one for one in installing() if one}))
 def test_whatever_an_image_installs_is_pinned(extras: str) -> None:
-    """Only the gateway's step is run; of the others at least nothing is left to chance."""
+    """The steps of gateway and builder are run; of others at least nothing is left to chance."""
     lock = {
         canonicalize_name(line.partition("==")[0])
         for line in (ROOT / "requirements.lock").read_text().splitlines()
