@@ -16,6 +16,19 @@ Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
 
 
+def logits_loss(logits: Floats, target: Integers) -> float:
+    """Return the mean log-loss of logits.
+
+    Args:
+        logits: ``(n, K)`` float, unnormalised; or ``(n,)`` or ``(n, 1)``, the log-odds of class 1.
+        target: ``(n,)`` integers, the class.
+    """
+    exact = logits.astype(np.float64).reshape(len(target), -1)
+    if exact.shape[1] == 1:
+        exact = np.concatenate([np.zeros_like(exact), exact], axis=1)
+    return float(-log_softmax(exact, axis=1)[np.arange(len(target)), target].mean())
+
+
 def fit_temperature(logits: Floats, target: Integers) -> float:
     """Return the temperature that divides the logits (Guo et al. 2017).
 
@@ -26,13 +39,10 @@ def fit_temperature(logits: Floats, target: Integers) -> float:
     Returns:
         Between 0.05 and 20; above 1 the network was too sure.
     """
-    if logits.ndim == 1:
-        logits = np.stack([np.zeros_like(logits), logits], axis=1)
-    rows = np.arange(len(target))
+    exact = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:
-        scaled = logits.astype(np.float64) / np.exp(log_temperature)
-        return float(-log_softmax(scaled, axis=1)[rows, target].mean())
+        return logits_loss(exact / np.exp(log_temperature), target)
 
     bounds = (np.log(SMALLEST_TEMPERATURE), np.log(MOST_TEMPERATURE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from model_builder.evaluation.calibration import logits_loss
 from model_builder.tabular.splits import HeldOut
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -65,17 +65,9 @@ def best_share(straight: Floats, whole: Floats, target: npt.NDArray[np.int64]) -
     """
 
     def loss(share: float) -> float:
-        return log_loss(straight + share * (whole - straight), target)
+        return logits_loss(straight + share * (whole - straight), target)
 
     return min(sorted(SHARES, reverse=True), key=loss)
-
-
-def log_loss(logits: Floats, target: npt.NDArray[np.int64]) -> float:
-    """Return the mean loss of ``(rows, K)``; K = 1 is the log-odds of class 1."""
-    exact = logits.astype(np.float64)
-    if exact.shape[1] == 1:
-        exact = np.concatenate([np.zeros_like(exact), exact], axis=1)
-    return float(-log_softmax(exact, axis=1)[np.arange(len(target)), target].mean())
 
 
 def held_out_loss(
@@ -86,7 +78,7 @@ def held_out_loss(
     judging = held_out.any(axis=1)
     share = held_out[judging, :, None]
     mean = (answers[judging] * share).sum(axis=1) / share.sum(axis=1)
-    return log_loss(mean, target[judging])
+    return logits_loss(mean, target[judging])
 
 
 def _fitted(
