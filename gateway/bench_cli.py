@@ -14,6 +14,7 @@ from gateway.trace_cli import DEFAULT_FILE
 from gateway.trace_report_cli import analysing, console
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from rich.console import Console
 
     from gateway.client.load.driver import Driver
@@ -32,12 +33,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("rpc_name", metavar="RPC", type=click.Choice(_RPCS))
-@click.option("--rate", type=_POSITIVE, metavar="N", help="Requests a second (an open loop).")
+@click.option("--rate", type=_POSITIVE, metavar="N", help="Calls a second (an open loop).")
 @click.option(
     "--concurrency",
     type=click.IntRange(1),
     metavar="N",
     help="Calls at a time, each after the one before it (a closed loop).",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Requests in a call; more than one go to the RPC that takes many (Batch…).",
 )
 @click.option("--duration", type=_POSITIVE, default=10.0, show_default=True, metavar="SECONDS")
 @click.option(
@@ -120,6 +128,7 @@ def bench(
     rpc_name: str,
     rate: float | None,
     concurrency: int | None,
+    rows: int,
     requests_file: Path | None,
     target: str,
     traces: Path,
@@ -147,9 +156,12 @@ def bench(
 
         rpc = RPCS[rpc_name]
         requests = _requests(rpc, requests_file, target, how["deadline_s"], seed, identity)
+        many = rows > 1
+        messages = rpc.batches(requests, rows) if many else requests
         load = Load(
-            method=rpc.method,
-            requests=requests,
+            method=rpc.batch_method if many else rpc.method,
+            requests=[message.SerializeToString() for message in messages],
+            rows=rows,
             rate=rate,
             concurrency=concurrency or 1,
             duration_s=how["duration"],
@@ -175,7 +187,7 @@ def bench(
     if as_json:
         from gateway.telemetry.analysis.report import as_json as content_of
 
-        content = driver.outcome.as_json() | {"report": content_of(report)}
+        content = driver.outcome.as_json() | {"rows": rows, "report": content_of(report)}
         click.echo(json.dumps(content, indent=2))
         return
     _print(driver, report, console())
@@ -183,7 +195,7 @@ def bench(
 
 def _requests(
     rpc: Rpc, path: Path | None, target: str, deadline_s: float, seed: int, identity: Identity
-) -> list[bytes]:
+) -> list[Message]:
     """Return what to send, in an order of its own: neighbours in a file are alike."""
     from gateway.client.caller import Caller
     from gateway.client.load.requests import BadRequests, example_requests, read_requests
@@ -205,9 +217,8 @@ def _requests(
             method = "trident.model.v1.ModelService/GetModel"
             model = caller.quietly(method, asked, pb.GetModelResponse).model
         messages = example_requests(rpc, model.features, _EXAMPLES, seed)
-    serialized = [message.SerializeToString() for message in messages]
-    random.Random(seed).shuffle(serialized)
-    return serialized
+    random.Random(seed).shuffle(messages)
+    return messages
 
 
 def _report(driver: Driver, traces: Path, settle_s: float) -> Report | None:
@@ -241,10 +252,11 @@ def _print(driver: Driver, report: Report | None, out: Console) -> None:
     from gateway.client.load.outcome import PERCENTILES, milliseconds
     from gateway.telemetry.analysis.terminal import print_report
 
-    outcome = driver.outcome
+    outcome, rows = driver.outcome, driver.load.rows
+    many = f", {rows * outcome.rate:,.0f} requests/s in calls of {rows}" if rows > 1 else ""
     out.print(
         f"{outcome.answered:,} of {outcome.sent:,} answered in {outcome.seconds:.1f} s: "
-        f"{outcome.rate:.1f}/s"
+        f"{outcome.rate:.1f}/s{many}"
     )
     for name, count in outcome.errors.most_common():
         out.print(f"{count:,}× {name}")

@@ -82,6 +82,19 @@ def test_requests_of_a_file_are_sent(run: Bench, tmp_path: Path) -> None:
     assert "RecommendService" not in done.stdout  # nothing was traced
 
 
+def test_many_requests_go_in_one_call(run: Bench) -> None:
+    done = run("score-risk", "--rate", "20", "--rows", "25", "--sample", "1", "--json")
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert content["errors"] == {}
+    assert content["rows"] == 25
+    (group,) = content["report"]["groups"]
+    assert group["summary"]["key"]["rpc"] == "RiskService/BatchScoreRisk"
+    assert group["summary"]["calls"] == content["answered"] == content["sent"] > 3
+    said = run("score-risk", "--concurrency", "1", "--rows", "25", "--sample", "0").stdout
+    assert "requests/s in calls of 25" in said
+
+
 def test_items_that_nobody_names_are_a_usage_error(run: Bench) -> None:
     done = run("recommend", "--rate", "5")
     assert done.exit_code == 2

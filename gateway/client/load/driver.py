@@ -38,7 +38,7 @@ class Load:
     Attributes:
         method: ``package.Service/Method``.
         requests: Serialized; sent in turns.
-        rate: Requests a second; ``None`` for a closed loop.
+        rate: Calls a second; ``None`` for a closed loop.
         concurrency: Of a closed loop: calls at a time.
         duration_s: How long it is measured.
         warmup_s: How long it is sent before, without being measured.
@@ -47,6 +47,7 @@ class Load:
         even: Whether requests come in equal distances, not at random.
         connections: Between which calls are shared out.
         seed: Of everything at random.
+        rows: Requests in a call.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Load:
     even: bool = False
     connections: int = 4
     seed: int = 0
+    rows: int = 1
 
 
 @dataclass(frozen=True)

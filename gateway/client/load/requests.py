@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
 from trident.model.v1 import model_service_pb2 as model_pb
 from trident.recommend.v1 import recommend_service_pb2 as recommend_pb
 from trident.risk.v1 import risk_service_pb2 as risk_pb
+from triton_models.images import sniffed
 
 _MOST_NAMED = 10
 
@@ -41,6 +44,8 @@ class Rpc:
     """As ``gateway call`` calls it."""
     method: str
     request_type: Callable[..., Any]
+    batch_type: Callable[..., Any]
+    """Of the RPC that takes many, whose name is ``Batch…``."""
     domain: str
     line: str
     """Whose schema examples are made from."""
@@ -49,12 +54,34 @@ class Rpc:
     of_values: Callable[[Mapping[str, Value], Mapping[str, model_pb.Feature]], Any] | None
     """Makes a request of values; ``None`` where a schema does not say what is valid."""
 
+    @property
+    def batch_method(self) -> str:
+        """The RPC that takes many requests."""
+        service, _, name = self.method.rpartition("/")
+        return f"{service}/Batch{name}"
+
+    def batches(self, requests: Sequence[Message], rows: int) -> list[Message]:
+        """Return requests of :attr:`batch_method` with so many rows: all, and some once more."""
+        turns = itertools.cycle(requests)
+        return [
+            self.batch_type(requests=itertools.islice(turns, rows))
+            for _ in range(math.ceil(len(requests) / rows))
+        ]
+
 
 def _recommend_row(row: Mapping[str, Any]) -> Any:
     return recommend_pb.RecommendRequest(history_item_ids=row["history_item_ids"], item_count=10)
 
 
 def _diagnose_row(row: Mapping[str, Any]) -> Any:
+    """Return a request for the evidence that the row has."""
+    if "image" in row:
+        content = row["image"]
+        media_type = (sniffed(content) or ("",))[0]  # what is none, the gateway refuses
+        image = diagnose_pb.Image(content=content, media_type=media_type)
+        return diagnose_pb.DiagnoseRequest(image=image)
+    if "note" in row:
+        return diagnose_pb.DiagnoseRequest(note=row["note"])
     values = json.loads(row["measurements"])
     return diagnose_pb.DiagnoseRequest(measurements=diagnose_pb.Measurements(values=values))
 
@@ -86,12 +113,14 @@ RPCS = {
     rpc.name: rpc
     for rpc in (
         Rpc("recommend", "trident.recommend.v1.RecommendService/Recommend",
-            recommend_pb.RecommendRequest, "recommend", "", _recommend_row, None),
+            recommend_pb.RecommendRequest, recommend_pb.BatchRecommendRequest,
+            "recommend", "", _recommend_row, None),
         Rpc("diagnose", "trident.diagnose.v1.DiagnoseService/Diagnose",
-            diagnose_pb.DiagnoseRequest, "diagnose", "diagnose-measurements", _diagnose_row,
-            _diagnose_values),
+            diagnose_pb.DiagnoseRequest, diagnose_pb.BatchDiagnoseRequest,
+            "diagnose", "diagnose-measurements", _diagnose_row, _diagnose_values),
         Rpc("score-risk", "trident.risk.v1.RiskService/ScoreRisk",
-            risk_pb.ScoreRiskRequest, "risk", "", _risk_row, _risk_values),
+            risk_pb.ScoreRiskRequest, risk_pb.BatchScoreRiskRequest,
+            "risk", "", _risk_row, _risk_values),
     )
 }  # fmt: skip
 

@@ -65,21 +65,44 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         read_requests(RPCS["diagnose"], tmp_path / "requests.jsonl")
 
 
-ROWS: dict[str, tuple[dict[str, Any], str]] = {
-    "recommend": ({"history_item_ids": ["1", "2"]}, "history_item_ids"),
-    "diagnose": ({"measurements": json.dumps({"radius": 1.5})}, "measurements"),
-    "score-risk": ({"features": json.dumps({"age": 30, "purpose": "car"})}, "features"),
-}
+PNG = b"\x89PNG\r\n\x1a\n"
+ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "items": ("recommend", {"history_item_ids": ["1", "2"]}, "history_item_ids"),
+    "measurements": ("diagnose", {"measurements": json.dumps({"radius": 1.5})}, "measurements"),
+    "a note": ("diagnose", {"note": "fever since Sunday"}, "note"),
+    "an image": ("diagnose", {"image": PNG}, "image"),
+    "features": (
+        "score-risk", {"features": json.dumps({"age": 30, "purpose": "car"})}, "features"
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_the_answers_that_a_build_keeps_are_asked_for_again(name: str, tmp_path: Path) -> None:
-    row, field = ROWS[name]
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_answers_that_a_build_keeps_are_asked_for_again(kind: str, tmp_path: Path) -> None:
+    name, row, field = ROWS[kind]
     path = tmp_path / "answers.parquet"
     pl.DataFrame([row, row]).write_parquet(path)
     requests = read_requests(RPCS[name], path)
     assert len(requests) == 2
     assert getattr(requests[0], field)
+
+
+def test_an_image_goes_with_the_type_that_its_bytes_say(tmp_path: Path) -> None:
+    pl.DataFrame([{"image": PNG}, {"image": b"none"}]).write_parquet(tmp_path / "a.parquet")
+    image, other = read_requests(RPCS["diagnose"], tmp_path / "a.parquet")
+    assert (image.image.content, image.image.media_type) == (PNG, "image/png")
+    assert other.image.media_type == ""  # for the gateway to refuse
+
+
+@pytest.mark.parametrize(("rows", "calls"), [(2, 3), (5, 1), (7, 1)])
+def test_batches_have_every_request_and_all_as_many_rows(rows: int, calls: int) -> None:
+    rpc = RPCS["score-risk"]
+    requests = example_requests(rpc, FEATURES, 5, seed=1)
+    batches: list[Any] = rpc.batches(requests, rows)
+    assert [len(one.requests) for one in batches] == [rows] * calls
+    sent = [row for one in batches for row in one.requests]
+    assert all(request in sent for request in requests)
+    assert rpc.batch_method == "trident.risk.v1.RiskService/BatchScoreRisk"
 
 
 @pytest.mark.parametrize(
