@@ -83,14 +83,17 @@ class RecordedCall(CallRecord):
     )  # fmt: skip
 
     def __init__(self, caller: Caller, ended: Callable[[RecordedCall], None], ratio: float) -> None:
-        super().__init__(caller.method, caller.received_ns)
+        # What CallRecord's own does too, written out: every call pays for this.
+        self.method, self.start_ns = caller.method, caller.received_ns
+        self.stages: list[tuple[str, int, int]] = []
         self.inferences: list[tuple[Inference, int]] = []
-        self.sampled: bool | None = None
+        self.end_ns = self.code = self.batch_calls = self.batch_rows = self.trace_id = 0
         self.parent_id = self.span_id = self.dropped_stages = self.sent_stages = 0
+        self.line = self.release = self.variant = self.step = self.peer = self.trace_state = ""
+        self.sampled: bool | None = None
         self.attributes: Attributes | None = None
         self.failure: Failure | None = None
         self.failures: dict[int, str] | None = None
-        self.peer = self.trace_state = ""
         self.caller: Caller | None = caller
         self._ended = ended
         self._ratio = ratio

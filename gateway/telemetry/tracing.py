@@ -160,8 +160,7 @@ class Tracing:
         queues, sampled = self._queues, call.sampled
         if sampled is None:
             sampled = call.decide()
-        kept = bool(queues) and (sampled or self._is_kept_anyway(call))
-        if kept:
+        if queues and (sampled or self._is_kept_anyway(call)):
             call.let_caller_go()
             call.ids()
             for queue in queues:
@@ -175,12 +174,11 @@ class Tracing:
                 _log.exception("A call could not be counted")
 
     def _is_kept_anyway(self, call: RecordedCall) -> bool:
-        if not call.end_ns:  # a part of a stream
-            return False
-        slow = self._keep_slower_ns
-        if slow is not None and call.end_ns - call.start_ns >= slow:
+        if call.code and self._keep_errors and call.code in SERVER_FAULTS:
             return True
-        return self._keep_errors and call.code in SERVER_FAULTS
+        slow = self._keep_slower_ns
+        # 0: it has not ended, this is a part of a stream.
+        return slow is not None and bool(call.end_ns) and call.end_ns - call.start_ns >= slow
 
 
 class _NoInference:
