@@ -31,6 +31,7 @@ from model_builder.training.devices import computed, make_accelerator, shard
 from model_builder.training.feeding import Weigh, made_ahead, rows
 from model_builder.training.finder import LearningRateFound, search
 from model_builder.training.initialisation import initialise
+from model_builder.training.memory import give_back
 from model_builder.training.optimizers import make_optimizer
 from model_builder.training.profiling import Profile, Timer
 from model_builder.training.results import Batch, Batches, Epoch, FitResult, FitSettings, Loss
@@ -192,6 +193,7 @@ class _Training(Generic[Batch]):
         if self.session.observe is not None:
             self.session.observe(self.stage, epoch)
         self._keep(standing, epoch_ended=True)
+        give_back()
 
     def _learn(self, standing: Standing, bar: Stage) -> None:
         """Take the steps of one epoch that are not done yet."""
