@@ -58,6 +58,12 @@ def main() -> None:
 )
 @click.option("--in-flight", default="1,16,64", show_default=True, metavar="NUMBERS")
 @click.option("--rounds", type=click.IntRange(1), help=f"By default {_ROUNDS}.")
+@click.option(
+    "--fresh-every",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Start the servers anew after N rounds: processes differ by what they have learnt.",
+)
 @click.option("--seconds", type=click.FloatRange(0.2), help=f"A burst; by default {_SECONDS}.")
 @click.option("--quick", is_flag=True, help="Two rounds of short bursts: about four minutes.")
 @click.option(
@@ -72,6 +78,7 @@ def run(
     exactly: str | None,
     in_flight: str,
     rounds: int | None,
+    fresh_every: int | None,
     seconds: float | None,
     quick: bool,
     results: Path | None,
@@ -97,6 +104,7 @@ def run(
         [int(number) for number in in_flight.split(",")],
         rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
         seconds or (_QUICK_SECONDS if quick else _SECONDS),
+        fresh_every,
     )
     path = results or _RESULTS / f"{datetime.now(UTC):%Y%m%dt%H%M%S}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +159,7 @@ def _about(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         "rounds": plan.rounds,
         "seconds": plan.seconds,
+        "fresh_every": plan.fresh_every,
     }
 
 

@@ -30,6 +30,10 @@ HEADERS = [
 ]  # fmt: skip
 
 
+def _summary(results: Results) -> Summary:
+    return Summary(results.bursts, results.about.get("fresh_every"))
+
+
 def table(results: Results, summary: Summary, task: str) -> tuple[Rows, list[str]]:
     """Return the rows of a task's table, and a line for each contender that is not in it."""
     rows, absent = [], []
@@ -88,7 +92,7 @@ def faults(summary: Summary) -> list[str]:
 
 def show(console: Console, results: Results) -> None:
     """Print everything for people."""
-    summary = Summary(results.bursts)
+    summary = _summary(results)
     for name, task in TASKS.items():
         rows, absent = table(results, summary, name)
         if not rows:
@@ -127,7 +131,7 @@ def _verdict(met: bool | None) -> str:
 
 def to_json(results: Results) -> str:
     """Return everything for programs."""
-    summary = Summary(results.bursts)
+    summary = _summary(results)
     content: dict[str, Any] = {
         "about": results.about,
         "bursts": results.bursts,
@@ -139,7 +143,7 @@ def to_json(results: Results) -> str:
 
 def to_markdown(results: Results, plot: str) -> str:
     """Return the part of ``docs/performance.md`` that a run makes."""
-    summary = Summary(results.bursts)
+    summary = _summary(results)
     about = results.about
     parts = [
         f"Measured at commit `{about.get('commit')}`, {about.get('when')}, {about.get('cores')} "
@@ -182,6 +186,6 @@ def write_docs(page: Path, results: Results) -> None:
     if not between.search(text):
         raise ValueError(f"{page}: has no {_BEGIN} … {_END}")
     plot = page.with_name("performance.svg")
-    draw(Summary(results.bursts), plot)
+    draw(_summary(results), plot)
     content = f"{_BEGIN}\n\n{to_markdown(results, plot.name)}\n\n{_END}"
     page.write_text(between.sub(lambda _: content, text))

@@ -32,6 +32,16 @@ class Plan:
     in_flight: Sequence[int]
     rounds: int
     seconds: float
+    fresh_every: int | None = None
+    """After so many rounds all servers but Triton are started anew; ``None``: never.
+
+    What a gateway has learnt of its callers differs from process to process, by a few percent of
+    its throughput: rounds of one process cannot tell that from what is compared."""
+
+    def sittings(self, rounds: Sequence[int]) -> list[Sequence[int]]:
+        """Return rounds by the processes that they are run on."""
+        count = self.fresh_every or max(1, len(rounds))
+        return [rounds[first : first + count] for first in range(0, len(rounds), count)]
 
     def closed(self, task: str) -> list[tuple[int, list[Contender]]]:
         """Return who is asked with how many in flight, the least first."""
@@ -117,8 +127,20 @@ def run_task(
     """Run all rounds of a task; say what is being done before it is done."""
     task = workload.task.name
     missing = [n for n in range(plan.rounds) if (task, n) not in results.complete]
-    if not missing:
-        return
+    for numbers in plan.sittings(missing):
+        yield from _run_sitting(plan, workload, store, triton, results, numbers)
+
+
+def _run_sitting(
+    plan: Plan,
+    workload: Workload,
+    store: Path,
+    triton: EmbeddedTriton,
+    results: Results,
+    numbers: Sequence[int],
+) -> Iterator[str]:
+    """Run some rounds on servers of their own."""
+    task = workload.task.name
     with Servers(store, triton) as servers, ExitStack() as stack:
         present = [one for one in plan.contenders if task in one.in_flight]
         running: dict[Server, Running | CannotRun] = {}
@@ -138,7 +160,7 @@ def run_task(
                 results.add("skipped", skipped)
         for one in ready.values():
             one.hold()
-        for number in missing:
+        for number in numbers:
             yield from _run_round(plan, task, number, ready, results)
 
 

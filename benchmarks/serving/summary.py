@@ -25,7 +25,8 @@ class Spread:
     """Median, least and greatest of some rounds.
 
     Attributes:
-        interval: Of the median: 95 %, by bootstrap; None of fewer than :data:`LEAST_ROUNDS`.
+        interval: Of the median: 95 %, by bootstrap over the rounds, or the sittings where there are
+            some; None of fewer than :data:`LEAST_ROUNDS`.
     """
 
     median: float
@@ -34,23 +35,40 @@ class Spread:
     interval: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of values."""
-        interval = median_interval(values) if len(values) >= LEAST_ROUNDS else None
+    def of(cls, values: Sequence[float], sittings: Sequence[int] | None = None) -> Spread:
+        """Return the spread of values; ``sittings``: which of them each is from."""
+        groups = _together(values, range(len(values)) if sittings is None else sittings)
+        interval = median_interval(groups) if len(groups) >= LEAST_ROUNDS else None
         return cls(statistics.median(values), min(values), max(values), interval)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the median, by bootstrap; the same every time."""
-    drawn = np.random.default_rng(0).choice(np.asarray(values), (_DRAWS, len(values)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5]).tolist()
+def median_interval(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the 95 % interval of the median of all, by bootstrap over groups; always the same."""
+    draws = np.random.default_rng(0).integers(0, len(groups), (_DRAWS, len(groups)))
+    arrays = [np.asarray(one) for one in groups]
+    medians = [np.median(np.concatenate([arrays[place] for place in drawn])) for drawn in draws]
+    low, high = np.percentile(medians, [2.5, 97.5]).tolist()
     return low, high
 
 
-class Summary:
-    """The bursts of a run, by contender and load. Bursts with faults do not count."""
+def _together(values: Sequence[float], groups: Sequence[int]) -> list[list[float]]:
+    found: dict[int, list[float]] = defaultdict(list)
+    for value, group in zip(values, groups, strict=True):
+        found[group].append(value)
+    return list(found.values())
 
-    def __init__(self, bursts: Iterable[Burst]) -> None:
+
+class Summary:
+    """The bursts of a run, by contender and load. Bursts with faults do not count.
+
+    Args:
+        bursts: All of them.
+        fresh_every: Rounds after which the servers were started anew: intervals are over what
+            differs from one process to the next, too. ``None``: they were not.
+    """
+
+    def __init__(self, bursts: Iterable[Burst], fresh_every: int | None = None) -> None:
+        self._fresh_every = fresh_every or 1
         self._rounds: dict[Key, dict[int, Burst]] = defaultdict(dict)
         self.faults: dict[Key, list[str]] = defaultdict(list)
         for one in bursts:
@@ -85,10 +103,10 @@ class Summary:
         """Compare a field of two contenders, each with how many in flight, round by round."""
         left = self._rounds.get((task, one[0], "closed", one[1]), {})
         right = self._rounds.get((task, other[0], "closed", other[1]), {})
-        values = [
-            left[number][field] / right[number][field] for number in left.keys() & right.keys()
-        ]
-        return Spread.of(values) if values else None
+        numbers = sorted(left.keys() & right.keys())
+        values = [left[number][field] / right[number][field] for number in numbers]
+        sittings = [number // self._fresh_every for number in numbers]
+        return Spread.of(values, sittings) if values else None
 
     def within(
         self,

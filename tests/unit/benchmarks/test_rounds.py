@@ -63,6 +63,18 @@ def test_only_those_named_exactly_are_asked_and_at_no_random_moments() -> None:
     assert plan.bursts("diagnose") == 2
 
 
+@pytest.mark.parametrize(
+    ("fresh_every", "sittings"),
+    [(None, [[3, 4, 5, 6, 7]]), (2, [[3, 4], [5, 6], [7]]), (9, [[3, 4, 5, 6, 7]])],
+)
+def test_servers_are_started_anew_after_some_rounds(
+    fresh_every: int | None, sittings: list[list[int]]
+) -> None:
+    plan = Plan(ALL, [64], 8, 1.5, fresh_every)
+    assert plan.sittings([3, 4, 5, 6, 7]) == sittings
+    assert plan.sittings([]) == []
+
+
 def test_a_name_that_nobody_has_is_said() -> None:
     with pytest.raises(LookupError, match="no contender gateway-envoy-traced;"):
         exactly(["gateway-envoy", "gateway-envoy-traced"])

@@ -61,7 +61,7 @@ def test_the_best_has_the_greatest_median() -> None:
 
 def test_the_interval_of_the_median_is_within_the_rounds_and_narrows_with_them() -> None:
     values = [1 + 0.01 * (n % 21) for n in range(210)]
-    few, many = median_interval(values[:10]), median_interval(values)
+    few, many = (median_interval([[one] for one in some]) for some in (values[:10], values))
     for low, high in (few, many):
         assert min(values) <= low <= high <= max(values)
     assert many[1] - many[0] < few[1] - few[0]
@@ -70,8 +70,31 @@ def test_the_interval_of_the_median_is_within_the_rounds_and_narrows_with_them()
 
 def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
     drawn = np.random.default_rng(7).normal(size=(60, 30))
-    covered = [low <= 0 <= high for low, high in map(median_interval, drawn.tolist())]
+    covered = [low <= 0 <= high for low, high in map(median_interval, drawn[..., None].tolist())]
     assert np.mean(covered) >= 0.85
+
+
+def test_rounds_of_one_process_tell_no_more_than_the_process() -> None:
+    differ = np.random.default_rng(3).normal(1, 0.05, 12)  # from process to process
+    values = np.repeat(differ, 10).tolist()
+    alone = Spread.of(values).interval
+    together = Spread.of(values, [place // 10 for place in range(120)]).interval
+    assert alone is not None
+    assert together is not None
+    assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
+    assert Spread.of(values[:50], [place // 10 for place in range(50)]).interval is None
+
+
+def test_a_run_that_started_anew_has_the_intervals_of_its_sittings() -> None:
+    rates = [100 + 10 * (round_ // 5 % 3) for round_ in range(30)]
+    bursts = [burst("triton", round_, 100) for round_ in range(30)]
+    bursts += [burst("gateway-grpc", round_, rate) for round_, rate in enumerate(rates)]
+    pair = ("gateway-grpc", 64), ("triton", 64)
+    one, other = (Summary(bursts, every).ratio("diagnose", *pair) for every in (None, 5))
+    assert one is not None
+    assert other is not None
+    assert one.median == other.median == 1.1
+    assert one.interval != other.interval
 
 
 def test_of_a_few_rounds_there_is_no_interval() -> None:
