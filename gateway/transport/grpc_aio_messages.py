@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.rpc import code_pb2, status_pb2
 
+from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.rpc import LATE, RpcFailed
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -22,6 +23,26 @@ _NONE_CAME = status_pb2.Status(
 )
 _LOOK_S = 1.0
 """How late it may be seen, at most; or a quarter of the time, if that is less."""
+
+
+class Messages:
+    """The messages of a stream, as they come.
+
+    Args:
+        context: Of the call.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __aiter__(self) -> Messages:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message: Any = await to_its_end(self._context.read())
+        if not isinstance(message, bytes):  # grpc's sign of the end
+            raise StopAsyncIteration
+        return message
 
 
 class MessageReader:
@@ -52,7 +73,7 @@ class MessageReader:
             self._ticking = True
             asyncio.get_running_loop().call_later(self._look_s, self._tick)
         try:
-            message: Any = await context.read()
+            message: Any = await to_its_end(context.read())
         except asyncio.CancelledError:
             if task in self._waiting:  # the client has gone
                 raise

@@ -14,7 +14,8 @@ from grpc_status import rpc_status
 
 from gateway.process_tuning import give_back_memory
 from gateway.transport.call import Call, Pair, Reply
-from gateway.transport.grpc_aio_messages import Context, MessageReader
+from gateway.transport.grpc_aio_messages import Context, MessageReader, Messages
+from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
 
@@ -156,17 +157,17 @@ def _unary(
 
 def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[bytes], Context], Any]:
     # Not a generator: grpc leaves those of cancelled calls to the garbage collector.
-    async def answer(data: AsyncIterator[bytes], context: Context) -> None:
+    async def answer(_: AsyncIterator[bytes], context: Context) -> None:
         call = GrpcAioCall(method, context)
         begun = False
         try:
-            async with aclosing(rpc(data, call)) as responses:
+            async with aclosing(rpc(Messages(context), call)) as responses:
                 async for response in responses:
                     if not begun:
                         begun = True
                         if call.reply is not None:
                             await _send_initial(call.reply, context)
-                    await context.write(response)
+                    await to_its_end(context.write(response))
         except BaseException as failed:
             call.end(known=True)
             if not isinstance(failed, RpcFailed):
@@ -190,7 +191,7 @@ async def _send_initial(reply: Reply, context: Context) -> None:
     """Send what comes before the first answer, and whether answers are compressed."""
     if reply.compress:
         context.set_compression(grpc.Compression.Gzip)
-    await context.send_initial_metadata(reply.initial)
+    await to_its_end(context.send_initial_metadata(reply.initial))
 
 
 async def _fail(status: status_pb2.Status, call: Call, context: Context) -> NoReturn:
