@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -12,15 +11,11 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from gateway.process_tuning import give_back_memory
 from gateway.transport.call import Call, Pair, Reply
 from gateway.transport.grpc_aio_messages import Context, MessageReader, Messages
 from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
-
-_SWEEP_S = 0.5
-"""Between two sweeps, at least."""
 
 _CERTIFICATE = "x509_pem_cert"
 
@@ -84,6 +79,7 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         table: The RPCs by path.
         max_metadata_count: Entries that the metadata of a call may have.
         message_s: Time that the message of a unary call has to come whole, in seconds.
+        on_waste: Is called where a call leaves much behind.
     """
 
     def __init__(
@@ -91,11 +87,12 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         table: Mapping[str, Rpc],
         max_metadata_count: int,
         message_s: float = DEFAULT_MESSAGE_S,
+        on_waste: Callable[[], None] = lambda: None,
     ) -> None:
         reader = MessageReader(message_s)
         self._handlers = {path: _handler(path[1:], rpc, reader) for path, rpc in table.items()}
         self._max_count = max_metadata_count
-        self._sweeping = False
+        self._on_waste = on_waste
         self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
 
     def service(
@@ -104,24 +101,11 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         """Return what grpc calls for a path; nothing for one that is not ours."""
         metadata = handler_call_details.invocation_metadata
         if metadata is not None and len(metadata) > self._max_count:
-            self._sweep()
+            # grpc keeps them until the garbage collector comes, which on a worker is rarely; and
+            # headers without an end come here by the hundred thousand.
+            self._on_waste()
             return self._refused
         return self._handlers.get(handler_call_details.method)
-
-    def _sweep(self) -> None:
-        """See to it that the metadata of a call with far too much do not stay.
-
-        grpc keeps those of each call until the garbage collector comes, which on a worker is
-        rarely, and its core's own stay with the allocator; and headers without an end come here by
-        the hundred thousand.
-        """
-        if not self._sweeping:
-            self._sweeping = True
-            asyncio.get_running_loop().call_later(_SWEEP_S, self._swept)
-
-    def _swept(self) -> None:
-        self._sweeping = False
-        give_back_memory()
 
 
 def _handler(method: str, rpc: Rpc, reader: MessageReader) -> grpc.RpcMethodHandler[Any, Any]:
