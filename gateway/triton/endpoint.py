@@ -306,6 +306,8 @@ class TritonEndpoint:
             if not fault:
                 async with asyncio.timeout(trial_s):
                     fault = await self._examiner.check(key, manifest, vouched=new)
+                if fault and new and fault != self._faults.get(key):
+                    self.left_out[MISFIT] += 1
             if fault is not None:
                 self._settle(key, fault)
         except TimeoutError:

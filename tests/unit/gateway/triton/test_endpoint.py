@@ -442,6 +442,20 @@ async def test_after_another_connection_it_is_seen_whether_the_same_triton_is_th
     assert looked.endpoint.left_out == {MISFIT: 1}
 
 
+async def test_one_that_comes_back_with_other_models_is_counted_once_with_the_reason(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.up = False
+    await looked.look(RISK)
+    looked.triton.up = True
+    looked.triton.loaded.clear()
+    looked.triton.repository[RISK.ensemble][0].outputs[1].datatype = "FP64"
+    for _ in range(2):
+        assert "Triton serves FP64 [1]" in await looked.look_until_fault(RISK)
+    assert looked.endpoint.left_out == {GONE: 1, MISFIT: 1}
+
+
 async def test_a_triton_that_answers_inferences_lives_though_it_does_not_say_so(
     looked: Looked,
 ) -> None:
