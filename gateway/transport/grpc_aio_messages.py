@@ -39,8 +39,8 @@ class Messages:
         return self
 
     async def __anext__(self) -> bytes:
-        message: Any = await to_its_end(self._context.read())
-        if not isinstance(message, bytes):  # grpc's sign of the end
+        message = await _next_message(self._context)
+        if not isinstance(message, bytes):
             raise StopAsyncIteration
         return message
 
@@ -73,7 +73,7 @@ class MessageReader:
             self._ticking = True
             asyncio.get_running_loop().call_later(self._look_s, self._tick)
         try:
-            message: Any = await to_its_end(context.read())
+            message = await _next_message(context)
         except asyncio.CancelledError:
             if task in self._waiting:  # the client has gone
                 raise
@@ -81,7 +81,7 @@ class MessageReader:
             raise RpcFailed(LATE) from None
         finally:
             self._waiting.pop(task, None)
-        if not isinstance(message, bytes):  # grpc's sign of the end
+        if not isinstance(message, bytes):
             raise RpcFailed(_NONE_CAME)
         return message
 
@@ -95,3 +95,11 @@ class MessageReader:
         self._ticking = bool(self._waiting)
         if self._ticking:
             asyncio.get_running_loop().call_later(self._look_s, self._tick)
+
+
+async def _next_message(context: Context) -> Any:
+    """Return the next message of a call; what is no bytes is grpc's sign of the end."""
+    try:
+        return await to_its_end(context.read())
+    except grpc.aio.InternalError:  # the client has gone
+        return None

@@ -94,18 +94,19 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._max_count = max_metadata_count
         self._on_waste = on_waste
         self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
+        self._unknown = grpc.stream_stream_rpc_method_handler(_refuse_path)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return what grpc calls for a path; nothing for one that is not ours."""
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return what grpc calls for a path."""
         metadata = handler_call_details.invocation_metadata
         if metadata is not None and len(metadata) > self._max_count:
             # grpc keeps them until the garbage collector comes, which on a worker is rarely; and
             # headers without an end come here by the hundred thousand.
             self._on_waste()
             return self._refused
-        return self._handlers.get(handler_call_details.method)
+        return self._handlers.get(handler_call_details.method, self._unknown)
 
 
 def _handler(method: str, rpc: Rpc, reader: MessageReader) -> grpc.RpcMethodHandler[Any, Any]:
@@ -168,7 +169,14 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
 
 async def _refuse_metadata(data: AsyncIterator[bytes], context: Context) -> None:
     """End a call with more entries of metadata than are borne with."""
-    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
+    await to_its_end(
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
+    )
+
+
+async def _refuse_path(data: AsyncIterator[bytes], context: Context) -> None:
+    """End a call to what is not there, as grpc does, but so that it leaves nothing behind."""
+    await to_its_end(context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
 
 
 async def _send_initial(reply: Reply, context: Context) -> None:
@@ -183,5 +191,5 @@ async def _fail(status: status_pb2.Status, call: Call, context: Context) -> NoRe
     # Not abort_with_status: instrumentation that wraps a context does not see it.
     wire = rpc_status.to_status(status)
     trailing = call.reply.trailing if call.reply is not None else ()
-    await context.abort(wire.code, wire.details, (*trailing, *wire.trailing_metadata))
+    await to_its_end(context.abort(wire.code, wire.details, (*trailing, *wire.trailing_metadata)))
     raise AssertionError("abort returned")

@@ -403,7 +403,7 @@ async def test_calls_with_far_too_much_metadata_are_known_to_leave_waste() -> No
         metadata = (("a", "b"),) * entries
         return handlers.service(SimpleNamespace(method="/a/B", invocation_metadata=metadata))  # type: ignore[arg-type]
 
-    assert call(2) is None
+    call(2)
     assert told == []
-    assert call(3) is not None
+    call(3)
     assert told == [1]

@@ -60,6 +60,47 @@ async def test_what_an_operation_raises_is_raised() -> None:
         await task
 
 
+async def test_one_that_failed_with_grpc_comes_to_its_end_too_and_then_the_failure_is_raised() -> (
+    None
+):
+    operation = Operation(futures=2)
+    task = asyncio.create_task(to_its_end(operation.run()))
+    await turns()
+    operation.futures[0].set_exception(grpc.aio.InternalError("the client has gone"))
+    await turns()
+    assert operation.ended == []
+    operation.futures[1].set_result(1)
+    with pytest.raises(grpc.aio.InternalError, match="the client has gone"):
+        await task
+    assert operation.ended == ["done"]
+
+
+@pytest.mark.parametrize("while_awaited", [True, False])
+async def test_one_that_fails_with_grpc_and_nobody_awaits_comes_to_its_end(
+    while_awaited: bool,
+) -> None:
+    operation = Operation()
+    task = asyncio.create_task(to_its_end(operation.run()))
+    await turns()
+    if while_awaited:
+        operation.futures[0].set_exception(grpc.aio.InternalError())
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if not while_awaited:
+        operation.futures[0].set_exception(grpc.aio.InternalError())
+    await turns()
+    assert operation.ended == ["done"]
+
+
+async def test_one_whose_future_is_cancelled_is_cancelled() -> None:
+    operation = Operation()
+    task = asyncio.create_task(to_its_end(operation.run()))
+    await turns()
+    operation.futures[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_one_that_nobody_awaits_any_more_comes_to_its_end_all_the_same(fails: bool) -> None:
     operation = Operation(futures=2)
