@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -79,7 +80,8 @@ def _pass_over_failure(pending: Any) -> BaseException | None:
         return None
     failure: BaseException | None = pending.exception()
     if isinstance(failure, grpc.aio.InternalError):
-        pending.__init__(loop=pending.get_loop())
-        pending.set_result(None)
+        with suppress(asyncio.InvalidStateError):  # only those written in C can begin anew
+            pending.__init__(loop=pending.get_loop())
+            pending.set_result(None)
         return failure
     return None

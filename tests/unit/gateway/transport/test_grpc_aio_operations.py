@@ -92,6 +92,17 @@ async def test_one_that_fails_with_grpc_and_nobody_awaits_comes_to_its_end(
     assert operation.ended == ["done"]
 
 
+async def test_a_failure_that_cannot_be_passed_over_is_raised_all_the_same() -> None:
+    operation = Operation()
+    pure: Any = asyncio.futures._PyFuture  # type: ignore[attr-defined]
+    operation.futures[0] = pure(loop=asyncio.get_running_loop())
+    task = asyncio.create_task(to_its_end(operation.run()))
+    await turns()
+    operation.futures[0].set_exception(grpc.aio.InternalError("the client has gone"))
+    with pytest.raises(grpc.aio.InternalError, match="the client has gone"):
+        await task
+
+
 async def test_one_whose_future_is_cancelled_is_cancelled() -> None:
     operation = Operation()
     task = asyncio.create_task(to_its_end(operation.run()))
