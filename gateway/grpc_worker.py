@@ -9,7 +9,7 @@ import sys
 
 from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
-from gateway.process_tuning import new_event_loop, settle_garbage
+from gateway.process_tuning import new_event_loop, return_large_blocks, settle_garbage
 from gateway.security.errors import UnusableFile
 from gateway.served import services_of
 from gateway.starting import StartFailed
@@ -21,6 +21,7 @@ from gateway.worker import Worker
 
 def main() -> int:
     """Serve until SIGTERM; return the exit code."""
+    return_large_blocks()
     worker = Worker.from_environment(os.environ)
     log_to_stderr(f"worker {worker.number}")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for the supervisor; Envoy does the same

@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 
-from gateway.errors import DeadlineExceeded, ModelUnavailable
+from gateway.errors import ModelUnavailable
 from gateway.inference import router
 from gateway.inference.admission import Admission, Visit
 from gateway.inference.asking import Asker
+from gateway.inference.exchange import Exchange
 from gateway.inference.fleet import Fleet
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
@@ -30,13 +30,10 @@ from gateway.telemetry.metrics.instruments import (
     WAITING_LIMIT,
 )
 from gateway.telemetry.metrics.readings import Reading
-from gateway.telemetry.trace_context import TRACEPARENT
 from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
-from gateway.triton.declared import DeclaredOutputs
-from gateway.triton.errors import translating_triton_errors
 from gateway.triton.states import ReleaseState
-from gateway.triton.tensors import MalformedTensor, arrays_to_request, response_to_arrays
+from gateway.triton.tensors import arrays_to_request, response_to_arrays
 from gateway.triton.verdicts import Suspicion
 
 _SHADOW_TIMEOUT_S = 10.0
@@ -88,7 +85,7 @@ class TritonRunner:
         self._lifecycle = lifecycle
         self._fleet = fleet or Fleet()
         self._asker = Asker(self._fleet, lifecycle.suspect, hedging=hedging)
-        self._declared: dict[str, DeclaredOutputs] = {}
+        self._exchange = Exchange(self._asker)
         self._build_admission = build_admission
         self.call_timeout_s = call_timeout_s
         self.shadowing = Shadowing()
@@ -106,7 +103,7 @@ class TritonRunner:
             self._only = {}
             self._routes = [_route(state) for state in states]
             self._clients = {(state.line, state.release): state.clients for state in states}
-            self._declared = {}
+            self._exchange.forget()
             self._fleet.keep(dict(self._clients))
             self._seen = states
         return self._routes
@@ -182,7 +179,9 @@ class TritonRunner:
             visit: Visit | None = await admission.enter(end - time.monotonic(), turn)
             trace.admitted()
             try:
-                answer = await self._ask(release, tensors, outputs, end, trace)
+                answer = await self._exchange.ask(
+                    release, tensors, outputs, end, trace, partial(self._serving, release)
+                )
             except BaseException:
                 visit = None  # what failed says nothing of how long answers take
                 raise
@@ -220,83 +219,6 @@ class TritonRunner:
             return response_to_arrays(response, rows)
 
         self.shadowing.offer(release, state.manifest, answer, ask)
-
-    async def _ask(
-        self,
-        release: ServedRelease,
-        tensors: Tensors,
-        outputs: Sequence[str] | None,
-        end: float,
-        trace: InferenceTrace,
-    ) -> dict[str, npt.NDArray[np.generic]]:
-        """Ask a Triton, and another one where that gives no answer or a senseless one."""
-        headers: dict[str, str] | None = None
-        asked = 0
-        model = release.model_name
-        rows = len(next(iter(tensors.values())))
-
-        async def send(client: TritonClient) -> dict[str, npt.NDArray[np.generic]]:
-            nonlocal headers, asked
-            request = arrays_to_request(model, tensors, outputs)
-            # What is left of the deadline goes on as gRPC's own: Triton may drop what is late
-            # between two steps. Its request parameter `timeout` would be heeded by a dynamic
-            # batcher only.
-            timeout_s = end - time.monotonic()
-            if timeout_s <= 0:
-                raise DeadlineExceeded(release.line)
-            if headers is None:  # one span for all attempts
-                headers = trace.ask(model, client.target)
-            else:
-                trace.ask_again(client.target)
-            attempt, asked = asked, asked + 1
-            request.id = headers.get(TRACEPARENT, "")
-            is_loaded = partial(client.is_loaded, model)
-            async with translating_triton_errors(release.line, release.release, is_loaded):
-                response = await client.infer(request, timeout_s=timeout_s, headers=headers)
-                answer = self._checked(response, release, model, outputs, rows)
-            if asked > 1:
-                trace.answered_by(attempt)
-            return answer
-
-        key = (release.line, release.release)
-        try:
-            serving = partial(self._serving, release)
-            answer = await self._asker.ask(key, serving, send, end, rows)
-        except BaseException as error:  # as Triton says it, before it is translated
-            if headers is not None:
-                said = isinstance(error.__cause__, grpc.RpcError | MalformedTensor)
-                trace.end(error.__cause__ if said else error)
-            raise
-        trace.end()
-        return answer
-
-    def _checked(
-        self,
-        response: Any,
-        release: ServedRelease,
-        model: str,
-        outputs: Sequence[str] | None,
-        rows: int,
-    ) -> dict[str, npt.NDArray[np.generic]]:
-        """Return what Triton answered.
-
-        Raises:
-            MalformedTensor: If it is not what the release says, or not all of what was asked for.
-        """
-        answer = response_to_arrays(response, rows)
-        if response.model_name != model:
-            raise MalformedTensor("*", f"they are of the model '{response.model_name}'")
-        self._outputs_of(release, model).check(answer)
-        for name in outputs or ():
-            if name not in answer:
-                raise MalformedTensor(name, "it is not there")
-        return answer
-
-    def _outputs_of(self, release: ServedRelease, model: str) -> DeclaredOutputs:
-        declared = self._declared.get(model)
-        if declared is None:
-            declared = self._declared[model] = DeclaredOutputs(release.manifest)
-        return declared
 
     def _admission(self, line: str) -> Admission:
         if line not in self._admissions:

@@ -9,6 +9,7 @@ from gateway.security.watching import Watch
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING
 from gateway.transport.grpc_aio_rpc import RpcHandlers
+from gateway.transport.grpc_aio_sweeping import MemorySweeper
 from gateway.transport.grpc_tls import ServerCredentials
 from gateway.transport.health import DEFAULT_POLL_S
 from gateway.transport.protection import DEFAULT_MAX_MESSAGE_BYTES, Protection
@@ -85,8 +86,12 @@ class GrpcServer:
             ("grpc.so_reuseport", int(reuse_port)),
         )
         self._server = grpc.aio.server(options=(*_OPTIONS, *own))
+        self._sweeper = MemorySweeper()
         handlers = RpcHandlers(
-            services.rpcs.table, protection.max_metadata_count, protection.message_s
+            services.rpcs.table,
+            protection.max_metadata_count,
+            protection.message_s,
+            on_waste=self._sweeper.soon,
         )
         self._server.add_generic_rpc_handlers((handlers,))
         self._watch = Watch(())
@@ -105,6 +110,7 @@ class GrpcServer:
         await self._services.start()
         await self._server.start()
         self._watch.start()
+        self._sweeper.start()
 
     async def drain(self) -> None:
         """Say NOT_SERVING and refuse new calls; those in flight go on."""
@@ -118,6 +124,7 @@ class GrpcServer:
         await self.drain()
         await self._services.wait_idle(grace_s)
         await self._server.stop(_LAST_BYTES_S)
+        await self._sweeper.stop()
         self._watch.stop()
 
 

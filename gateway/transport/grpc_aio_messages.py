@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.rpc import code_pb2, status_pb2
 
+from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.rpc import LATE, RpcFailed
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -22,6 +23,26 @@ _NONE_CAME = status_pb2.Status(
 )
 _LOOK_S = 1.0
 """How late it may be seen, at most; or a quarter of the time, if that is less."""
+
+
+class Messages:
+    """The messages of a stream, as they come.
+
+    Args:
+        context: Of the call.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __aiter__(self) -> Messages:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = await _next_message(self._context)
+        if not isinstance(message, bytes):
+            raise StopAsyncIteration
+        return message
 
 
 class MessageReader:
@@ -52,7 +73,7 @@ class MessageReader:
             self._ticking = True
             asyncio.get_running_loop().call_later(self._look_s, self._tick)
         try:
-            message: Any = await context.read()
+            message = await _next_message(context)
         except asyncio.CancelledError:
             if task in self._waiting:  # the client has gone
                 raise
@@ -60,7 +81,7 @@ class MessageReader:
             raise RpcFailed(LATE) from None
         finally:
             self._waiting.pop(task, None)
-        if not isinstance(message, bytes):  # grpc's sign of the end
+        if not isinstance(message, bytes):
             raise RpcFailed(_NONE_CAME)
         return message
 
@@ -74,3 +95,11 @@ class MessageReader:
         self._ticking = bool(self._waiting)
         if self._ticking:
             asyncio.get_running_loop().call_later(self._look_s, self._tick)
+
+
+async def _next_message(context: Context) -> Any:
+    """Return the next message of a call; what is no bytes is grpc's sign of the end."""
+    try:
+        return await to_its_end(context.read())
+    except grpc.aio.InternalError:  # the client has gone
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -12,14 +11,11 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from gateway.process_tuning import give_back_memory
 from gateway.transport.call import Call, Pair, Reply
-from gateway.transport.grpc_aio_messages import Context, MessageReader
+from gateway.transport.grpc_aio_messages import Context, MessageReader, Messages
+from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
-
-_SWEEP_S = 0.5
-"""Between two sweeps, at least."""
 
 _CERTIFICATE = "x509_pem_cert"
 
@@ -83,6 +79,7 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         table: The RPCs by path.
         max_metadata_count: Entries that the metadata of a call may have.
         message_s: Time that the message of a unary call has to come whole, in seconds.
+        on_waste: Is called where a call leaves much behind.
     """
 
     def __init__(
@@ -90,37 +87,26 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         table: Mapping[str, Rpc],
         max_metadata_count: int,
         message_s: float = DEFAULT_MESSAGE_S,
+        on_waste: Callable[[], None] = lambda: None,
     ) -> None:
         reader = MessageReader(message_s)
         self._handlers = {path: _handler(path[1:], rpc, reader) for path, rpc in table.items()}
         self._max_count = max_metadata_count
-        self._sweeping = False
+        self._on_waste = on_waste
         self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
+        self._unknown = grpc.stream_stream_rpc_method_handler(_refuse_path)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return what grpc calls for a path; nothing for one that is not ours."""
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return what grpc calls for a path."""
         metadata = handler_call_details.invocation_metadata
         if metadata is not None and len(metadata) > self._max_count:
-            self._sweep()
+            # grpc keeps them until the garbage collector comes, which on a worker is rarely; and
+            # headers without an end come here by the hundred thousand.
+            self._on_waste()
             return self._refused
-        return self._handlers.get(handler_call_details.method)
-
-    def _sweep(self) -> None:
-        """See to it that the metadata of a call with far too much do not stay.
-
-        grpc keeps those of each call until the garbage collector comes, which on a worker is
-        rarely, and its core's own stay with the allocator; and headers without an end come here by
-        the hundred thousand.
-        """
-        if not self._sweeping:
-            self._sweeping = True
-            asyncio.get_running_loop().call_later(_SWEEP_S, self._swept)
-
-    def _swept(self) -> None:
-        self._sweeping = False
-        give_back_memory()
+        return self._handlers.get(handler_call_details.method, self._unknown)
 
 
 def _handler(method: str, rpc: Rpc, reader: MessageReader) -> grpc.RpcMethodHandler[Any, Any]:
@@ -156,17 +142,17 @@ def _unary(
 
 def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[bytes], Context], Any]:
     # Not a generator: grpc leaves those of cancelled calls to the garbage collector.
-    async def answer(data: AsyncIterator[bytes], context: Context) -> None:
+    async def answer(_: AsyncIterator[bytes], context: Context) -> None:
         call = GrpcAioCall(method, context)
         begun = False
         try:
-            async with aclosing(rpc(data, call)) as responses:
+            async with aclosing(rpc(Messages(context), call)) as responses:
                 async for response in responses:
                     if not begun:
                         begun = True
                         if call.reply is not None:
                             await _send_initial(call.reply, context)
-                    await context.write(response)
+                    await to_its_end(context.write(response))
         except BaseException as failed:
             call.end(known=True)
             if not isinstance(failed, RpcFailed):
@@ -183,14 +169,21 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
 
 async def _refuse_metadata(data: AsyncIterator[bytes], context: Context) -> None:
     """End a call with more entries of metadata than are borne with."""
-    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
+    await to_its_end(
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
+    )
+
+
+async def _refuse_path(data: AsyncIterator[bytes], context: Context) -> None:
+    """End a call to what is not there, as grpc does, but so that it leaves nothing behind."""
+    await to_its_end(context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
 
 
 async def _send_initial(reply: Reply, context: Context) -> None:
     """Send what comes before the first answer, and whether answers are compressed."""
     if reply.compress:
         context.set_compression(grpc.Compression.Gzip)
-    await context.send_initial_metadata(reply.initial)
+    await to_its_end(context.send_initial_metadata(reply.initial))
 
 
 async def _fail(status: status_pb2.Status, call: Call, context: Context) -> NoReturn:
@@ -198,5 +191,5 @@ async def _fail(status: status_pb2.Status, call: Call, context: Context) -> NoRe
     # Not abort_with_status: instrumentation that wraps a context does not see it.
     wire = rpc_status.to_status(status)
     trailing = call.reply.trailing if call.reply is not None else ()
-    await context.abort(wire.code, wire.details, (*trailing, *wire.trailing_metadata))
+    await to_its_end(context.abort(wire.code, wire.details, (*trailing, *wire.trailing_metadata)))
     raise AssertionError("abort returned")

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from statistics import median
 from typing import Any
 
+from gateway.triton.release_tasks import ReleaseTasks
 from gateway.triton.routed import Key
-from gateway.triton.verdicts import is_slow
+from gateway.triton.verdicts import SLOW, Kind, is_slow
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +20,116 @@ _LOOK_AGAIN_S = 0.1
 
 _COMPARED_WITHIN_S = 6.0
 """For a comparison with other Tritons."""
+
+_COMPARED_EVERY_S = 2.0
+"""Between two of them."""
+
+Check = Callable[[], Coroutine[Any, Any, str | None]]
+"""Returns what is wrong with a release, ``""`` if nothing is; ``None`` if Triton went away."""
+
+TrialS = Callable[[], Awaitable[float | None]]
+"""Returns what a trial of a release takes, in seconds; ``None`` if that cannot be told."""
+
+
+class Doubts:
+    """Looks closely at releases that seem to do badly on one Triton.
+
+    Args:
+        leave_out: Has a release left out, as it does badly.
+        longest_s: Time that a trial has where no other Triton does well, in seconds.
+    """
+
+    def __init__(self, leave_out: Callable[[Key, Kind, str], None], longest_s: float) -> None:
+        self._leave_out = leave_out
+        self._longest_s = longest_s
+        self._compare_at: dict[Key, float] = {}
+        self._trials = ReleaseTasks()
+        self._comparisons = ReleaseTasks()
+
+    def __contains__(self, key: Key) -> bool:
+        """Return whether a release is being tried."""
+        return key in self._trials
+
+    def forget(self, key: Key) -> None:
+        """Let a release be compared again at once: it is wanted no more, or anew."""
+        self._compare_at.pop(key, None)
+
+    def give_up(self) -> None:
+        """Cancel what is under way: what comes back may be another Triton."""
+        self._compare_at.clear()
+        self._trials.cancel()
+        self._comparisons.cancel()
+
+    async def ended(self) -> None:
+        """Return when nothing is under way."""
+        await self._trials.ended()
+        await self._comparisons.ended()
+
+    def try_out(
+        self,
+        key: Key,
+        kind: Kind,
+        why: str,
+        within_s: float,
+        check: Check,
+        others_do_well: Callable[[], bool],
+    ) -> None:
+        """See at once whether a release does what it should, unless that is under way.
+
+        Args:
+            key: The release.
+            kind: What seems to be wrong.
+            why: The same in words.
+            within_s: Time that the trial has.
+            check: Is the trial.
+            others_do_well: Tells whether another Triton does well with it.
+        """
+        if key not in self._trials:
+            self._trials.begin(key, self._try_out(key, kind, why, within_s, check, others_do_well))
+
+    def compare(
+        self, key: Key, why: str, own: TrialS, others: Sequence[TrialS], may: Callable[[], bool]
+    ) -> None:
+        """See at once whether a trial takes much longer here than elsewhere, now and then.
+
+        Args:
+            key: The release.
+            why: Why it seems to be slow.
+            own: A trial here.
+            others: Trials elsewhere.
+            may: Tells whether enough others can be asked.
+        """
+        now = time.monotonic()
+        if key not in self._comparisons and now >= self._compare_at.get(key, 0):
+            self._compare_at[key] = now + _COMPARED_EVERY_S
+            self._comparisons.begin(key, self._compare(key, why, own, others, may))
+
+    async def _try_out(
+        self,
+        key: Key,
+        kind: Kind,
+        why: str,
+        within_s: float,
+        check: Check,
+        others_do_well: Callable[[], bool],
+    ) -> None:
+        fault = await fault_of(
+            key,
+            check(),
+            why,
+            within_s=within_s,
+            longest_s=max(within_s, self._longest_s),
+            others_do_well=others_do_well,
+        )
+        if fault:
+            self._leave_out(key, kind, fault)
+
+    async def _compare(
+        self, key: Key, why: str, own: TrialS, others: Sequence[TrialS], may: Callable[[], bool]
+    ) -> None:
+        slowness = await slowness_of(key, own(), [trial_s() for trial_s in others])
+        if slowness and may():  # the others may be gone by now
+            self._leave_out(key, SLOW, f"{why}; {slowness}")
 
 
 async def fault_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,13 +11,14 @@ from functools import partial
 import grpc
 
 from gateway.triton.client import TritonClient
-from gateway.triton.doubts import fault_of, slowness_of
+from gateway.triton.doubts import Doubts
 from gateway.triton.examining import Examiner, Vouch
 from gateway.triton.loading import ConfigOf
+from gateway.triton.release_tasks import ReleaseTasks
 from gateway.triton.retries import Retries
 from gateway.triton.routed import Key
 from gateway.triton.variants import AUTO, Choice
-from gateway.triton.verdicts import GONE, HANGS, MISFIT, SLOW, UNREACHABLE, Kind
+from gateway.triton.verdicts import GONE, HANGS, MISFIT, UNREACHABLE, Kind
 from triton_models.release import Manifest, Variant
 
 _log = logging.getLogger(__name__)
@@ -28,9 +28,6 @@ _SILENCES = 3
 
 _TRIAL_S = 2.0
 """For a trial of a release that has been left out."""
-
-_COMPARED_EVERY_S = 2.0
-"""Between two comparisons with other Tritons."""
 
 Wanted = Mapping[Key, Manifest]
 """The routed releases."""
@@ -78,11 +75,9 @@ class TritonEndpoint:
         self._up: bool | None = None
         self._fitting: set[Key] = set()
         self._faults: dict[Key, str] = {}
-        self._loading: dict[Key, asyncio.Task[None]] = {}
+        self._loading = ReleaseTasks()
         self._manifests: dict[Key, Manifest] = {}
-        self._doubted: dict[Key, asyncio.Task[None]] = {}
-        self._comparing: dict[Key, asyncio.Task[None]] = {}
-        self._compare_at: dict[Key, float] = {}
+        self._doubts = Doubts(self.leave_out, load_timeout_s)
         self._connections = self._silences = 0
         self.others_serve: Callable[[], bool] = lambda: False
         """Tells whether another Triton serves anything."""
@@ -107,7 +102,7 @@ class TritonEndpoint:
 
     def does_well(self, key: Key) -> bool:
         """Return whether a release can be asked here, and nothing seems to be wrong with it."""
-        return self.serves(key) and key not in self._doubted
+        return self.serves(key) and key not in self._doubts
 
     def lacks(self, key: Key) -> bool:
         """Return whether a release cannot be asked here, though Triton was there once."""
@@ -164,11 +159,10 @@ class TritonEndpoint:
             within_s: Time that the trial has.
         """
         manifest = self._manifests.get(key)
-        if manifest is None or key in self._doubted or not self.serves(key):
-            return
-        task = asyncio.create_task(self._prove(key, manifest, kind, why, within_s))
-        self._doubted[key] = task
-        task.add_done_callback(lambda _: self._doubted.pop(key, None))
+        if manifest is not None and self.serves(key):
+            check = partial(self._examiner.check, key, manifest)
+            others_do_well = partial(self._others_do_well, key)
+            self._doubts.try_out(key, kind, why, within_s, check, others_do_well)
 
     def compare(
         self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
@@ -181,13 +175,9 @@ class TritonEndpoint:
             why: Why it seems to be slow.
             may: Tells whether enough others can be asked.
         """
-        now = time.monotonic()
-        if key in self._comparing or not self.serves(key) or now < self._compare_at.get(key, 0):
-            return
-        self._compare_at[key] = now + _COMPARED_EVERY_S
-        task = asyncio.create_task(self._compare(key, tuple(others), why, may))
-        self._comparing[key] = task
-        task.add_done_callback(lambda _: self._comparing.pop(key, None))
+        if self.serves(key):
+            own, *elsewhere = (partial(one.trial_s, key) for one in (self, *others))
+            self._doubts.compare(key, why, own, elsewhere, may)
 
     async def trial_s(self, key: Key) -> float | None:
         """Return what a trial of a release takes, ``None`` if that cannot be told."""
@@ -215,15 +205,12 @@ class TritonEndpoint:
 
     async def unload(self, key: Key, manifest: Manifest) -> None:
         """Unload a release that nobody asks any more; if that fails, it only takes up room."""
-        loading = self._loading.pop(key, None)
-        if loading is not None:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+        await self._loading.end(key)
         variant = self._examiner.variants.pop(key, None)
         self._fitting.discard(key)
         self._faults.pop(key, None)
         self._retries.settled(key)
-        self._compare_at.pop(key, None)
+        self._doubts.forget(key)
         if variant is None or not self._up:
             return
         model = manifest.model_of(variant)
@@ -236,16 +223,11 @@ class TritonEndpoint:
 
     async def close(self) -> None:
         """Look no more; what is loaded stays loaded."""
-        tasks = self._tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loading.cancel()
+        self._doubts.give_up()
+        await self._loading.ended()
+        await self._doubts.ended()
         await self.client.close()
-
-    @property
-    def _tasks(self) -> list[asyncio.Task[None]]:
-        """What is under way."""
-        return [*self._loading.values(), *self._doubted.values(), *self._comparing.values()]
 
     async def _look_at(self, key: Key, manifest: Manifest) -> None:
         if key in self._loading:
@@ -265,9 +247,7 @@ class TritonEndpoint:
             self._on_change()
         if not self._retries.due(key):
             return
-        task = asyncio.create_task(self._bring(key, manifest))
-        self._loading[key] = task
-        task.add_done_callback(partial(self._has_brought, key))
+        self._loading.begin(key, self._bring(key, manifest))
 
     def _look_at_connections(self) -> None:
         """Look again at what is there if inferences had to make another connection."""
@@ -276,26 +256,8 @@ class TritonEndpoint:
             for key in self._fitting:
                 self.doubt(key, MISFIT, "its connection was made anew", self._load_timeout_s)
 
-    async def _prove(
-        self, key: Key, manifest: Manifest, kind: Kind, why: str, within_s: float
-    ) -> None:
-        fault = await fault_of(
-            key,
-            self._examiner.check(key, manifest),
-            why,
-            within_s=within_s,
-            longest_s=max(within_s, self._load_timeout_s),
-            others_do_well=lambda: self.others_do_well(key),
-        )
-        if fault:
-            self.leave_out(key, kind, fault)
-
-    async def _compare(
-        self, key: Key, others: Sequence[TritonEndpoint], why: str, may: Callable[[], bool]
-    ) -> None:
-        slowness = await slowness_of(key, self.trial_s(key), [one.trial_s(key) for one in others])
-        if slowness and may():  # the others may be gone by now
-            self.leave_out(key, SLOW, f"{why}; {slowness}")
+    def _others_do_well(self, key: Key) -> bool:
+        return self.others_do_well(key)  # as it is then
 
     async def _bring(self, key: Key, manifest: Manifest) -> None:
         """Load a release if need be, and check it; the outcome is its fault or its fitness."""
@@ -306,6 +268,8 @@ class TritonEndpoint:
             if not fault:
                 async with asyncio.timeout(trial_s):
                     fault = await self._examiner.check(key, manifest, vouched=new)
+                if fault and new and fault != self._faults.get(key):
+                    self.left_out[MISFIT] += 1
             if fault is not None:
                 self._settle(key, fault)
         except TimeoutError:
@@ -324,10 +288,6 @@ class TritonEndpoint:
         lost = await self.client.readiness(manifest.model_of(variant)) is False
         return None if lost else _TRIAL_S
 
-    def _has_brought(self, key: Key, task: asyncio.Task[None]) -> None:
-        if self._loading.get(key) is task:  # also if it was cancelled before it began
-            del self._loading[key]
-
     def _settle(self, key: Key, fault: str) -> None:
         if fault:
             if self._faults.get(key) != fault:
@@ -342,10 +302,9 @@ class TritonEndpoint:
 
     def _forget(self) -> None:
         """Know nothing any more: what comes back may be another process."""
-        for task in self._tasks:
-            task.cancel()
+        self._loading.cancel()
+        self._doubts.give_up()
         self._examiner.variants.clear()
         self._fitting.clear()
         self._faults.clear()
         self._retries.clear()
-        self._compare_at.clear()

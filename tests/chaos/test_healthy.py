@@ -63,20 +63,34 @@ def left_out(gateway: Gateway, since: int) -> list[str]:
     return [line for line in gateway.log[since:] if any(word in line for word in words)]
 
 
-def test_with_little_to_do(gateway: Gateway, tritons: Tritons) -> None:
+def test_with_little_to_do(
+    gateway: Gateway, tritons: Tritons, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     wait_for(lambda: all_serve(gateway.target))
     said = len(gateway.log)
-    assert codes(load(gateway, rate=6)).keys() == {"OK"}
-    assert left_out(gateway, said) == []
+    noted = load(gateway, rate=6)
+    out = left_out(gateway, said)
+    with capsys.disabled():
+        print(f"\n{transport}, three that are well, 6 calls/s: {codes(noted)}; left out: {out}")
+    assert codes(noted).keys() == {"OK"}
+    assert out == []
 
 
-def test_with_large_batches_beside_single_calls(gateway: Gateway, tritons: Tritons) -> None:
+def test_with_large_batches_beside_single_calls(
+    gateway: Gateway, tritons: Tritons, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     wait_for(lambda: all_serve(gateway.target))
     said = len(gateway.log)
     with large_batches(gateway, at_a_time=2) as rows:
         noted = load(gateway, rate=20)
+    out = left_out(gateway, said)
+    with capsys.disabled():
+        print(
+            f"\n{transport}, three that are well, 20 calls/s beside {len(rows)} batches of {ROWS} "
+            f"rows: {codes(noted)}; left out: {out}"
+        )
     assert codes(noted).keys() == {"OK"}
     assert all(one.right for one in noted)
     assert rows
     assert set(rows) == {ROWS}
-    assert left_out(gateway, said) == []
+    assert out == []

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import resource
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
 import grpc
 import psutil
+import pyarrow.parquet as pq
 import pytest
-from served import Gateway, serving
+from served import Gateway, free_port, serving
 from steady_load import METHOD, SteadyLoad, asking, codes
 from three_tritons import Tritons
 from waiting import wait_for
@@ -31,11 +34,6 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 def how(tritons: Tritons, transport: str) -> list[str]:
     """What gateways are started with."""
     return ["--transport", transport, "--triton", tritons.bare.target]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def counted(port: int, name: str) -> float:
@@ -71,6 +69,70 @@ def test_a_disk_that_is_full_costs_spans_and_lines_of_logs_and_they_are_counted(
             f"{lines:.0f} lines of the access log"
         )
     assert codes(load.noted).keys() == {"OK"}
+
+
+DROPPED_ROWS = "trident_payload_log_dropped_total"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 4 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "trident-chaos", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all the room that there is; return what takes it."""
+    filler = folder / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(4096 * b"x")
+    return filler
+
+
+def rows_in(folder: Path) -> int:
+    """Rows of the payload log that lie there."""
+    return sum(pq.read_metadata(path).num_rows for path in folder.rglob("*.parquet"))
+
+
+def test_a_disk_that_is_full_costs_payloads_and_each_is_kept_or_counted(
+    transport: str,
+    store: ReleaseStore,
+    how: list[str],
+    small_disk: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    port, folder = free_port(), small_disk / "payloads"
+    monkeypatch.setenv("TRIDENT_PAYLOAD_LOG", str(folder))
+    monkeypatch.setenv("TRIDENT_PAYLOAD_LOG_RATIO", "1")
+    monkeypatch.setenv("TRIDENT_PAYLOAD_LOG_FILE_ROWS", "20")
+    how += ["--metrics-listen", f"127.0.0.1:{port}"]
+    with serving(store, tmp_path, *how) as gateway:
+        with SteadyLoad(gateway.target, rate=50) as load:
+            wait_for(lambda: rows_in(folder) > 0)
+            filler = fill(small_disk)
+            before = counted(port, DROPPED_ROWS)
+            wait_for(lambda: counted(port, DROPPED_ROWS) >= before + 100)
+            filler.unlink()
+            kept = rows_in(folder)
+            wait_for(lambda: rows_in(folder) > kept)
+        dropped = counted(port, DROPPED_ROWS)
+    kept = rows_in(folder)
+    with capsys.disabled():
+        print(
+            f"\n{transport}, full disk under the payload log: {codes(load.noted)}; of "
+            f"{len(load.noted)} payloads {kept} kept, {dropped:.0f} lost and counted"
+        )
+    assert codes(load.noted).keys() == {"OK"}
+    assert kept + dropped == len(load.noted)
+    assert [path.name for path in folder.rglob("*") if path.suffix == ".writing"] == []
 
 
 def test_without_a_file_left_to_open_those_who_are_there_are_served_and_others_later(
@@ -112,7 +174,11 @@ def lives(port: int) -> bool:
 
 
 def test_a_gateway_whose_worker_hangs_lives_no_more_until_it_goes_on(
-    store: ReleaseStore, how: list[str], tmp_path: Path
+    transport: str,
+    store: ReleaseStore,
+    how: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     port = free_port()
     with serving(store, tmp_path, *how, "--metrics-listen", f"127.0.0.1:{port}") as gateway:
@@ -120,10 +186,18 @@ def test_a_gateway_whose_worker_hangs_lives_no_more_until_it_goes_on(
         (worker,) = psutil.Process(gateway.process.pid).children()
         assert lives(port)
         worker.suspend()
+        suspended = time.monotonic()
         wait_for(lambda: not lives(port))
+        known = time.monotonic()
         worker.resume()
         wait_for(lambda: lives(port))
+        back = time.monotonic()
         assert answers(gateway.target)
+    with capsys.disabled():
+        print(
+            f"\n{transport}, a worker hangs: /livez says so after {known - suspended:.1f} s, and "
+            f"that it lives {back - known:.1f} s after it goes on"
+        )
 
 
 def answers(target: str) -> bool:

@@ -55,6 +55,12 @@ def run(
     )
 
 
+def free_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def restarts(log: Iterable[str]) -> list[str]:
     """The lines that say that a worker ended and is started again."""
     return [line for line in log if re.search(r"Worker \d+ .*; restart \d+ in ", line)]
@@ -76,8 +82,7 @@ class Gateway:
 
     def start(self, *how: str, listen: str = "") -> None:
         """Start it on the embedded Triton, or as the options ``how`` say; by default anywhere."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.target = listen or f"127.0.0.1:{probe.getsockname()[1]}"
+        self.target = listen or f"127.0.0.1:{free_port()}"
         triton = how or ("--embedded",)
         self.process = subprocess.Popen(
             [BIN / "gateway", "serve", *triton, "--store", self.store, "--listen", self.target],

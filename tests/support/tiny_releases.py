@@ -64,10 +64,11 @@ def recommender() -> Candidate:
     return _candidate("recommend", steps, item_count=len(ITEMS))
 
 
-def diagnoser() -> Candidate:
+def diagnoser(labels: tuple[str, ...] = ("big", "small")) -> Candidate:
     """Counts to ``work``, then calls ``size`` above 0 big: as slow as a test wants.
 
-    The step `work` fails where ``work`` is below 0 in all rows.
+    It finds none of the labels beyond the first two. The step `work` fails where ``work`` is below
+    0 in all rows.
     """
     numbers = spox.argument(spox.Tensor(np.float32, ("B", 2)))
     first = op.slice(numbers, op.const([0]), op.const([1]), op.const([1]))
@@ -87,21 +88,20 @@ def diagnoser() -> Candidate:
     logit = spox.argument(spox.Tensor(np.float32, ("B", 1)))
     big = op.sigmoid(logit)
     none = op.mul(logit, op.const(np.float32(0)))
-    per_label = op.concat([logit, op.neg(logit)], axis=1)
-    nothing = op.concat([none, none], axis=1)
+    more = [none] * (len(labels) - 2)
+    per_label = op.concat([logit, op.neg(logit), *more], axis=1)
+    nothing = op.concat([none] * len(labels), axis=1)
     outputs = {
-        "probabilities": op.concat([big, op.sub(op.const(np.float32(1)), big)], axis=1),
+        "probabilities": op.concat([big, op.sub(op.const(np.float32(1)), big), *more], axis=1),
         "contributions": op.concat(
             [op.unsqueeze(one, op.const([1])) for one in (nothing, per_label)], axis=1
         ),
-        "input_rules": op.cast(nothing, to=np.int32),
+        "input_rules": op.cast(op.concat([none, none], axis=1), to=np.int32),
     }
     answer = spox.build({"logit": logit}, outputs)
     steps = (StepModel("work", "core", work), StepModel("answer", "post", answer))
     features = tuple(FeatureSpec(name=name, kind="number") for name in (WORK, SIZE))
-    return _candidate(
-        "diagnose-measurements", steps, features=features, labels=("big", "small")
-    )  # fmt: skip
+    return _candidate("diagnose-measurements", steps, features=features, labels=labels)
 
 
 def scorer() -> Candidate:

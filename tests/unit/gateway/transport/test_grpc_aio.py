@@ -395,27 +395,15 @@ async def test_a_release_that_is_gone_is_unavailable_with_a_reason(
     assert seen.retry_after_s == 1
 
 
-async def test_memory_is_given_back_after_calls_with_far_too_much_metadata(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    swept = asyncio.Event()
-    sweeps: list[int] = []
-
-    def sweep() -> None:
-        sweeps.append(1)
-        swept.set()
-
-    monkeypatch.setattr("gateway.transport.grpc_aio_rpc.give_back_memory", sweep)
-    monkeypatch.setattr("gateway.transport.grpc_aio_rpc._SWEEP_S", 0.001)
-    handlers = RpcHandlers({}, max_metadata_count=2)
+async def test_calls_with_far_too_much_metadata_are_known_to_leave_waste() -> None:
+    told: list[int] = []
+    handlers = RpcHandlers({}, max_metadata_count=2, on_waste=lambda: told.append(1))
 
     def call(entries: int) -> Any:
         metadata = (("a", "b"),) * entries
         return handlers.service(SimpleNamespace(method="/a/B", invocation_metadata=metadata))  # type: ignore[arg-type]
 
-    assert call(2) is None
-    for _ in range(50):
-        assert call(3) is not None
-    assert sweeps == []
-    await asyncio.wait_for(swept.wait(), 20)
-    assert sweeps == [1], "one sweep for all of them"
+    call(2)
+    assert told == []
+    call(3)
+    assert told == [1]

@@ -409,7 +409,7 @@ async def test_who_seems_slow_is_left_out_if_trials_take_longer_than_elsewhere(
     takes(looked.triton, *times_s)
     looked.endpoint.compare(KEY, [other.endpoint], "its answers take 100 ms", lambda: may)
     looked.endpoint.compare(KEY, [other.endpoint], "its answers take 100 ms", lambda: may)
-    await asyncio.gather(*looked.endpoint._comparing.values())
+    await looked.endpoint._doubts.ended()
     assert looked.endpoint.serves(KEY) == (not out)
     assert looked.endpoint.left_out == ({SLOW: 1} if out else {})
     assert not looked.triton.dropped, "what is under way there is answered"
@@ -424,7 +424,7 @@ async def test_a_comparison_with_others_that_fail_says_nothing(looked: Looked) -
     other.triton.up = False
     takes(looked.triton, 0.05, 0.05, 0.05)
     looked.endpoint.compare(KEY, [other.endpoint], "why", lambda: True)
-    await asyncio.gather(*looked.endpoint._comparing.values())
+    await looked.endpoint._doubts.ended()
     assert looked.endpoint.serves(KEY)
 
 
@@ -440,6 +440,20 @@ async def test_after_another_connection_it_is_seen_whether_the_same_triton_is_th
     await looked.changes.until(lambda: not looked.endpoint.serves(KEY))
     assert "Triton serves FP64 [1]" in looked.endpoint.fault(KEY)
     assert looked.endpoint.left_out == {MISFIT: 1}
+
+
+async def test_one_that_comes_back_with_other_models_is_counted_once_with_the_reason(
+    looked: Looked,
+) -> None:
+    await looked.look_until_served(RISK)
+    looked.triton.up = False
+    await looked.look(RISK)
+    looked.triton.up = True
+    looked.triton.loaded.clear()
+    looked.triton.repository[RISK.ensemble][0].outputs[1].datatype = "FP64"
+    for _ in range(2):
+        assert "Triton serves FP64 [1]" in await looked.look_until_fault(RISK)
+    assert looked.endpoint.left_out == {GONE: 1, MISFIT: 1}
 
 
 async def test_a_triton_that_answers_inferences_lives_though_it_does_not_say_so(
@@ -518,6 +532,6 @@ async def test_a_doubted_release_of_one_too_busy_to_say_what_is_loaded_is_not_lo
         while looked.triton.asked_ready == asked:
             await asyncio.sleep(0)
     looked.triton.says_nothing = False
-    await asyncio.gather(*looked.endpoint._doubted.values())
+    await looked.endpoint._doubts.ended()
     assert looked.endpoint.serves(KEY)
     assert looked.triton.loads == [RISK.ensemble]

@@ -1,0 +1,82 @@
+"""Gives back the memory that attacks and storms of calls leave with grpc.aio."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+
+from gateway.process_tuning import resident_bytes, trim_heap
+
+LOOK_S = 0.5
+PAUSE_S = 5.0
+"""Between two sweeps, at least: each takes some milliseconds, in the worst case about fifty."""
+GROWN = 1.05
+GROWN_BYTES = 4 * 1024 * 1024
+"""How much more memory than after the last sweep is looked through, at least."""
+
+
+class MemorySweeper:
+    """Sweeps up once there is notably more memory than after the last time.
+
+    What calls leave is free, or garbage, soon after they have ended; but the allocator keeps what
+    is free, and the garbage collector of a worker comes rarely. Where what is more is in use, there
+    is one sweep for each step in which it grows.
+
+    Args:
+        resident: Tells how much memory the process has, in bytes.
+        collect: Looks for garbage; the event loop waits for it.
+        trim: Gives back what is free; on another thread.
+        clock: In seconds.
+    """
+
+    def __init__(
+        self,
+        resident: Callable[[], int] = resident_bytes,
+        collect: Callable[[], object] = gc.collect,
+        trim: Callable[[], None] = trim_heap,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resident = resident
+        self._collect = collect
+        self._trim = trim
+        self._clock = clock
+        self._settled = resident()
+        self._not_before = clock()
+        self._soon = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look again and again, in the event loop that runs."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def soon(self) -> None:
+        """Have the next look followed by a sweep, as something is known to have been left."""
+        self._soon = True
+
+    async def look(self) -> None:
+        """Sweep up if it is time to."""
+        if self._soon or self._has_grown():
+            self._soon = False
+            self._not_before = self._clock() + PAUSE_S
+            self._collect()
+            await asyncio.to_thread(self._trim)
+            self._settled = self._resident()
+
+    def _has_grown(self) -> bool:
+        resident = self._resident()
+        self._settled = min(self._settled, resident)
+        grown = resident > max(GROWN * self._settled, self._settled + GROWN_BYTES)
+        return grown and self._clock() >= self._not_before
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.look()
