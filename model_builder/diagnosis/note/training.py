@@ -27,6 +27,9 @@ from triton_models.notes import NoteTokenizer
 _TOKENS_AT_ONCE = 8192
 """Of notes that are answered together, padding included."""
 
+_BATCHES_DRAWN = 8
+"""That share their rows out by length."""
+
 _PROBE_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
 
 Rows = Sequence[Sequence[int]]
@@ -186,11 +189,22 @@ def begin_with_probe(network: NoteNetwork, train: Known, validation: Known) -> N
 def batches_of(
     rows: Rows, target: npt.NDArray[np.int64], size: int, seed: int, epoch: int
 ) -> list[Batch]:
-    """Return the batches of an epoch, in an order that only the seed and the epoch decide."""
-    order = np.random.default_rng((seed, epoch)).permutation(len(rows))
+    """Return the batches of an epoch, in an order that only the seed and the epoch decide.
+
+    Notes of about the same length learn together, which leaves little padding to compute: the rows
+    of several batches are drawn, and put into them by their length.
+    """
+    draws = np.random.default_rng((seed, epoch))
+    lengths = np.array([len(row) for row in rows])
+    order = draws.permutation(len(rows))
+    drawn = size * _BATCHES_DRAWN
+    places: list[npt.NDArray[np.int64]] = []
+    for some in np.split(order, range(drawn, len(order), drawn)):
+        by_length = some[np.argsort(lengths[some], kind="stable")]
+        places += np.split(by_length, range(size, len(some), size))
     return [
-        Batch(*padded([rows[i] for i in some]), torch.from_numpy(target[some]))
-        for some in np.split(order, range(size, len(order), size))
+        Batch(*padded([rows[i] for i in places[k]]), torch.from_numpy(target[places[k]]))
+        for k in draws.permutation(len(places))
     ]
 
 
