@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch.nn import functional
 
-from model_builder.diagnosis.class_weights import class_weights
+from model_builder.diagnosis.calibrating import calibrated_loss
+from model_builder.diagnosis.class_weights import class_weights, taken_out
 from model_builder.diagnosis.judging import Answered
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.dataset import NoteData
@@ -126,11 +127,11 @@ def train(
                 (rows["validation"], data.validation.target),
             )
     seed_everything(config.seed)
-    truth = torch.from_numpy(data.validation.target)
+    truth = data.validation.target
+    expected = taken_out(data.train.target, len(data.labels), config)
 
     def validate(judged: NoteNetwork) -> float:
-        logits = torch.from_numpy(answers(judged, rows["validation"]).logits)
-        return -float(functional.cross_entropy(logits, truth))
+        return -calibrated_loss(answers(judged, rows["validation"]).logits, truth, expected)
 
     batches = partial(batches_of, rows["train"], data.train.target, config.batch_size, config.seed)
     return fit(
