@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 from model_builder.evaluation.calibration import (
     MOST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
+    cautious_targets,
     fit_temperature,
 )
 
@@ -64,16 +65,16 @@ def fit_scaling(logits: Floats, target: Integers, expected: Floats | None) -> Sc
     """
     if expected is None:
         return Scaling(fit_temperature(logits, target), (0.0,) * logits.shape[1])
-    rows, values = np.arange(len(target)), logits.astype(np.float64)
+    values = logits.astype(np.float64)
+    targets = cautious_targets(target, values.shape[1])
 
     def loss(guess: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         divided, off = values / np.exp(guess[0]), guess[1:] - expected
         logs = log_softmax(divided + guess[1:], axis=1)
-        over = np.exp(logs)
-        over[rows, target] -= 1
+        over = np.exp(logs) - targets
         slope = np.concatenate([[-(over * divided).sum()], over.sum(axis=0) + off])
-        value = 0.5 * (off**2).sum() - logs[rows, target].sum()
-        return float(value) / len(rows), slope / len(rows)
+        value = 0.5 * (off**2).sum() - (targets * logs).sum()
+        return float(value) / len(target), slope / len(target)
 
     bounds = [(np.log(SMALLEST_TEMPERATURE), np.log(MOST_TEMPERATURE))]
     found = minimize(

@@ -232,8 +232,8 @@ def _said(fitted: Fitted) -> list[str]:
         f"{weights:,} weights; a token is one of {fitted.tokenizer.size:,} pieces of words.",
         f"Training notes have {np.median(tokens):.0f} tokens in the median; {cut} of "
         f"{len(tokens)} have more than the {config.max_tokens} that are read.",
-        f"Best validation loss {-result.best:.4f} after epoch {result.best_epoch + 1} of "
-        f"{result.epochs}.",
+        f"Best validation loss, once calibrated, {-result.best:.4f} after epoch "
+        f"{result.best_epoch + 1} of {result.epochs}.",
     ]
 
 

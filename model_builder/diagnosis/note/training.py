@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch.nn import functional
 
-from model_builder.diagnosis.class_weights import class_weights
+from model_builder.diagnosis.calibrating import calibrated_loss
+from model_builder.diagnosis.class_weights import class_weights, taken_out
 from model_builder.diagnosis.judging import Answered
 from model_builder.diagnosis.note.config import NoteConfig
 from model_builder.diagnosis.note.dataset import NoteData
@@ -26,6 +27,9 @@ from triton_models.notes import NoteTokenizer
 
 _TOKENS_AT_ONCE = 8192
 """Of notes that are answered together, padding included."""
+
+_BATCHES_DRAWN = 8
+"""That share their rows out by length."""
 
 _PROBE_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
 
@@ -123,11 +127,11 @@ def train(
                 (rows["validation"], data.validation.target),
             )
     seed_everything(config.seed)
-    truth = torch.from_numpy(data.validation.target)
+    truth = data.validation.target
+    expected = taken_out(data.train.target, len(data.labels), config)
 
     def validate(judged: NoteNetwork) -> float:
-        logits = torch.from_numpy(answers(judged, rows["validation"]).logits)
-        return -float(functional.cross_entropy(logits, truth))
+        return -calibrated_loss(answers(judged, rows["validation"]).logits, truth, expected)
 
     batches = partial(batches_of, rows["train"], data.train.target, config.batch_size, config.seed)
     return fit(
@@ -186,11 +190,22 @@ def begin_with_probe(network: NoteNetwork, train: Known, validation: Known) -> N
 def batches_of(
     rows: Rows, target: npt.NDArray[np.int64], size: int, seed: int, epoch: int
 ) -> list[Batch]:
-    """Return the batches of an epoch, in an order that only the seed and the epoch decide."""
-    order = np.random.default_rng((seed, epoch)).permutation(len(rows))
+    """Return the batches of an epoch, in an order that only the seed and the epoch decide.
+
+    Notes of about the same length learn together, which leaves little padding to compute: the rows
+    of several batches are drawn, and put into them by their length.
+    """
+    draws = np.random.default_rng((seed, epoch))
+    lengths = np.array([len(row) for row in rows])
+    order = draws.permutation(len(rows))
+    drawn = size * _BATCHES_DRAWN
+    places: list[npt.NDArray[np.int64]] = []
+    for some in np.split(order, range(drawn, len(order), drawn)):
+        by_length = some[np.argsort(lengths[some], kind="stable")]
+        places += np.split(by_length, range(size, len(some), size))
     return [
-        Batch(*padded([rows[i] for i in some]), torch.from_numpy(target[some]))
-        for some in np.split(order, range(size, len(order), size))
+        Batch(*padded([rows[i] for i in places[k]]), torch.from_numpy(target[places[k]]))
+        for k in draws.permutation(len(places))
     ]
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from onnxruntime import InferenceSession
 
 from model_builder.diagnosis.calibrate_step import Calibrate
-from model_builder.diagnosis.calibrating import cross_tempered
+from model_builder.diagnosis.calibrating import calibrated_loss, cross_tempered
 from model_builder.diagnosis.probability import probabilities
 from model_builder.diagnosis.unusual import Usual
 from model_builder.evaluation.calibration import fit_temperature
@@ -57,6 +58,19 @@ def test_the_exported_step_calibrates_as_it_was_fitted() -> None:
     (exported,) = session.run(["probabilities"], {k: v.numpy() for k, v in tensors.items()})
     np.testing.assert_allclose(exported, scaling.probabilities(LOGITS[:50]), atol=1e-5)
     np.testing.assert_allclose(step(*tensors.values())[0].numpy(), exported, atol=1e-6)
+
+
+def test_a_network_that_has_only_become_too_sure_is_no_worse() -> None:
+    loss = calibrated_loss(LOGITS, TARGET)
+    assert calibrated_loss(5 * LOGITS, TARGET) == pytest.approx(loss, rel=1e-3)
+    assert calibrated_loss(LOGITS + DRAWS.normal(0, 4, LOGITS.shape), TARGET) > loss + 0.1
+
+
+def test_the_loss_is_that_of_calibrated_probabilities() -> None:
+    expected = np.array([1.0, 0.0, -1.0])
+    calibrated = fit_scaling(LOGITS, TARGET, expected).probabilities(LOGITS)
+    loss = -np.log(calibrated[np.arange(900), TARGET]).mean()
+    assert calibrated_loss(LOGITS, TARGET, expected) == pytest.approx(loss)
 
 
 def test_a_few_rows_are_enough() -> None:

@@ -55,6 +55,14 @@ def test_a_few_rows_move_little_from_what_is_expected() -> None:
     assert np.abs(np.array(scaling.constants) - expected).max() < 1.5
 
 
+def test_rows_that_are_all_named_right_do_not_make_it_sure() -> None:
+    logits, target = drawn(400)
+    second, first = np.sort(logits, axis=1)[:, 1:].T
+    right = (logits.argmax(axis=1) == target) & (first > second + 0.5)
+    scaling = fit_scaling(logits[right], target[right], log_shares(target, 3))
+    assert 0.95 < scaling.probabilities(logits[right]).max(axis=1).mean() < 0.995
+
+
 def test_without_weights_there_is_a_temperature_alone() -> None:
     logits, target = drawn(500)
     assert fit_scaling(logits, target, None) == Scaling(
