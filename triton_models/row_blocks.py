@@ -64,11 +64,23 @@ def rows_at_once(model: str | bytes) -> int | None:
     for weights in loaded.graph.initializer:
         if len(weights.raw_data) > _LARGE_WEIGHTS:  # only their sizes are asked for
             weights.ClearField("raw_data")
+    _leave_whole(loaded.graph)
     shown = onnx.shape_inference.infer_shapes(loaded).graph
     largest = max((_numbers_of_row(value.type) for value in shown.value_info), default=0)
     if not largest:
         return None
     return max(FEWEST, _MOST_BYTES // (_NUMBER_BYTES * largest))
+
+
+def _leave_whole(graph: Any) -> None:
+    """Have a graph not cut by what a request holds, so that sizes are told and are the greatest."""
+    known = {weights.name for weights in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            known.update(node.output)
+        elif node.op_type == "Slice" and not known.issuperset(node.input[1:3]):
+            node.op_type = "Identity"
+            del node.input[1:]
 
 
 def _numbers_of_row(type_: Any) -> int:

@@ -62,6 +62,27 @@ def test_what_has_no_rows_does_not_count(tmp_path: Path) -> None:
     assert rows_at_once(path) is None
 
 
+def test_what_a_request_shortens_counts_as_whole(tmp_path: Path) -> None:
+    cut = [
+        helper.make_node("Cast", ["x"], ["numbers"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["numbers"], ["greatest"], keepdims=0),
+        helper.make_node("Reshape", ["greatest", "axis"], ["from"]),
+        helper.make_node("Slice", ["between", "from", "wide", "axis"], ["short"]),
+        helper.make_node("Neg", ["short"], ["again"]),
+        helper.make_node("ReduceSum", ["again", "axis"], ["y"], keepdims=1),
+    ]
+    whole = helper.make_node("Expand", ["x", "wide"], ["between"])
+    path = a_model(tmp_path / "model.onnx", whole, *cut)
+    model = onnx.load(path)
+    row_blocks._leave_whole(model.graph)
+    sizes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    assert sizes["short"] == sizes["again"] == [0, WIDE]
+    assert rows_at_once(path) == FEWEST
+
+
 class Noting:
     """Runs a model, and notes how many rows each run had."""
 
