@@ -61,9 +61,10 @@ def terminal_tables(shown: Shown) -> Iterator[Table]:
         for place, rows in enumerate(BATCHES)
     ]
     compared = _table("Times as fast as the parent, by rows of a batch")
-    for name in ("variant", *batches, "size"):
+    compared.add_column("variant", overflow="fold")
+    for name in (*batches, "size"):
         compared.add_column(name, no_wrap=True)
-    compared.add_column(shown.metric)
+    compared.add_column(shown.metric, min_width=len("[0.1234,"))
     compared.add_column("", no_wrap=True)
     times = _table("Milliseconds, median and 99th percentile")
     for name in ("variant", *batches, "rows/s"):
