@@ -5,6 +5,8 @@ answer, but is computed all the same: where users have a hundred items in the me
 a network does that reads 200. The input is cut to the longest row of the batch, and with it
 whatever is laid out by place: masks, and how far each place is turned.
 
+The model says so in its metadata, so that rows of like length are run together (``row_blocks``).
+
 That padding moves nothing cannot be told from a graph; so whoever cuts compares the answers.
 """
 
@@ -19,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_builder.variants.last_place import BROADCAST, UNARY
 from model_builder.variants.tensors import Known, Size, attribute
+from triton_models.row_blocks import ALIKE
 
 Axes = frozenset[int]
 """Of a tensor, those that have an entry for each place."""
@@ -268,6 +271,7 @@ class _Cutting:
         for node in reversed(made):
             graph.node.insert(0, node)
         del graph.value_info[:]
+        self._model.metadata_props.add(key=ALIKE, value=self._given)
 
     def _longest(self) -> list[onnx.NodeProto]:
         """Return what finds where the longest row begins, or a little before."""

@@ -20,9 +20,12 @@ from model_builder.recsys.querying import Query
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.variants.gelus import halved_last
 from model_builder.variants.graphs import basic, optimised
+from model_builder.variants.half import stored_in_half
 from model_builder.variants.last_place import only_last_places
 from model_builder.variants.look_ups import plain_look_ups
 from model_builder.variants.padding import only_given_places
+from model_builder.variants.quantising import quantised_statically
+from triton_models.row_blocks import ALIKE
 
 ITEMS, LENGTH = 30, 10
 LONG = 70
@@ -205,6 +208,18 @@ def test_no_more_places_are_read_than_the_longest_row_has(layers: int, heads: in
         longer = alone["history/given"].shape[1] - np.count_nonzero(rows[row])
         assert 0 <= longer <= 16, "places are cut by 16"
     assert answer(made, {"history": rows[-3:]})["history/given"].shape[1] == LONG % 16
+
+
+def test_what_reads_no_padding_has_rows_of_like_length_run_together() -> None:
+    asked = histories(LONG + 1, LONG)
+    made, _ = optimised(query(length=LONG), asked)
+    quantised = quantised_statically(made, [asked]).model
+    for model in (made, quantised, stored_in_half(made)[0]):
+        assert [(one.key, one.value) for one in model.metadata_props if one.key == ALIKE] == [
+            (ALIKE, "history")
+        ]
+    kept, _ = optimised(query(length=LONG))
+    assert not kept.metadata_props
 
 
 def test_padding_stays_where_it_moves_an_answer() -> None:
