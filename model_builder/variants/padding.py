@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_builder.variants.last_place import BROADCAST, UNARY
 from model_builder.variants.tensors import Known, Size, attribute
+from triton_models.pruning import prune
 from triton_models.row_blocks import ALIKE
 
 Axes = frozenset[int]
@@ -270,6 +271,7 @@ class _Cutting:
             graph.node.insert(at + 1, node)
         for node in reversed(made):
             graph.node.insert(0, node)
+        prune(graph)  # shapes that nothing reads any more
         del graph.value_info[:]
         self._model.metadata_props.add(key=ALIKE, value=self._given)
 
