@@ -96,14 +96,15 @@ def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Q
         raise CannotDerive("the step", "none of its layers may be quantised")
     expected = _answers(prepared, batches)
     sensitive: list[str] = []
-    made = _static(prepared, layers, [*in_float], batches)
+    made = _static(prepared, layers, batches)
     moved = _moved(expected, _answers(made, batches))
     if moved > MOST_MOVED:
-        for name in _by_sensitivity(prepared, layers, in_float, batches, expected):
+        for name in _by_sensitivity(prepared, layers, batches, expected):
             if len(sensitive) == len(layers) - 1:
                 break
             sensitive.append(name)
-            made = _static(prepared, layers, [*in_float, *sensitive], batches)
+            left = [layer for layer in layers if layer not in sensitive]
+            made = _static(prepared, left, batches)
             moved = _moved(expected, _answers(made, batches))
             if moved <= MOST_MOVED:
                 break
@@ -148,10 +149,12 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _static(
-    model: onnx.ModelProto, layers: Sequence[str], kept: Sequence[str], batches: Sequence[Arrays]
+    model: onnx.ModelProto, layers: Sequence[str], batches: Sequence[Arrays]
 ) -> onnx.ModelProto:
+    """Quantise these layers and no other: not what attention multiplies with itself."""
     known = {node.name: node.op_type for node in model.graph.node}
     kinds = {known[name] for name in layers}
+    others = [name for name, kind in known.items() if kind in LAYERS and name not in layers]
     if "Conv" in kinds:
         kinds |= set(_BESIDE)
 
@@ -165,7 +168,7 @@ def _static(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=others,
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"OpTypesToExcludeOutputQuantization": list(_PRODUCTS)},
         )
@@ -176,7 +179,6 @@ def _static(
 def _by_sensitivity(
     model: onnx.ModelProto,
     layers: Sequence[str],
-    in_float: Sequence[str],
     batches: Sequence[Arrays],
     expected: Arrays,
 ) -> list[str]:
@@ -186,8 +188,7 @@ def _by_sensitivity(
     wanted = {name: values[:rows] for name, values in expected.items()}
     alone = {}
     for name in layers:
-        others = [other for other in layers if other != name]
-        made = _static(model, [name], [*in_float, *others], some)
+        made = _static(model, [name], some)
         alone[name] = _moved(wanted, _answers(made, some))
     return sorted(layers, key=lambda name: -alone[name])
 

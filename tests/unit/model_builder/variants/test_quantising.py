@@ -143,6 +143,28 @@ def test_what_a_product_gives_stays_in_float() -> None:
     assert "QuantizeLinear" in kinds(made)
 
 
+def test_what_has_no_weights_is_not_quantised() -> None:
+    """Weights of attention reach from 0 to 1, and most are near 0: eight bits would lose them."""
+
+    class Looking(Three):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = super().forward(x)[:, None] + self.layers[0].bias[:, None]
+            return self.layers[1]((rows @ rows.transpose(1, 2)).softmax(-1) @ rows)
+
+    model = export_core(Looking(), {"x": torch.randn(2, 32)}, ["y"])
+    made = quantised_statically(model, [inputs()])
+    assert made.layers == 3
+    makers = {name: node.op_type for node in made.model.graph.node for name in node.output}
+    weights = {one.name for one in made.model.graph.initializer}
+    products = [node for node in made.model.graph.node if node.op_type == "MatMul"]
+    attention = [node for node in products if not weights.intersection(node.input)
+                 and makers[node.input[1]] != "DequantizeLinear"]  # fmt: skip
+    assert len(attention) == 2
+    assert {makers[name] for node in attention for name in node.input}.isdisjoint(
+        {"DequantizeLinear"}
+    )
+
+
 def test_the_layer_that_moves_answers_most_goes_back_to_float(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
