@@ -2,12 +2,13 @@
 
     .venv/bin/python benchmarks/cpu_variants.py diagnose-image/r1 --children r1.int8,r1.pruned
 
-The core steps of all of them lie on one embedded Triton, and are asked the same rows in turn: what
-else the machine does meets all alike. The time is Triton's own *compute*: from when it has a
-request's tensors to when it has the answer's. The embedded Triton runs ONNX Runtime in a Python
-process beside it, and *compute* has the way there and back; so a network that does nothing, with
-the same inputs and outputs, is asked in the same turns. ``net`` leaves its time out: that is what a
-Triton with a backend of its own, such as NVIDIA's image has, would come near.
+The core steps of all of them lie on one embedded Triton, and are asked the same rows in turn, other
+ones in each turn: what else the machine does meets all alike, and a long row does too. The time is
+Triton's own *compute*: from when it has a request's tensors to when it has the answer's. The
+embedded Triton runs ONNX Runtime in a Python process beside it, and *compute* has the way there and
+back; so a network that does nothing, with the same inputs and outputs, is asked in the same turns.
+``net`` leaves its time out: that is what a Triton with a backend of its own, such as NVIDIA's image
+has, would come near.
 
 The children are in the store: ``model-builder optimize`` puts them there. Where a release has
 several core steps, all of them are shown, and their sum.
@@ -35,18 +36,19 @@ from rich.table import Table
 from tritonclient.grpc import model_config_pb2 as mc
 from tritonclient.utils import np_to_triton_dtype
 
-from model_builder.export.chain import given_to_cores
+from model_builder.export.chain import StepChain
 from model_builder.export.joining import tensors_of
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays
 from model_builder.opened_release import Opened, opened_release
-from model_builder.variants.timing import computed_ms
+from model_builder.variants.timing import computed_ms, drawn
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS
 from triton_models.store import ReleaseStore
 
 FLOOR = "(nothing)"
 SUM = "all core steps"
+_WARM_UP = 5
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def write_network(folder: Path, name: str, model: onnx.ModelProto) -> None:
     (folder / name / "config.pbtxt").write_text(text, encoding="utf-8")
 
 
-def inputs_of_steps(parent: Opened, rows: int) -> dict[str, Arrays]:
-    """Return what each core step of a release is given for its first recorded rows."""
-    recorded = parent.recorded
-    return given_to_cores(parent.steps, recorded.batch(np.arange(rows) % recorded.rows)[0])
+def inputs_of_steps(parent: Opened, rows: int, count: int) -> list[dict[str, Arrays]]:
+    """Return what each step of a release is given for ``count`` batches of recorded rows."""
+    chain, recorded = StepChain(parent.steps), parent.recorded
+    return [chain.given(recorded.batch(each)[0]) for each in drawn(recorded.rows, rows, count)]
 
 
 class Client:
@@ -161,12 +163,12 @@ def measured(
             for name in names.values():
                 client.load(name)
             for rows, count in batches.items():
-                given = inputs_of_steps(releases[parent], rows)
                 times: dict[tuple[str, str], list[float]] = {key: [] for key in networks}
-                for sample in range(count + 5):
+                batches_given = inputs_of_steps(releases[parent], rows, count + _WARM_UP)
+                for sample, given in enumerate(batches_given):
                     for key, name in names.items():
                         ms = client.compute_ms(name, given[key[1]])
-                        if sample >= 5:
+                        if sample >= _WARM_UP:
                             times[key].append(ms)
                 medians = {key: float(np.median(found)) for key, found in times.items()}
                 yield from _compared(medians, [*releases, FLOOR], steps, parent, rows)

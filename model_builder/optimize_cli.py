@@ -119,11 +119,20 @@ def optimize(
 
 def _show(console: Any) -> Any:
     def show(shown: Shown) -> None:
-        from model_builder.variants.report import terminal_table
+        from model_builder.variants.report import refusals, terminal_tables
 
-        console.print(terminal_table(shown))
-        for variant, why in shown.left_out.items():
-            console.print(f"{variant}: {why}", style="dim", highlight=False, markup=False)
+        for table in terminal_tables(shown):
+            console.print(table)
+            console.print()
+        console.print(
+            "core: Triton's compute of the ensemble's networks; served: the fused model as a "
+            "client sees it; *: no other variant is faster, better and smaller.",
+            style="dim",
+            highlight=False,
+        )
+        left_out = [f"{variant}: {why}" for variant, why in shown.left_out.items()]
+        for line in (*refusals(shown), *left_out):
+            console.print(line, style="dim", highlight=False, markup=False)
         console.print()
 
     return show

@@ -22,6 +22,7 @@ from model_builder.export.onnx import BATCH_AXIS, serialised
 from model_builder.export.running import OnnxModel
 from model_builder.task import StepModel
 from triton_models.pruning import inner_graphs, prune
+from triton_models.row_blocks import ALIKE
 from triton_models.signatures import ANY, Signature, TensorSpec
 
 
@@ -59,8 +60,30 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
         opset_imports=[onnx.helper.make_opsetid(*pair) for pair in sorted(versions.items())],
         ir_version=max(model.ir_version for model in models),
     )
+    if alike := _telling_lengths(graph, steps):
+        fused.metadata_props.add(key=ALIKE, value=alike)
     onnx.checker.check_model(fused, full_check=True)
     return fused
+
+
+def _telling_lengths(graph: onnx.GraphProto, steps: Sequence[StepModel]) -> str:
+    """Return the inputs of the whole that tell how long a row is, if a step has one that does."""
+    named = [one.value for step in steps for one in step.model.metadata_props if one.key == ALIKE]
+    makers = {name: node for node in graph.node for name in node.output}
+    inputs = {value.name for value in graph.input}
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = named
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in inputs:
+            found.add(name)
+        elif name in makers:
+            waiting.extend(makers[name].input)
+    return ",".join(sorted(found))
 
 
 class FusedModel(OnnxModel):

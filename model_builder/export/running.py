@@ -39,7 +39,7 @@ class OnnxModel:
         options.log_severity_level = 3  # warnings, of what no caller can change, are left out
         given = str(model) if isinstance(model, Path) else model
         self._session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-        self._blocks = RowBlocks(given)
+        self._blocks = RowBlocks(given, self._session.get_modelmeta().custom_metadata_map)
         self.inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = list(outputs) or [output.name for output in self._session.get_outputs()]
 

@@ -163,6 +163,15 @@ def _few_of_many(node: onnx.NodeProto, graph: Graph, sizes: Sizes) -> Iterator[s
         yield f"'K' must stay below {MOST_OF_TOP_K}, '{name}' reaches {most}"
 
 
+def _from_sizes(place: int, what: str) -> Rule:
+    def rule(node: onnx.NodeProto, graph: Graph, sizes: Sizes) -> Iterator[str]:
+        name = _input(node, place)
+        if name and graph.depends_on_values(name):
+            yield f"'{what}' must follow from sizes alone, '{name}' depends on what a request holds"
+
+    return rule
+
+
 def _unlooked(limits: str) -> Rule:
     def rule(node: onnx.NodeProto, graph: Graph, sizes: Sizes) -> Iterator[str]:
         yield f"its limits are not looked at here: {limits}"
@@ -204,6 +213,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "RNN": (_same_both_ways,),
     "RotaryEmbedding": (_unlooked("position_ids of INT64"),),
     "ScatterND": (_one_of("reduction", ("none",), "none"),),
+    "Slice": (_from_sizes(1, "starts"), _from_sizes(2, "ends")),
     "Squeeze": (_AXES,),
     "STFT": (_constant(1, "frame_step"), _constant(2, "window")),
     "TensorScatter": (_unlooked("four axes, axis -2"),),

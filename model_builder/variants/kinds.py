@@ -13,6 +13,7 @@ import onnx
 from pydantic import JsonValue
 
 from model_builder.errors import CannotDerive, ConfigInvalid
+from model_builder.export.chain import given_to_cores
 from model_builder.opened_release import Opened
 from model_builder.task import StepModel
 from model_builder.variants.calibrating import calibration_inputs
@@ -40,8 +41,9 @@ USUAL = (
 """What is tried where nothing is said."""
 _PRECISIONS = {"int8-dynamic": "int8", "int8-static": "int8", "fp16-weights": "fp32"}
 _HOW = {
-    "graph": "The same sums with fewer operators: constants folded, only the last place of a "
-    "sequence where nothing else is read, plain look-ups.",
+    "graph": "The same sums with fewer operators and without those that move nothing: constants "
+    "folded, plain look-ups, only the last place of a sequence where nothing else is read, and no "
+    "more places than the longest row of a batch has.",
     "fp16-weights": "Weights are stored in 16 bits and cast to 32 when they are loaded; it "
     "computes in 32 bits.",
     "int8-dynamic": "8-bit weights; activations get their range from each batch.",
@@ -147,7 +149,8 @@ def _apply_one(
 ) -> dict[str, tuple[onnx.ModelProto, JsonValue]]:
     cores = [step for step in steps if step.role == "core"]
     if part == "graph":
-        found = {step.name: optimised(step.model) for step in cores}
+        asked = given_to_cores(steps, parent.recorded.batch(parent.recorded.golden())[0])
+        found = {step.name: optimised(step.model, asked[step.name]) for step in cores}
         return {
             step.name: (found[step.name][0], dict(found[step.name][1]))
             for step in cores

@@ -19,11 +19,13 @@ from model_builder.variants.tensors import Known, Size, attribute
 
 _FULL = -1
 """Instead of an axis: all of the tensor is read."""
-_UNARY = frozenset({"Cast", "Erf", "Identity", "Neg", "Not", "Relu", "Sigmoid", "Sqrt", "Tanh"})
-_BROADCAST = frozenset(
+UNARY = frozenset({"Cast", "Erf", "Identity", "Neg", "Not", "Relu", "Sigmoid", "Sqrt", "Tanh"})
+"""Operators that compute each number by itself."""
+BROADCAST = frozenset(
     {"Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Or", "Pow", "Sub",
      "Where"}
 )  # fmt: skip
+"""Operators whose inputs are laid over each other."""
 _END = np.iinfo(np.int64).max
 
 
@@ -91,9 +93,9 @@ def _through(node: onnx.NodeProto, axis: int, known: Known) -> dict[int, int] | 
     sizes = known.sizes.get(node.output[0])
     if sizes is None or any(name and name not in known.sizes for name in node.input):
         return None
-    if node.op_type in _UNARY:
+    if node.op_type in UNARY:
         return {0: axis}
-    if node.op_type in _BROADCAST:
+    if node.op_type in BROADCAST:
         return _through_broadcast(node, axis, len(sizes), known)
     if node.op_type == "Reshape":
         return _through_reshape(node, axis, len(sizes), known)

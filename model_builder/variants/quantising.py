@@ -6,9 +6,10 @@ pairs of QuantizeLinear and DequantizeLinear (QDQ), which any runtime reads. Dyn
 get their range from the batch at hand, so that rows that travel together move each other.
 
 What stays in float by rule: a step that picks the best of many (TopK), since its order is the
-answer; look-ups in tables; layers from which an output is reached through no other layer and no
-activation, such as a head. By search (static only): the layers that move the answers most, one
-after the other, until what is left moves them little enough.
+answer; look-ups in tables; layers that no other layer reads, such as a head; of a static product
+what it gives, for in a transformer that joins a sum which goes through all of its layers. By search
+(static only): the layers that move the answers most, one after the other, until what is left moves
+them little enough.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators with weights."""
 _BESIDE = ("Add", "AveragePool", "Relu")
 """Quantised too where convolutions are: else each would go back to float between them."""
-_ACTIVATIONS = frozenset({"Erf", "Gelu", "Relu", "Sigmoid", "Softmax", "Tanh"})
+_PRODUCTS = ("Gemm", "MatMul")
+"""Their outputs stay in float: ONNX Runtime multiplies 8-bit numbers into floats at no cost."""
 MOST_MOVED = 0.1
 """How far quantising may move an output on the calibration rows, as a share of its spread."""
 
@@ -94,14 +96,15 @@ def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Q
         raise CannotDerive("the step", "none of its layers may be quantised")
     expected = _answers(prepared, batches)
     sensitive: list[str] = []
-    made = _static(prepared, layers, [*in_float], batches)
+    made = _static(prepared, layers, batches)
     moved = _moved(expected, _answers(made, batches))
     if moved > MOST_MOVED:
-        for name in _by_sensitivity(prepared, layers, in_float, batches, expected):
+        for name in _by_sensitivity(prepared, layers, batches, expected):
             if len(sensitive) == len(layers) - 1:
                 break
             sensitive.append(name)
-            made = _static(prepared, layers, [*in_float, *sensitive], batches)
+            left = [layer for layer in layers if layer not in sensitive]
+            made = _static(prepared, left, batches)
             moved = _moved(expected, _answers(made, batches))
             if moved <= MOST_MOVED:
                 break
@@ -146,10 +149,12 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _static(
-    model: onnx.ModelProto, layers: Sequence[str], kept: Sequence[str], batches: Sequence[Arrays]
+    model: onnx.ModelProto, layers: Sequence[str], batches: Sequence[Arrays]
 ) -> onnx.ModelProto:
+    """Quantise these layers and no other: not what attention multiplies with itself."""
     known = {node.name: node.op_type for node in model.graph.node}
     kinds = {known[name] for name in layers}
+    others = [name for name, kind in known.items() if kind in LAYERS and name not in layers]
     if "Conv" in kinds:
         kinds |= set(_BESIDE)
 
@@ -163,8 +168,9 @@ def _static(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=others,
             calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"OpTypesToExcludeOutputQuantization": list(_PRODUCTS)},
         )
 
     return _rewritten(model, write)
@@ -173,7 +179,6 @@ def _static(
 def _by_sensitivity(
     model: onnx.ModelProto,
     layers: Sequence[str],
-    in_float: Sequence[str],
     batches: Sequence[Arrays],
     expected: Arrays,
 ) -> list[str]:
@@ -183,8 +188,7 @@ def _by_sensitivity(
     wanted = {name: values[:rows] for name, values in expected.items()}
     alone = {}
     for name in layers:
-        others = [other for other in layers if other != name]
-        made = _static(model, [name], [*in_float, *others], some)
+        made = _static(model, [name], some)
         alone[name] = _moved(wanted, _answers(made, some))
     return sorted(layers, key=lambda name: -alone[name])
 
@@ -206,21 +210,19 @@ def _moved(expected: Arrays, actual: Arrays) -> float:
 
 
 def _last(model: onnx.ModelProto, weighted: set[int], known: Known) -> set[int]:
-    """Return the layers from which an output is reached through no other and no activation."""
-    found: set[int] = set()
+    """Return the layers that no other one reads."""
+    read: set[int] = set()
     seen: set[str] = set()
-    waiting = [value.name for value in model.graph.output]
+    waiting = [name for node in model.graph.node if id(node) in weighted for name in node.input]
     while waiting:
         name = waiting.pop()
         node = known.makers.get(name)
-        if node is None or name in seen or node.op_type in _ACTIVATIONS:
+        if node is None or name in seen:
             continue
         seen.add(name)
-        if id(node) in weighted:
-            found.add(id(node))
-        else:
-            waiting.extend(node.input)
-    return found
+        read.add(id(node))
+        waiting.extend(node.input)
+    return weighted - read
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from model_builder.html_page import document, listing, plain, svg, table
 from model_builder.report import metric_text
 from model_builder.variants.choosing import front, gain
 from model_builder.variants.machine import Machine
-from model_builder.variants.timing import BATCHES
+from model_builder.variants.timing import BATCHES, Timed
 from model_builder.variants.trying import Tried
 from triton_models.release import Manifest
 
@@ -50,14 +50,73 @@ HEADER = (
 )
 
 
-def terminal_table(shown: Shown) -> Table:
-    """Return the variants, fastest last, those on the Pareto front marked ``*``."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate((*HEADER[:-2], shown.metric, "")):
-        made.add_column(name, no_wrap=place == 0, overflow="fold")
-    for row in _rows(shown):
-        made.add_row(*row)
-    return made
+def terminal_tables(shown: Shown) -> Iterator[Table]:
+    """Give two tables of the variants, the fastest last: how they compare, and their times.
+
+    Each fits a hundred columns or so; a page shows all of it at once.
+    """
+    batches = [
+        f"{what} {rows}" if place == 0 else f"{rows}"
+        for what in ("core", "served")
+        for place, rows in enumerate(BATCHES)
+    ]
+    compared = _table("Times as fast as the parent, by rows of a batch")
+    compared.add_column("variant", overflow="fold")
+    for name in (*batches, "size"):
+        compared.add_column(name, no_wrap=True)
+    compared.add_column(shown.metric, min_width=len("[0.1234,"))
+    compared.add_column("", no_wrap=True)
+    times = _table("Milliseconds, median and 99th percentile")
+    for name in ("variant", *batches, "rows/s"):
+        times.add_column(name, no_wrap=name == "variant")
+    if shown.found:
+        first = shown.found[0].parent_timed
+        metric = metric_text(shown.parent.metrics["test"].get(shown.metric))
+        compared.add_row("(parent)", *["1"] * len(batches), _size(shown.parent_bytes), metric, "")
+        times.add_row("(parent)", *_milliseconds(first), f"{first.rows_per_second:,.0f}")
+    for tried in sorted(shown.found, key=gain):
+        ratios = [
+            f"{tried.faster(rows, what):.2f}" for what in ("core", "fused") for rows in BATCHES
+        ]
+        metric = metric_text(tried.metrics.get(shown.metric))
+        compared.add_row(
+            tried.variant, *ratios, _size(tried.size_bytes), metric, _remark(tried, shown)
+        )
+        times.add_row(
+            tried.variant, *_milliseconds(tried.timed), f"{tried.timed.rows_per_second:,.0f}"
+        )
+    yield compared
+    yield times
+
+
+def refusals(shown: Shown) -> Iterator[str]:
+    """Say of each variant that was measured and refused why it was."""
+    for tried in shown.found:
+        why = [f"{one.name}: {one.found}, wanted {one.wanted}"
+               for one in tried.checks if not one.passed]  # fmt: skip
+        if why:
+            yield f"{tried.variant}: refused: {'; '.join(why)}"
+
+
+def _table(title: str) -> Table:
+    return Table(
+        box=None, pad_edge=False, header_style="bold", title=title, title_justify="left",
+        title_style="dim",
+    )  # fmt: skip
+
+
+def _milliseconds(timed: Timed) -> Iterator[str]:
+    for times in (*timed.core.values(), *timed.fused.values()):
+        yield f"{times.p50_ms:.3g} ({times.p99_ms:.3g})"
+
+
+def _remark(tried: Tried, shown: Shown) -> str:
+    words = [
+        "" if tried.passed else "refused",
+        "*" if tried.variant in shown.front else "",
+        "chosen" if tried.variant == shown.chosen else "",
+    ]
+    return " ".join(filter(None, words))
 
 
 def page(shown: Shown) -> bytes:
@@ -99,11 +158,6 @@ def _rows(shown: Shown) -> Iterator[tuple[str, ...]]:
         yield ("(parent)", *core, *served, f"{first.rows_per_second:,.0f}",
                _size(shown.parent_bytes), metric_text(metric), "")  # fmt: skip
     for tried in sorted(shown.found, key=gain):
-        remark = "" if tried.passed else "refused"
-        if tried.variant in shown.front:
-            remark = f"{remark} *".strip()
-        if tried.variant == shown.chosen:
-            remark = f"{remark} chosen".strip()
         yield (
             tried.variant,
             *_times(tried, "core"),
@@ -111,7 +165,7 @@ def _rows(shown: Shown) -> Iterator[tuple[str, ...]]:
             f"{tried.timed.rows_per_second:,.0f}",
             _size(tried.size_bytes),
             metric_text(tried.metrics.get(shown.metric)),
-            remark,
+            _remark(tried, shown),
         )
 
 

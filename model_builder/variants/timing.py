@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from tritonclient.grpc import InferenceServerClient
 
@@ -94,11 +95,24 @@ def timed(
             for name, asked in releases.items()
         }  # fmt: skip
         for rows, count in samples.items():
-            inputs, outputs = recorded.batch(np.arange(rows) % recorded.rows)
-            for sample in range(_WARM_UP + count):
+            for sample, places in enumerate(drawn(recorded.rows, rows, _WARM_UP + count)):
+                inputs, outputs = recorded.batch(places)
                 for run in runs.values():
                     run.ask(rows, inputs, list(outputs), kept=sample >= _WARM_UP)
     return {name: run.found() for name, run in runs.items()}
+
+
+def drawn(total: int, rows: int, count: int) -> npt.NDArray[np.int64]:
+    """Return ``(count, rows)`` places of rows to ask together, always the same.
+
+    How long a row takes can depend on what is in it, so all get their turn before one is repeated.
+
+    Args:
+        total: How many rows there are.
+        rows: In a batch.
+        count: Of batches.
+    """
+    return np.resize(np.random.default_rng(0).permutation(total), (count, rows))
 
 
 def computed_ms(client: InferenceServerClient, model: str) -> float:

@@ -113,8 +113,9 @@ class Tries:
                     self.progress.say(f"{variant.name}: left out: {left_out[variant.name]}")
                     continue
                 self.work.keep(tried)
+                self.progress.say(told(tried))
             else:
-                self.progress.say(f"{variant.name}: measured before")
+                self.progress.say(f"{told(tried)} (measured before)")
             found.append(tried)
         return found, left_out
 
@@ -169,6 +170,10 @@ class Tries:
             base = Change(variant.name, variant.precision, variant.how)
             steps = parent.steps
         elif not variant.parts:
+            self.progress.say(
+                f"prune-{variant.prune:g}: learns again from {parent.manifest.data.name}, which "
+                "can take most of the time of the build; what was measured so far is kept"
+            )
             base = prune(parent, variant.prune, self.data(), self.progress)
             steps = parent.steps
         else:
@@ -187,6 +192,14 @@ class Tries:
         with tempfile.TemporaryDirectory(prefix="model-builder-variant-") as scratch:
             staged = stage_child(parent, change, Path(scratch), release_of(variant), self.progress)
             self.work.store.publish(staged.manifest, staged.models, staged.reports)
+
+
+def told(tried: Tried) -> str:
+    """Say in a line what was found of a variant."""
+    ratios = ", ".join(f"{tried.faster(rows):.2f}" for rows in tried.timed.core)
+    batches = ", ".join(map(str, tried.timed.core))
+    refused = "" if tried.passed else "; refused"
+    return f"{tried.variant}: {ratios} times as fast at {batches} rows{refused}"
 
 
 def release_of(variant: Variant) -> str:

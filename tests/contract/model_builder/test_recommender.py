@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from model_builder.recsys.reference import Reference, Request
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.task import TASK
 from model_builder.recsys.transformer import NextItemNetwork
-from model_builder.task import ResolvedData
+from model_builder.task import ResolvedData, StepModel
+from model_builder.variants.graphs import optimised
 from triton_models.release import ensemble_name, fused_name
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS, RECOMMEND
@@ -58,9 +59,24 @@ class Served:
         return found
 
 
-@pytest.fixture(scope="module")
+def without_padding(steps: Sequence[StepModel]) -> list[StepModel]:
+    """Have the step ``history`` read no more places than a batch has."""
+    rows = np.random.default_rng(2).integers(1, ITEMS + 1, (4, LENGTH)).astype(np.int32)
+    made = []
+    for step in steps:
+        if step.name == "history":
+            model, done = optimised(step.model, {"history": rows})
+            assert done["padding"] == 1
+            step = StepModel(step.name, step.role, model)
+        made.append(step)
+    return made
+
+
+@pytest.fixture(scope="module", params=["as built", "without padding"])
 def served(
-    tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: None
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    embedded_triton_available: None,
 ) -> Iterator[tuple[list[Served], Reference]]:
     torch.manual_seed(1)
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, ITEMS + 1))
@@ -72,7 +88,10 @@ def served(
     ranker = Ranker(first.table, LENGTH, first.count).eval()
     torch.nn.init.normal_(ranker.out.weight)
     models = tmp_path_factory.mktemp("models")
-    write_models(models, LINE, RELEASE, export_steps(first, ranker, IDS), RECOMMEND)
+    steps: Sequence[StepModel] = export_steps(first, ranker, IDS)
+    if request.param == "without padding":
+        steps = without_padding(steps)
+    write_models(models, LINE, RELEASE, steps, RECOMMEND)
     names = ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)
     with EmbeddedTriton(models) as server:
         server.wait_ready()

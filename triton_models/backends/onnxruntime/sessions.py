@@ -44,7 +44,7 @@ class Sessions:
         self._whole = self._session(path)
         self.inputs = {value.name: value.type for value in self._whole.get_inputs()}
         self.outputs = tuple(value.name for value in self._whole.get_outputs())
-        self._blocks = RowBlocks(path)
+        self._blocks = RowBlocks(path, self._whole.get_modelmeta().custom_metadata_map)
         self._cut: dict[tuple[str, ...], ort.InferenceSession] = {}
         self._cutters: dict[tuple[str, ...], threading.Thread] = {}
 

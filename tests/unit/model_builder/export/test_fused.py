@@ -14,6 +14,7 @@ from model_builder.errors import ExportBroken
 from model_builder.export.chain import run_steps
 from model_builder.export.fused import FusedModel, fuse
 from model_builder.task import Candidate, StepModel
+from triton_models.row_blocks import ALIKE
 from triton_models.signatures import SCORE_RISK, Axis, Signature, TensorSpec
 
 F32 = np.float32
@@ -284,6 +285,14 @@ def test_the_steps_are_left_as_they_were(candidate: Candidate) -> None:
     fuse(candidate.steps, SCORE_RISK)
     after = [step.model.SerializeToString(deterministic=True) for step in candidate.steps]
     assert after == before
+
+
+def test_which_inputs_tell_how_long_a_row_is_is_said_of_the_whole_too() -> None:
+    assert not fuse([read_words(), add_up()], LINE).metadata_props
+    step = add_up()
+    step.model.metadata_props.add(key=ALIKE, value="codes")
+    (said,) = fuse([read_words(), step], LINE).metadata_props
+    assert (said.key, said.value) == (ALIKE, "words"), "codes are made of words alone"
 
 
 def test_steps_that_do_not_join_up_are_refused() -> None:

@@ -7,6 +7,7 @@ from spox import Tensor, argument, build
 
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays, OnnxModel, run_in_parts
+from triton_models.row_blocks import ALIKE
 from triton_models.signatures import MAX_BATCH_ROWS
 
 
@@ -55,3 +56,13 @@ def test_fewer_rows_at_once_and_only_some_outputs_can_be_asked_for(content: byte
     assert sizes == [2, 2, 1]
     assert list(made) == ["same"]
     np.testing.assert_array_equal(made["same"], x)
+
+
+def test_a_model_that_says_so_has_rows_of_like_length_run_together() -> None:
+    x = argument(Tensor(np.float32, ("B", 2)))
+    together = op.expand(op.shape(x, start=0, end=1), op.shape(x))
+    model = build({"x": x}, {"together": together})
+    rows = {"x": np.ones((20, 2), np.float32)}
+    assert OnnxModel(serialised(model)).run(rows)["together"].max() == 20
+    model.metadata_props.add(key=ALIKE, value="x")
+    assert OnnxModel(serialised(model)).run(rows)["together"].max() == 7

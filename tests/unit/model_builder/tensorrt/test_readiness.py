@@ -231,6 +231,25 @@ def test_k_that_a_request_decides_is_not_taken() -> None:
     )
 
 
+@pytest.mark.parametrize("by_size", [True, False])
+def test_only_sizes_may_say_where_a_slice_begins(by_size: bool) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["from"], start=1, end=2),
+        helper.make_node("Slice", ["x", "from" if by_size else "n", "n2", "axes"], ["y"]),
+    ]
+    given: dict[str, tuple[int, list[int | str]]] = {"x": (FLOAT, ["B", "X"]), "n": (INT64, [1])}
+    model = graph(nodes, given, {"y": FLOAT})
+    model.graph.initializer.extend(
+        helper.make_tensor(name, INT64, [1], [value]) for name, value in (("n2", 9), ("axes", 1))
+    )
+    assert readiness(model, RANGES).because == (
+        () if by_size else (
+            "n1 (Slice): 'starts' must follow from sizes alone, 'n' depends on what a request "
+            "holds",
+        )
+    )  # fmt: skip
+
+
 def test_nodes_of_a_branch_are_looked_at_too() -> None:
     def branch(name: str) -> onnx.GraphProto:
         node = helper.make_node("Det", ["x"], [name], name=f"det_{name}")

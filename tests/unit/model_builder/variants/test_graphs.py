@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import spox
 import spox.opset.ai.onnx.v18 as op
@@ -15,30 +18,39 @@ from model_builder.export.running import OnnxModel
 from model_builder.recsys.item_table import ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.transformer import NextItemNetwork
+from model_builder.variants.gelus import halved_last
 from model_builder.variants.graphs import basic, optimised
+from model_builder.variants.half import stored_in_half
 from model_builder.variants.last_place import only_last_places
 from model_builder.variants.look_ups import plain_look_ups
+from model_builder.variants.padding import only_given_places
+from model_builder.variants.quantising import quantised_statically
+from triton_models.row_blocks import ALIKE
 
 ITEMS, LENGTH = 30, 10
+LONG = 70
+"""Places of which several steps can be cut."""
 
 
-def query(*, layers: int = 2, heads: int = 2, block: int = 100) -> onnx.ModelProto:
+def query(
+    *, layers: int = 2, heads: int = 2, block: int = 100, length: int = LENGTH
+) -> onnx.ModelProto:
     torch.manual_seed(3)
     counts = torch.arange(ITEMS + 1)
     network = NextItemNetwork(
-        counts, width=16, layers=layers, heads=heads, history_length=LENGTH, dropout=0.0
+        counts, width=16, layers=layers, heads=heads, history_length=length, dropout=0.0
     )
     nn.init.normal_(network.items.weight)
     module = Query(network, ItemTable.of(network, block)).eval()
-    history = torch.ones(2, LENGTH, dtype=torch.int32)
+    history = torch.ones(2, length, dtype=torch.int32)
     return export_core(module, {"history": history}, ["query"])
 
 
-def histories(rows: int = 40) -> dict[str, np.ndarray]:
+def histories(rows: int = 40, length: int = LENGTH) -> dict[str, np.ndarray]:
     draws = np.random.default_rng(5)
-    found = draws.integers(1, ITEMS + 1, (rows, LENGTH)).astype(np.int32)
+    found = draws.integers(1, ITEMS + 1, (rows, length)).astype(np.int32)
     for row in range(rows):
-        found[row, : row % (LENGTH + 1)] = 0  # some are short, some empty
+        found[row, : row % (length + 1)] = 0  # some are short, some empty
     return {"history": found}
 
 
@@ -53,6 +65,7 @@ def test_a_rewritten_network_answers_as_before(layers: int, heads: int) -> None:
     onnx.checker.check_model(made, full_check=True)
     assert done["last_places"] == 1
     assert done["look_ups"] == 1
+    assert done["gelus"] == layers
     assert done["nodes_after"] < done["nodes_before"]
     for inputs in (histories(), histories(1)):
         np.testing.assert_allclose(
@@ -160,3 +173,92 @@ def test_a_network_that_would_only_grow_is_left_as_it_is() -> None:
     made, done = optimised(model)
     assert made is model
     assert done["nodes_before"] == done["nodes_after"]
+
+
+def test_gelu_becomes_one_operator_when_it_is_loaded(tmp_path: Path) -> None:
+    def loaded(model: onnx.ModelProto) -> list[str]:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+        ort.InferenceSession(serialised(model), options)
+        return [node.op_type for node in onnx.load(tmp_path / "loaded.onnx").graph.node]
+
+    model = basic(query())
+    assert "Erf" in loaded(model)
+    assert halved_last(model) == 2
+    found = loaded(model)
+    assert "Erf" not in found
+    assert found.count("BiasGelu") + found.count("Gelu") == 2
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 2)])
+def test_no_more_places_are_read_than_the_longest_row_has(layers: int, heads: int) -> None:
+    model = query(layers=layers, heads=heads, length=LONG)
+    asked = histories(LONG + 1, LONG)
+    made, done = optimised(model, asked)
+    onnx.checker.check_model(made, full_check=True)
+    assert done["padding"] == 1
+    made.graph.output.append(onnx.helper.make_empty_tensor_value_info("history/given"))
+    rows = asked["history"]
+    together = answer(model, asked)["query"]
+    np.testing.assert_allclose(answer(made, asked)["query"], together, atol=1e-5)
+    for row in range(len(rows)):
+        alone = answer(made, {"history": rows[row : row + 1]})
+        np.testing.assert_allclose(alone["query"][0], together[row], atol=1e-5)
+        longer = alone["history/given"].shape[1] - np.count_nonzero(rows[row])
+        assert 0 <= longer <= 16, "places are cut by 16"
+    assert answer(made, {"history": rows[-3:]})["history/given"].shape[1] == LONG % 16
+
+
+def test_what_reads_no_padding_has_rows_of_like_length_run_together() -> None:
+    asked = histories(LONG + 1, LONG)
+    made, _ = optimised(query(length=LONG), asked)
+    quantised = quantised_statically(made, [asked]).model
+    for model in (made, quantised, stored_in_half(made)[0]):
+        assert [(one.key, one.value) for one in model.metadata_props if one.key == ALIKE] == [
+            (ALIKE, "history")
+        ]
+    kept, _ = optimised(query(length=LONG))
+    assert not kept.metadata_props
+
+
+def test_padding_stays_where_it_moves_an_answer() -> None:
+    """Here a missing item has a vector of its own, which counts."""
+
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.items = nn.Embedding(ITEMS + 1, 8)
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, history: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.layer(self.items(history)), 1).transpose(1, 2)[:, :, -1]
+
+    model = export_core(Counts(), {"history": torch.ones(2, LONG, dtype=torch.int32)}, ["y"])
+    assert only_given_places(basic(model)), "nothing in the graph tells"
+    made, done = optimised(model, histories(20, LONG))
+    assert done["padding"] == 0
+    np.testing.assert_allclose(
+        answer(made, histories(20, LONG))["y"], answer(model, histories(20, LONG))["y"], atol=1e-6
+    )
+
+
+def test_places_that_are_an_answer_are_not_cut() -> None:
+    class Each(nn.Module):
+        def forward(self, history: torch.Tensor) -> torch.Tensor:
+            return (history * 2).float()
+
+    model = basic(export_core(Each(), {"history": torch.ones(2, LONG, dtype=torch.int32)}, ["y"]))
+    before = serialised(model)
+    assert not only_given_places(model)
+    assert serialised(model) == before
+
+
+def test_a_sum_over_places_by_an_unknown_operator_is_not_cut() -> None:
+    class Summed(nn.Module):
+        def forward(self, history: torch.Tensor) -> torch.Tensor:
+            return torch.cumsum(history.float(), 1)[:, -1:]
+
+    model = basic(export_core(Summed(), {"history": torch.ones(2, LONG, dtype=torch.int32)}, ["y"]))
+    assert not only_given_places(model)

@@ -10,7 +10,7 @@ from model_builder.variants.choosing import chosen, front, gain
 from model_builder.variants.kinds import USUAL, apply, parse
 from model_builder.variants.machine import Machine, this_machine
 from model_builder.variants.timing import Quantiles, Timed
-from model_builder.variants.trying import Tried, release_of
+from model_builder.variants.trying import Tried, release_of, told
 from triton_models.release import Check, Metric, check_release_name
 
 
@@ -99,6 +99,11 @@ def test_the_fastest_that_passes_is_chosen() -> None:
     assert best.variant == "fast"
     assert gain(best) == pytest.approx(2.0)
     assert best.faster(8) == pytest.approx(2.0)
+
+
+def test_what_was_found_is_told_as_it_comes() -> None:
+    assert told(tried("graph", 1.0)) == "graph: 2.00, 2.00 times as fast at 1, 8 rows"
+    assert told(tried("graph", 1.0, passed=False)).endswith("; refused")
 
 
 def test_what_gains_nothing_is_not_chosen() -> None:

@@ -41,6 +41,21 @@ class Best(Three):
         return super().forward(x).topk(3, dim=1).values
 
 
+class Summed(nn.Module):
+    """What two layers make is added to what came in, twice, as in a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(Three() for _ in range(2))
+        self.norm = nn.LayerNorm(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = x + block(x)
+        return self.norm(x)
+
+
 def inputs(rows: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
     return {"x": np.random.default_rng(seed).normal(size=(rows, 32)).astype(np.float32)}
 
@@ -108,6 +123,46 @@ def test_what_picks_the_best_stays_in_float() -> None:
         quantised_statically(model, [inputs()])
     with pytest.raises(CannotDerive, match="none of its layers"):
         quantised_dynamically(model)
+
+
+def test_a_layer_that_adds_to_a_sum_is_quantised_where_another_one_reads_the_sum() -> None:
+    model = export_core(Summed(), {"x": torch.randn(2, 32)}, ["y"])
+    may, last = layers_of(model)
+    assert len(may) == 5
+    assert len(last) == 1, "what the second block adds is read by nothing but the answer"
+
+
+def test_what_a_product_gives_stays_in_float() -> None:
+    """A sum of many layers has a wide range, which eight bits would share out coarsely."""
+    model = export_core(Summed(), {"x": torch.randn(2, 32)}, ["y"])
+    made = quantised_statically(model, [inputs()]).model
+    readers = {name: node.op_type for node in made.graph.node for name in node.input}
+    products = [node.output[0] for node in made.graph.node if node.op_type in ("Gemm", "MatMul")]
+    assert len(products) == 6
+    assert "QuantizeLinear" not in {readers[name] for name in products}
+    assert "QuantizeLinear" in kinds(made)
+
+
+def test_what_has_no_weights_is_not_quantised() -> None:
+    """Weights of attention reach from 0 to 1, and most are near 0: eight bits would lose them."""
+
+    class Looking(Three):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = super().forward(x)[:, None] + self.layers[0].bias[:, None]
+            return self.layers[1]((rows @ rows.transpose(1, 2)).softmax(-1) @ rows)
+
+    model = export_core(Looking(), {"x": torch.randn(2, 32)}, ["y"])
+    made = quantised_statically(model, [inputs()])
+    assert made.layers == 3
+    makers = {name: node.op_type for node in made.model.graph.node for name in node.output}
+    weights = {one.name for one in made.model.graph.initializer}
+    products = [node for node in made.model.graph.node if node.op_type == "MatMul"]
+    attention = [node for node in products if not weights.intersection(node.input)
+                 and makers[node.input[1]] != "DequantizeLinear"]  # fmt: skip
+    assert len(attention) == 2
+    assert {makers[name] for node in attention for name in node.input}.isdisjoint(
+        {"DequantizeLinear"}
+    )
 
 
 def test_the_layer_that_moves_answers_most_goes_back_to_float(

@@ -12,6 +12,7 @@ from spox import Tensor, argument, build
 
 from triton_models.backends.onnxruntime import sessions as sessions_module
 from triton_models.backends.onnxruntime.sessions import Sessions
+from triton_models.row_blocks import ALIKE
 
 F32 = np.float32
 
@@ -168,3 +169,15 @@ def test_sessions_of_a_large_file_share_its_large_weights(
     assert ("rows",) in sessions._cut
     assert [name for name, _ in given] == (["table", "table"] if large else [])
     assert len({id(value) for _, value in given}) == (1 if large else 0)
+
+
+def test_what_a_model_says_of_itself_decides_which_rows_are_run_together(path: str) -> None:
+    model = onnx.load(path)
+    model.metadata_props.add(key=ALIKE, value="unused")
+    onnx.save(model, path)
+    sessions = Sessions(path, ort.SessionOptions, lambda _: None)
+    asked = count_runs(sessions)
+    feeds = {"x": np.ones((20, 2), F32), "unused": np.arange(20, dtype=F32)[:, None]}
+    *_, both = sessions.run(sessions.outputs, feeds)
+    assert len(asked) == 3
+    np.testing.assert_array_equal(both[:, 0], 2.5 + np.arange(20))
