@@ -48,7 +48,10 @@ class Block(nn.Module):
             places: ``(2, L, D / H / 2)``, how far each place is turned.
             visible: ``(B, 1, L, L)`` bool, what each place reads; ``None`` for all before it.
         """
-        read = self._attend(self.attention_norm(states), places, visible)
+        return self.read_on(states, self._attend(self.attention_norm(states), places, visible))
+
+    def read_on(self, states: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """Return what becomes of ``states`` ``(B, …, D)`` by what attention has read for them."""
         states = states + self._dropped(read)
         inner = functional.gelu(self.inner_in(self.inner_norm(states)))
         return states + self._dropped(self.inner_out(inner))
@@ -64,12 +67,26 @@ class Block(nn.Module):
             # Fused: neither the weights nor what lies ahead are ever computed.
             read = functional.scaled_dot_product_attention(query, key, parts[2], is_causal=True)
         else:
-            weights = query @ key.transpose(-2, -1) / math.sqrt(head_width)
-            read = torch.where(visible, weights, _LOW).softmax(-1) @ parts[2]
+            read = looked_up(query, key, parts[2], visible)
         return self.attention_out(read.transpose(1, 2).flatten(2))
 
     def _dropped(self, values: torch.Tensor) -> torch.Tensor:
         return functional.dropout(values, self.dropout, self.training)
+
+
+def looked_up(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor
+) -> torch.Tensor:
+    """Return ``(B, H, l, D / H)``: attention written out, of ``l`` places to ``L``.
+
+    Args:
+        query: ``(B, H, l, D / H)``.
+        key: ``(B, H, L, D / H)``.
+        value: As ``key``.
+        visible: ``(B, 1, l, L)`` bool, what each place reads.
+    """
+    weights = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return torch.where(visible, weights, _LOW).softmax(-1) @ value
 
 
 class NextItemNetwork(nn.Module):
@@ -174,10 +191,12 @@ class NextItemNetwork(nn.Module):
 
     def states(self, history: torch.Tensor) -> torch.Tensor:
         """Return ``(B, L, D)``: what is known after each place of ``history`` ``(B, L)``."""
-        known = history > 0
+        return self._read(history, self.visible(history))
+
+    def visible(self, history: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, 1, L, L)`` bool: what each place of ``history`` ``(B, L)`` reads."""
         # Padding reads itself, so that no place is left without anything to read.
-        visible = (self.causal & known[:, None, :]) | self.own  # (B, L, L)
-        return self._read(history, visible[:, None])
+        return ((self.causal & (history > 0)[:, None, :]) | self.own)[:, None]
 
     def states_of_begun(self, history: torch.Tensor) -> torch.Tensor:
         """Return the same of ``history`` ``(B, l)``, ``l`` up to ``L``, padded on the right.

@@ -248,7 +248,9 @@ def test_calibration_rows_are_what_was_learnt_from(built, data):
 
 def test_a_rewritten_recommender_lists_the_same_items(released, tmp_path):
     applied = apply(["graph"], released, released.steps)
-    assert applied.details["graph"]["history"]["last_places"] == 1
+    done = applied.details["graph"]["history"]
+    assert done["nodes_after"] < done["nodes_before"]
+    assert done["last_places"] == 0, "the release itself computes the last place alone"
     change = Change("graph", "fp32", "The same.", applied.steps, details=applied.details)
     (tmp_path / "models").mkdir()
     staged = stage_child(released, change, tmp_path / "models", "c1", SilentProgress())
