@@ -75,14 +75,18 @@ class Query(nn.Module):
         assert isinstance(last, Block)
         self.newest = NewestPlace(last)
 
-    def forward(self, history: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, history: torch.Tensor, history_gaps: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return ``(B, D + 2)`` float32.
 
         Args:
             history: ``(B, L)`` integers: items, oldest first, 0 on the left is padding.
+            history_gaps: As ``history``: how long it was from each item to the next, or to the
+                request; ``None``: nothing is known of it.
         """
         network = self.network
-        states, visible = network.items(history), network.visible(history)
+        states, visible = network.entering(history, history_gaps), network.visible(history)
         for block in network.blocks[:-1]:
             states = block(states, network.places, visible)
         there = history > 0
@@ -91,13 +95,16 @@ class Query(nn.Module):
         known = there[:, -1:].to(state.dtype)
         return torch.cat([state * known, known, 1 - known], dim=1)
 
-    def of_begun(self, history: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def of_begun(
+        self, history: torch.Tensor, lengths: torch.Tensor, gaps: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return the same, ``(B, D + 2)`` float32, with less to compute.
 
         Args:
             history: ``(B, l)`` integers, ``l`` up to ``L``, oldest first, padded on the right.
             lengths: ``(B,)`` int64, from 1: how many items each row has.
+            gaps: As for :meth:`forward`.
         """
-        states = self.network.states_of_begun(history)
+        states = self.network.states_of_begun(history, gaps)
         state = states[torch.arange(len(history)), lengths - 1]
         return torch.cat([state, state.new_tensor([1.0, 0.0]).expand(len(state), 2)], dim=1)
