@@ -33,6 +33,10 @@ def call() -> None:
 @click.option("--user", default="", metavar="ID", help="The user; stays on one release.")
 @click.option("--context", "files", multiple=True, metavar="FILE.json|NAME=VALUE",
               help="What the ranker reads of the moment; repeatable.")  # fmt: skip
+@click.option("--times", multiple=True, metavar="TIME[,TIME…]",
+              help="When each of --history was had: ISO 8601 (UTC if it does not say), or seconds "
+                   "since 1970; 0 is not known.")  # fmt: skip
+@click.option("--at", metavar="TIME|now", help="When the recommendation is for, likewise.")
 @click.option("--titles", type=_EXISTING_FILE, metavar="CSV",
               help="Show titles: a CSV with columns id and title, such as movies.csv.")  # fmt: skip
 @connected
@@ -45,6 +49,8 @@ def recommend(
     history_allowed: bool,
     user: str,
     files: tuple[str, ...],
+    times: tuple[str, ...],
+    at: str | None,
     titles: Path | None,
 ) -> None:
     """Recommend items from a history.
@@ -52,7 +58,13 @@ def recommend(
     Example: gateway call recommend --history 260,1196,1210 --count 5
     """
     from gateway.client.answers import print_recommendations
-    from gateway.client.inputs import feature_value, read_titles, read_values, split_ids
+    from gateway.client.inputs import (
+        feature_value,
+        read_time,
+        read_titles,
+        read_values,
+        split_ids,
+    )
     from trident.recommend.v1 import recommend_service_pb2 as pb
 
     title_of = read_titles(titles) if titles else {}
@@ -63,6 +75,8 @@ def recommend(
         candidate_item_ids=split_ids(candidates),
         excluded_item_ids=split_ids(exclude),
         history_allowed=history_allowed,
+        history_times=[read_time(text, "--times") for text in split_ids(times)],
+        request_time=None if at is None else read_time(at, "--at"),
     )
     method = "trident.recommend.v1.RecommendService/Recommend"
     with connection.caller() as caller:

@@ -444,6 +444,11 @@ class Manifest(_Frozen):
         return f"{self.ensemble}/1/{name}"
 
     @cached_property
+    def input_names(self) -> frozenset[str]:
+        """What the tensors are called that it takes."""
+        return frozenset(tensor.name for tensor in self.inputs)
+
+    @cached_property
     def features_by_name(self) -> dict[str, FeatureSpec]:
         """Each feature by its name."""
         return {feature.name: feature for feature in self.features}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.diagnose.v1 import diagnose_service_pb2 as diagnose_pb
@@ -21,6 +24,26 @@ Value = float | str
 def split_ids(texts: Iterable[str]) -> list[str]:
     """Return the IDs of ``1,2`` and ``3`` as one list."""
     return [item for text in texts for item in (part.strip() for part in text.split(",")) if item]
+
+
+def read_time(text: str, option: str) -> Timestamp:
+    """Return a moment: ``now``, ISO 8601 in UTC if it does not say, or seconds since 1970.
+
+    Raises:
+        click.BadParameter: If it is none of these; names the option.
+    """
+    try:
+        if text == "now":
+            return Timestamp(seconds=int(time.time()))
+        if text.isdecimal():
+            return Timestamp(seconds=int(text))
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return Timestamp(seconds=math.floor(moment.timestamp()))
+    except ValueError as error:
+        known = "must be now, ISO 8601 or seconds since 1970"
+        raise click.BadParameter(f"{known}, got {text!r}", param_hint=option) from error
 
 
 def read_values(texts: Sequence[str]) -> dict[str, Value]:

@@ -49,7 +49,8 @@ def print_model(console: Console, model: model_pb.Model) -> None:
     created = model.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M UTC")
     console.print(Text(plain(f"Trained on {model.data_set}, built {created}")))
     if model.item_count:
-        console.print(Text(f"Knows {model.item_count:,} items"))
+        times = ", and reads when they were had" if model.reads_times else ""
+        console.print(Text(f"Knows {model.item_count:,} items{times}"))
     if model.labels:
         console.print(Text(f"Findings: {', '.join(map(plain, model.labels))}"))
     if model.bands:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.domains.domain import Answer, Tensors, check_answer
 from gateway.domains.features import (
@@ -41,6 +42,9 @@ DEFAULT_ITEM_COUNT = 10
 
 CONTEXT = FeatureMap("context", 0, 100)
 
+_YEAR_10000_S = 253_402_300_800
+_SECOND_NS = 1_000_000_000
+
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
 
 
@@ -61,6 +65,7 @@ def check(request: RecommendRequest, violations: Violations) -> str:
     check_range(violations, "item_count", request.item_count, 0, MAX_ITEMS)
     check_ids(violations, "candidate_item_ids", request.candidate_item_ids, MAX_IDS)
     check_ids(violations, "excluded_item_ids", request.excluded_item_ids, MAX_IDS)
+    _check_times(request, violations)
     check_values(violations, CONTEXT, plain(request.context))
     return RECOMMEND.line
 
@@ -86,6 +91,9 @@ def read(request: RecommendRequest, manifest: Manifest) -> RecommendRequest | No
         and plain_ids(request.history_item_ids, MAX_IDS)
         and plain_ids(request.candidate_item_ids, MAX_IDS)
         and plain_ids(request.excluded_item_ids, MAX_IDS)
+        and (not request.HasField("request_time") or _is_moment(request.request_time))
+        and len(request.history_times) in (0, len(request.history_item_ids))
+        and all(map(_is_moment, request.history_times))
     )
     return request if plain_request else None
 
@@ -110,6 +118,8 @@ def rows_to_tensors(rows: Sequence[RecommendRequest], manifest: Manifest) -> Ten
         ``history_item_ids``: ``(B, T)``, ``candidate_item_ids``: ``(B, C)`` and
         ``excluded_item_ids``: ``(B, X)`` object of bytes, at least one wide.
         ``history_allowed``: ``(B, 1)`` bool. ``item_count``: ``(B, 1)`` int32, in [1, 100].
+        ``history_times``: ``(B, T)`` and ``request_time``: ``(B, 1)`` int64, seconds since 1970,
+        0 where they are not known, if the release reads them.
         And the tensors of the context, if the release takes one.
     """
     tensors: Tensors = {
@@ -119,6 +129,12 @@ def rows_to_tensors(rows: Sequence[RecommendRequest], manifest: Manifest) -> Ten
         "history_allowed": np.array([[row.history_allowed] for row in rows], np.bool_),
         "item_count": np.array([[_item_count(row)] for row in rows], np.int32),
     }
+    if "history_times" in manifest.input_names:
+        times = np.zeros(tensors["history_item_ids"].shape, np.int64)
+        for place, row in enumerate(rows):
+            times[place, : len(row.history_times)] = [time.seconds for time in row.history_times]
+        asked_at = np.array([[row.request_time.seconds] for row in rows], np.int64)
+        tensors |= {"history_times": times, "request_time": asked_at}
     if manifest.features:
         contexts = [checked_row(plain(row.context), manifest) for row in rows]
         tensors |= rows_of_features(contexts, manifest)
@@ -164,6 +180,28 @@ def tensors_to_responses(
         )
         for row, request in enumerate(requests)
     ]
+
+
+def _check_times(request: RecommendRequest, violations: Violations) -> None:
+    times, items = request.history_times, request.history_item_ids
+    if len(times) not in (0, len(items)):
+        wanted = f"must have an entry for each of history_item_ids, {len(items)}, or none"
+        violations.add("history_times", f"{wanted}, got {len(times)}")
+    else:
+        for place, time in enumerate(times):
+            _check_moment(f"history_times[{place}]", time, violations)
+    if request.HasField("request_time"):
+        _check_moment("request_time", request.request_time, violations)
+
+
+def _check_moment(path: str, time: Timestamp, violations: Violations) -> None:
+    if not _is_moment(time):
+        text = f"must be in the years 1970 to 9999, got {time.seconds} s and {time.nanos} ns"
+        violations.add(path, f"{text} since 1970")
+
+
+def _is_moment(time: Timestamp) -> bool:
+    return 0 <= time.seconds < _YEAR_10000_S and 0 <= time.nanos < _SECOND_NS
 
 
 def _item_count(request: RecommendRequest) -> int:

@@ -105,6 +105,7 @@ def _describe(model: pb.Model, manifest: Manifest) -> None:
     model.data_set = manifest.data.name
     model.labels.extend(manifest.labels)
     model.item_count = manifest.item_count
+    model.reads_times = "history_times" in manifest.input_names
     model.bands.extend(
         pb.Band(name=band.name, minimum_score=band.minimum_score) for band in manifest.bands
     )

@@ -87,6 +87,8 @@ def _release_against_signature(
         if spec.optional and 0 in dims:  # a schema without such features
             if tensor is not None:
                 found.append(f"{kind} '{spec.name}': the release has it, but no feature for it")
+        elif tensor is None and spec.optional and not any(a.letter in sizes for a in spec.axes):
+            continue  # no feature asks for it: the release decides
         elif tensor is None:
             found.append(f"{kind} '{spec.name}': must be {_text(wanted)}, the release lacks it")
         elif not _fits(tensor, wanted, spec):

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,20 @@ def _recommend_request(row: Row) -> dict[str, Any]:
         name: {"category": value} if isinstance(value, str) else {"number": value}
         for name, value in json.loads(row.get("context") or "{}").items()
     }
-    return {
+    request = {
         "history_item_ids": row["history_item_ids"],
         "item_count": _ITEMS,
         "context": context,
     }
+    if (times := row.get("history_times")) is not None:
+        request["history_times"] = [_moment(seconds) for seconds in times]
+        request["request_time"] = _moment(row["request_time"])
+    return request
+
+
+def _moment(seconds: int) -> str:
+    """Return a time as JSON has it: in UTC, as RFC 3339 says."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _columns(*names: str) -> Callable[[Sequence[Row], Manifest], Outputs]:

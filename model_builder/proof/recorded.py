@@ -26,8 +26,8 @@ GOLDEN_ROWS = 32
 
 Tensor = npt.NDArray[Any]
 Column = npt.NDArray[Any] | Sequence[Sequence[Any]]
-"""``(rows, …)``; or, where rows are of many lengths, lists of texts or truths: padded on the
-right with ``''`` or True, which changes no answer."""
+"""``(rows, …)``; or, where rows are of many lengths, lists of texts, truths or whole numbers:
+padded on the right with ``''``, True or 0, which changes no answer."""
 
 _DIMS = b"dims"
 
@@ -108,8 +108,14 @@ def _taken(column: Column, rows: npt.NDArray[np.int64]) -> Tensor:
         return column[rows]
     lists = [column[row] for row in rows]
     width = max(1, *map(len, lists))
-    texts = next((isinstance(row[0], str) for row in column if len(row)), True)
-    padded = np.full((len(lists), width), "" if texts else True, object if texts else bool)
+    padded = np.full((len(lists), width), *_padding(next((r[0] for r in column if len(r)), "")))
     for place, row in enumerate(lists):
         padded[place, : len(row)] = row
     return padded
+
+
+def _padding(value: object) -> tuple[object, type[np.generic]]:
+    """Return what stands behind the end of lists of such values, and the type of their array."""
+    if isinstance(value, str):
+        return "", np.object_
+    return (True, np.bool_) if isinstance(value, bool | np.bool_) else (0, np.int64)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from model_builder.proof.recorded import Column, Recorded, calibration_rows
 from model_builder.recsys.context import Context, Value, context_rows
 from model_builder.recsys.data import Interactions, Splits
+from model_builder.recsys.moments import asked_moments
 from model_builder.recsys.rank_fitting import training_questions
 from model_builder.recsys.reference import Request, Tensors
 from model_builder.remeasuring import TARGET_ITEM
@@ -20,6 +21,8 @@ def answer_table(
     requests: Sequence[Request], answers: Tensors, targets: Sequence[str] = ()
 ) -> pa.Table:
     """Return a row for each request; ``context`` is JSON, name to value, where there is any.
+
+    Times are whole seconds since 1970, 0 where they are not known, where there are any.
 
     Args:
         requests: What is asked.
@@ -37,6 +40,10 @@ def answer_table(
         "item_ids": pa.array(found["item_ids"], strings),
         "scores": pa.array(found["scores"], numbers),
     }
+    if any(request.times for request in requests):
+        whole = pa.int64()
+        columns["history_times"] = pa.array([list(r.times) for r in requests], pa.list_(whole))
+        columns["request_time"] = pa.array([r.asked_at for r in requests], whole)
     if len(targets):
         columns[TARGET_ITEM] = pa.array(list(targets), pa.string())
     if "input_rules" in answers:
@@ -45,12 +52,24 @@ def answer_table(
 
 
 def recorded_answers(
-    requests: Sequence[Request], answers: Tensors, context: Context | None = None
+    requests: Sequence[Request],
+    answers: Tensors,
+    context: Context | None = None,
+    *,
+    time_gaps: bool = False,
 ) -> Recorded:
-    """Return what goes in and must come out, row by row."""
+    """Return what goes in and must come out, row by row.
+
+    Args:
+        requests: What is asked.
+        answers: What is answered.
+        context: What is read of a request's context; ``None``: nothing.
+        time_gaps: Whether times are read.
+    """
     known = [[True] * len(request.history) for request in requests]
     # Whoever is in the log is in the catalogue, and padding counts as known.
-    return Recorded(_inputs(requests, context), {**answers, "history_known": known})
+    inputs = _inputs(requests, context, time_gaps=time_gaps)
+    return Recorded(inputs, {**answers, "history_known": known})
 
 
 def calibration(
@@ -60,18 +79,28 @@ def calibration(
     asked = training_questions(splits.training, seed)
     if not len(asked):
         return None
-    rows = calibration_rows(len(asked), seed)
-    contexts: Sequence[Mapping[str, Value]] = [{}] * len(rows)
+    asked = asked.chosen(calibration_rows(len(asked), seed))
+    contexts: Sequence[Mapping[str, Value]] = [{}] * len(asked)
     if context is not None and asked.places is not None:
-        contexts = context_rows(interactions.columns, asked.places[rows])
+        contexts = context_rows(interactions.columns, asked.places)
+    time_gaps = splits.training.gaps is not None
+    moments = asked_moments(interactions, asked)
     requests = [
-        Request(interactions.ids(asked.histories[row]), context=described)
-        for row, described in zip(rows.tolist(), contexts, strict=True)
+        Request(interactions.ids(history), context=described, times=times, asked_at=asked_at)
+        for history, described, (times, asked_at) in zip(
+            asked.histories, contexts, moments, strict=True
+        )
     ]
-    return Recorded(_inputs(requests, context), {})
+    return Recorded(_inputs(requests, context, time_gaps=time_gaps), {})
 
 
-def _inputs(requests: Sequence[Request], context: Context | None) -> dict[str, Column]:
+def _inputs(
+    requests: Sequence[Request], context: Context | None, *, time_gaps: bool
+) -> dict[str, Column]:
+    timed: dict[str, Column] = {}
+    if time_gaps:
+        asked_at = np.array([[request.asked_at] for request in requests], np.int64)
+        timed = {"history_times": [list(r.times) for r in requests], "request_time": asked_at}
     nothing = np.full((len(requests), 1), "", np.object_)
     described = {} if context is None else context.tensors([r.context for r in requests])
     return {
@@ -81,4 +110,5 @@ def _inputs(requests: Sequence[Request], context: Context | None) -> dict[str, C
         "history_allowed": np.array([[request.history_allowed] for request in requests]),
         "item_count": np.array([[request.item_count] for request in requests], np.int32),
         **described,
+        **timed,
     }

@@ -13,6 +13,7 @@ from model_builder.export.running import OnnxModel
 from model_builder.recsys.context import Value, context_rows, context_tensors
 from model_builder.recsys.data import Interactions, Questions
 from model_builder.recsys.evaluation import Ranks, listed_ranks, measure_listed
+from model_builder.recsys.moments import asked_moments
 from model_builder.recsys.reference import Request, Tensors, request_tensors
 from model_builder.task import Metrics
 from triton_models.release import FeatureSpec
@@ -47,13 +48,17 @@ class EarlierRelease:
         """
         last = len(interactions.item_ids)
         contexts = _contexts(interactions, questions)
+        moments = list(asked_moments(interactions, questions))
         found: list[int] = []
         for start in range(0, len(questions), MAX_BATCH_ROWS):
             rows = slice(start, start + MAX_BATCH_ROWS)
             requests = [
-                Request(interactions.ids(items), item_count=MAX_ITEMS, context=context)
-                for items, context in zip(questions.histories[rows], contexts[rows], strict=True)
-            ]
+                Request(interactions.ids(items), item_count=MAX_ITEMS, context=context,
+                        times=times, asked_at=asked_at)
+                for items, context, (times, asked_at) in zip(
+                    questions.histories[rows], contexts[rows], moments[rows], strict=True
+                )
+            ]  # fmt: skip
             targets = interactions.ids(questions.targets[rows])
             found += listed_ranks(self._lists(requests), targets, last).tolist()
         return np.array(found, np.int64)
@@ -69,7 +74,7 @@ class EarlierRelease:
 
     def _tensors(self, requests: Sequence[Request]) -> Tensors:
         context = context_tensors(self._features, [request.context for request in requests])
-        return request_tensors(requests) | context
+        return request_tensors(requests, time_gaps=True) | context
 
 
 def _contexts(interactions: Interactions, questions: Questions) -> Sequence[Mapping[str, Value]]:

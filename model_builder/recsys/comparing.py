@@ -53,7 +53,8 @@ def compare_models(
     for start in range(0, len(requests), together):
         asked = requests[start : start + together]
         expected = reference.answer(asked)
-        given = [model.run(request_tensors(asked, reference.context)) for model in models]
+        tensors = request_tensors(asked, reference.context, time_gaps=reference.time_gaps)
+        given = [model.run(tensors) for model in models]
         for raw, known in zip(given, found, strict=True):
             actual = settle_ties(reference, asked, expected, raw)
             part = compare(expected, actual, _tolerances(expected), rows=len(requests))

@@ -36,6 +36,9 @@ class RecsysConfig(LogConfig):
     """Epochs without a better NDCG@10 on the validation split before training stops."""
     negatives: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Items drawn for each batch, beside those in it, to stand for the catalogue; 0 takes all."""
+    time_gaps: bool = False
+    """Whether the network is told how long it was from each item to the next, and to the request
+    (``time_gaps``); needs a log with times, and requests that say them."""
     prune: float = Field(0.0, ge=0, lt=1)
     """Share of the width that is removed once the network has learnt; it then learns again."""
     neighbours: int = Field(5, ge=0)

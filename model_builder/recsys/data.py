@@ -71,6 +71,12 @@ def split_interactions(interactions: Interactions, config: LogConfig, file: str)
     return drawn(splits, config.asked_users, config.seed)
 
 
+_TIMED = (
+    " The network is told when each item was had; the moment of a question is taken to be when its "
+    "target was had."
+)
+
+
 def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) -> DataSource:
     """Say what was learnt from, how it was split and how it is measured."""
     return DataSource(
@@ -84,7 +90,9 @@ def data_source(data: ResolvedData, interactions: Interactions, splits: Splits) 
         split_sha256=splits.sha256,
         findings=tuple(interactions.counts.said().values()),
         counts=interactions.counts.happened(),
-        protocol=_protocol(splits, interactions.duplicates) + _drawing(splits),
+        protocol=_protocol(splits, interactions.duplicates)
+        + _drawing(splits)
+        + (_TIMED if interactions.sequences.gaps is not None else ""),
     )
 
 

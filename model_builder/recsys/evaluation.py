@@ -19,7 +19,7 @@ import torch
 
 from model_builder.evaluation.bootstrap import mean_interval
 from model_builder.evaluation.metrics import ndcg_gains
-from model_builder.recsys.data import Items, Questions, Splits
+from model_builder.recsys.data import Items, Questions, Sequences, Splits
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import Metrics
 
@@ -72,20 +72,28 @@ def next_item_scores(
     scores = torch.empty(len(histories), network.items.num_embeddings)
     empty = np.array([len(items) == 0 for items in histories], np.bool_)
     scores[empty] = network.popularity.cpu()
-    for rows, history, lengths in of_alike_lengths(histories, network.history_length):
-        scores[rows] = network(history, lengths=lengths)
+    for alike in of_alike_lengths(histories, network.history_length):
+        scores[alike.rows] = network(alike.history, lengths=alike.lengths, gaps=alike.gaps)
     return scores.numpy()
 
 
-def of_alike_lengths(
-    histories: Sequence[Items], longest: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Give histories that have items, few enough at a time to be read at once, longest first.
+@dataclass(frozen=True)
+class Alike:
+    """Histories of like lengths, ``l`` at most."""
 
-    Yields:
-        ``(B,)`` int64, which they are; ``(B, l)`` int64, the newest items of each, ``l`` up to
-        ``longest``, oldest first, padded on the right; ``(B,)`` int64, how many each has.
-    """
+    rows: torch.Tensor
+    """``(B,)`` int64, which they are."""
+    history: torch.Tensor
+    """``(B, l)`` int64, the newest items of each, oldest first, padded on the right."""
+    lengths: torch.Tensor
+    """``(B,)`` int64, how many each has."""
+    gaps: torch.Tensor
+    """As ``history``: how long it was from each item to the next, 0 where it is not known."""
+
+
+def of_alike_lengths(histories: Sequence[Items], longest: int) -> Iterator[Alike]:
+    """Give histories that have items, few enough at a time to be read at once, longest first."""
+    runs = histories if isinstance(histories, Sequences) and histories.gaps is not None else None
     newest = [items[-longest:] for items in histories]
     lengths = np.array([len(items) for items in newest], np.int64)
     order = np.argsort(lengths, kind="stable")
@@ -94,10 +102,12 @@ def of_alike_lengths(
         # Longest last: as many rows as their own length allows.
         count = max(1, int(_PLACES // lengths[order[-1]]))
         rows, order = order[-count:], order[:-count]
-        begun = np.zeros((len(rows), lengths[rows[-1]]), np.int64)
+        begun, gaps = np.zeros((2, len(rows), lengths[rows[-1]]), np.int64)
         for row, number in enumerate(rows):
             begun[row, : lengths[number]] = newest[number]
-        yield torch.from_numpy(rows), torch.from_numpy(begun), torch.from_numpy(lengths[rows])
+            if runs is not None:
+                gaps[row, : lengths[number]] = runs.gaps_of(number)[-longest:]
+        yield Alike(*map(torch.from_numpy, (rows, begun, lengths[rows], gaps)))
 
 
 def popularity_scores(counts: npt.NDArray[np.int64]) -> Scores:

@@ -57,10 +57,14 @@ def export_steps(
     check_table(first.table.count, first.table.width)
     length = first.history_length
     prepare = () if context is None else (StepModel("context", "pre", context.graph()),)
-    history = torch.ones(2, length, dtype=torch.int32)
-    query = export_core(first.query.eval(), {"history": history}, ["query"])
+    read = ["history", *(["history_gaps"] if first.time_gaps else [])]
+    query = export_core(
+        first.query.eval(),
+        {name: torch.ones(2, length, dtype=torch.int32) for name in read},
+        ["query"],
+    )
     return (
-        StepModel("encode", "pre", encode_graph(item_ids, length)),
+        StepModel("encode", "pre", encode_graph(item_ids, length, time_gaps=first.time_gaps)),
         *prepare,
         StepModel("history", "core", query),
         StepModel("retrieve", "core", retrieve_graph(first.table, first.shortlist)),

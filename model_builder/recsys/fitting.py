@@ -104,12 +104,13 @@ def network_of(
         dropout=sizes.dropout,
         negatives=sizes.negatives,
         label_smoothing=label_smoothing,
+        time_gaps=sizes.time_gaps,
     )
 
 
 def surprise(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Return the mean cross-entropy of a batch of windows, ``()``."""
-    return network(batch["history"], batch["labels"])
+    return network(batch["history"], batch["labels"], gaps=batch.get("gaps"))
 
 
 def labels_in(batch: Batch) -> float:

@@ -179,5 +179,5 @@ def with_items(interactions: Interactions, item_ids: Sequence[str]) -> Interacti
     numbers = {item: number for number, item in enumerate(whole, 1)}
     of = np.array([0, *(numbers[item] for item in interactions.item_ids)], np.int32)
     runs = interactions.sequences
-    sequences = Sequences(of[runs.items], runs.begins, runs.ends)
+    sequences = Sequences(of[runs.items], runs.begins, runs.ends, runs.gaps)
     return replace(interactions, item_ids=tuple(whole), sequences=sequences)

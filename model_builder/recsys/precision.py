@@ -1,12 +1,13 @@
-"""In which precision a training multiplies, where that is left to the machine."""
+"""How a recommender's training differs from others: its precision, and that all weights learn."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+from pydantic import field_validator
 
-from model_builder.training.config import TrainingConfig
+from model_builder.training.config import Strategy, TrainingConfig
 
 _OF_PROCESSORS = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
 
@@ -17,6 +18,17 @@ class RecsysTraining(TrainingConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # type: ignore[assignment]
     """Of the multiplications; the weights stay fp32. ``auto`` is bf16 where the hardware has it,
     which takes 0.6 of the time and costs no accuracy that could be measured; else fp32."""
+
+    @field_validator("strategy")
+    @classmethod
+    def _all_weights_learn(cls, strategy: Strategy) -> Strategy:
+        """Refuse what leaves the items' vectors as they are: nearly all that there is to learn."""
+        if strategy != "full":
+            raise ValueError(
+                f"'{strategy}' does not apply here: the items' vectors are learnt from the log, "
+                "so all weights must learn (full)"
+            )
+        return strategy
 
 
 def as_computed(training: TrainingConfig) -> TrainingConfig:

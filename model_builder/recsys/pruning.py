@@ -95,6 +95,8 @@ def narrowed(network: NextItemNetwork, width: int) -> dict[str, torch.Tensor]:
             "norm.weight": network.norm.weight[dims],
             "norm.bias": network.norm.bias[dims],
         }
+        if network.gaps is not None:
+            kept["gaps.weight"] = network.gaps.weight[:, dims]
         for place, block in enumerate(network.blocks):
             assert isinstance(block, Block)
             for name, tensor in _block(block, dims, width).items():

@@ -110,7 +110,8 @@ def training_questions(sequences: Sequences, seed: int) -> Questions:
         len(places),
     )
     begins, places = np.maximum(begins, places - MAX_HISTORY)[new], places[new]
-    return Questions(Sequences(sequences.items, begins, places), sequences.items[places], places)
+    histories = Sequences(sequences.items, begins, places, sequences.gaps)
+    return Questions(histories, sequences.items[places], places)
 
 
 class _Ordering(torch.nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from model_builder.recsys.context import Context, Value
 from model_builder.recsys.item_table import FORBIDDEN
 from model_builder.recsys.ranking import Ranker
+from model_builder.recsys.time_gaps import GAPS
 from model_builder.recsys.transformer import NextItemNetwork
 from triton_models.signatures import BECAUSE_ITEMS, MAX_BATCH_ROWS
 
@@ -32,19 +34,42 @@ class Request:
     history_allowed: bool = False
     item_count: int = 10
     context: Mapping[str, Value] = field(default_factory=dict)
+    times: Sequence[int] = ()
+    """When each item of the history was had, in seconds since 1970; 0 is not known. Or none."""
+    asked_at: int = 0
+    """Of the request itself, likewise."""
 
 
-def request_tensors(requests: Sequence[Request], context: Context | None = None) -> Tensors:
-    """Return the inputs of the line, padded on the right with ``''`` to the longest."""
+def request_tensors(
+    requests: Sequence[Request], context: Context | None = None, *, time_gaps: bool = False
+) -> Tensors:
+    """Return the inputs of a release, padded on the right with ``''`` to the longest.
+
+    Args:
+        requests: What is asked.
+        context: What is read of a request's context; ``None``: nothing.
+        time_gaps: Whether times are read.
+    """
     described = {} if context is None else context.tensors([r.context for r in requests])
     return {
         **described,
+        **(time_tensors(requests) if time_gaps else {}),
         "history_item_ids": padded([request.history for request in requests]),
         "candidate_item_ids": padded([request.candidates for request in requests]),
         "excluded_item_ids": padded([request.excluded for request in requests]),
         "history_allowed": np.array([[request.history_allowed] for request in requests]),
         "item_count": np.array([[request.item_count] for request in requests], np.int32),
     }
+
+
+def time_tensors(requests: Sequence[Request]) -> Tensors:
+    """Return ``history_times`` ``(B, T)`` and ``request_time`` ``(B, 1)``, both int64."""
+    width = max(1, *(len(request.history) for request in requests))
+    times = np.zeros((len(requests), width), np.int64)
+    for row, request in enumerate(requests):
+        times[row, : len(request.times)] = request.times
+    asked_at = np.array([[request.asked_at] for request in requests], np.int64)
+    return {"history_times": times, "request_time": asked_at}
 
 
 def padded(lists: Sequence[Sequence[str]]) -> npt.NDArray[np.object_]:
@@ -87,7 +112,7 @@ class Reference:
 
     def answer(self, requests: Sequence[Request]) -> Tensors:
         """Return the outputs of the line for these requests, in one batch."""
-        tensors = request_tensors(requests, self.context)
+        tensors = request_tensors(requests, self.context, time_gaps=self.time_gaps)
         width = max(request.item_count for request in requests)
         shape = (len(requests), width)
         answer: Tensors = {
@@ -124,6 +149,11 @@ class Reference:
         """``L``."""
         return self._network.history_length
 
+    @property
+    def time_gaps(self) -> bool:
+        """Whether the network reads times."""
+        return self._network.gaps is not None
+
     def probabilities(self, requests: Sequence[Request]) -> npt.NDArray[np.float64]:
         """Return ``(B, V + 1)``: of each item, 0 for those that may not be recommended.
 
@@ -138,14 +168,16 @@ class Reference:
     ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
         """Return each request's shortlist, best first by the first stage, and probabilities."""
         histories = [self._newest(request)[0] for request in requests]
-        logits = next_item_logits(self._network, histories)
+        gaps = [self._gaps(request) for request in requests]
+        logits = next_item_logits(self._network, histories, gaps)
         lists = []
         for row, request in enumerate(requests):
             logits[row, ~self._allowed(request)] = FORBIDDEN
             best = best_places(logits[row], self._shortlist)
             lists.append(best[logits[row, best] > FORBIDDEN / 2])
         found = logits.astype(np.float64)
-        for row, final in enumerate(self._second(requests, histories, lists, logits)):
+        queries = self._queries(histories, gaps)
+        for row, final in enumerate(self._second(requests, histories, queries, lists, logits)):
             found[row, lists[row]] = final[: len(lists[row])]
         allowed = found > FORBIDDEN / 2
         for row, listed in enumerate(lists):
@@ -160,6 +192,7 @@ class Reference:
         self,
         requests: Sequence[Request],
         histories: Sequence[Sequence[int]],
+        queries: torch.Tensor,
         lists: Sequence[npt.NDArray[np.int64]],
         logits: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
@@ -170,16 +203,20 @@ class Reference:
             items[row, : len(listed)] = listed
             scores[row, : len(listed)] = logits[row, listed]
         history = torch.from_numpy(padded_items(histories, self._network.history_length))
-        given = [history, self._query(history), torch.from_numpy(items), torch.from_numpy(scores)]
+        given = [history, queries, torch.from_numpy(items), torch.from_numpy(scores)]
         if self.context is not None:
             tensors = self.context.tensors([request.context for request in requests])
             given.append(torch.from_numpy(self.context.prepare(tensors)[0]))
         with torch.no_grad():
             return np.asarray(self._ranker.logits(*given).numpy())
 
-    def _query(self, history: torch.Tensor) -> torch.Tensor:
+    def _queries(
+        self, histories: Sequence[Sequence[int]], gaps: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Return ``(B, D + 2)``, what the first stage makes of the histories."""
+        history, between = _padded_both(self._network, histories, gaps)
         with torch.no_grad():
-            state = self._network.states(history)[:, -1]
+            state = self._network.states(history, between)[:, -1]
         empty = history[:, -1:] == 0
         state[empty[:, 0]] = 0
         return torch.cat([state, (~empty).float(), empty.float()], dim=1)
@@ -215,6 +252,17 @@ class Reference:
         ][-self._network.history_length :]
         return [item for item, _ in known], [position for _, position in known]
 
+    def _gaps(self, request: Request) -> list[int]:
+        """Return how long it was from each of the newest items to the next one, or the request."""
+        _, positions = self._newest(request)
+        if not request.times:
+            return [0] * len(positions)
+        moments = [*(request.times[position] for position in positions), request.asked_at]
+        return [
+            1 + min(max(after - before, 0).bit_length(), GAPS - 2) if before and after else 0
+            for before, after in pairwise(moments)
+        ]
+
     def _allowed(self, request: Request) -> npt.NDArray[np.bool_]:
         allowed = np.ones(len(self._item_ids) + 1, np.bool_)
         if any(request.candidates):
@@ -228,13 +276,37 @@ class Reference:
 
 
 def next_item_logits(
-    network: NextItemNetwork, histories: Sequence[Sequence[int] | npt.NDArray[np.int64]]
+    network: NextItemNetwork,
+    histories: Sequence[Sequence[int] | npt.NDArray[np.int64]],
+    gaps: Sequence[Sequence[int]] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return ``(rows, V + 1)`` float32: torch's logits after each of these histories of items."""
-    inputs = torch.from_numpy(padded_items(histories, network.history_length))
+    """Return ``(rows, V + 1)`` float32: torch's logits after each of these histories of items.
+
+    Args:
+        network: Which.
+        histories: Of items.
+        gaps: As ``histories``: how long it was from each item to the next; ``None``: not known.
+    """
+    inputs, between = _padded_both(network, histories, gaps)
     with torch.no_grad():
-        parts = [network(part) for part in inputs.split(MAX_BATCH_ROWS)]
+        parts = [
+            network(part, gaps=times)
+            for part, times in zip(
+                inputs.split(MAX_BATCH_ROWS), between.split(MAX_BATCH_ROWS), strict=True
+            )
+        ]
     return torch.cat(parts).numpy()
+
+
+def _padded_both(
+    network: NextItemNetwork,
+    histories: Sequence[Sequence[int] | npt.NDArray[np.int64]],
+    gaps: Sequence[Sequence[int]] | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``(rows, L)`` int64 each: the newest items, and the gaps after them."""
+    items = padded_items(histories, network.history_length)
+    between = np.zeros_like(items) if gaps is None else padded_items(gaps, network.history_length)
+    return torch.from_numpy(items), torch.from_numpy(between)
 
 
 def best_places(values: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.int64]:

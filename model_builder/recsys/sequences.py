@@ -22,17 +22,26 @@ Places = npt.NDArray[np.int64]
 class Sequences(Sequence[Items]):
     """Runs of one array; reads like a tuple of arrays."""
 
-    def __init__(self, items: npt.NDArray[np.int32], begins: Places, ends: Places) -> None:
+    def __init__(
+        self,
+        items: npt.NDArray[np.int32],
+        begins: Places,
+        ends: Places,
+        gaps: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Take the runs.
 
         Args:
             items: ``(n,)`` int32, of all users; is not copied.
             begins: Where each run begins.
             ends: Where each run ends, exclusive, at ``begins`` or later.
+            gaps: ``(n,)``, how long it was from each item to its user's next, as ``time_gaps``
+                numbers it; ``None``: nobody asks for it.
         """
         self.items = items
         self.begins = begins
         self.ends = ends
+        self.gaps = gaps
 
     @staticmethod
     def of(sequences: Iterable[Items]) -> Sequences:
@@ -82,12 +91,17 @@ class Sequences(Sequence[Items]):
 
     def chosen(self, users: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> Sequences:
         """Return the runs of some users."""
-        return Sequences(self.items, self.begins[users], self.ends[users])
+        return Sequences(self.items, self.begins[users], self.ends[users], self.gaps)
 
     def until(self, ends: Places, longest: int | None = None) -> Sequences:
         """Return the runs up to other ends, of which the newest ``longest`` items."""
         begins = self.begins if longest is None else np.maximum(self.begins, ends - longest)
-        return Sequences(self.items, begins, ends)
+        return Sequences(self.items, begins, ends, self.gaps)
+
+    def gaps_of(self, run: int) -> npt.NDArray[np.uint8]:
+        """Return the gaps beside a run's items, ``(n,)``: 0 where they are not known."""
+        begin, end = self.begins[run], self.ends[run]
+        return np.zeros(end - begin, np.uint8) if self.gaps is None else self.gaps[begin:end]
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -98,7 +112,7 @@ class Sequences(Sequence[Items]):
     def __getitem__(self, place: slice) -> Sequences: ...
     def __getitem__(self, place: int | slice) -> npt.NDArray[np.int32] | Sequences:
         if isinstance(place, slice):
-            return Sequences(self.items, self.begins[place], self.ends[place])
+            return Sequences(self.items, self.begins[place], self.ends[place], self.gaps)
         return self.items[self.begins[place] : self.ends[place]]
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:

@@ -33,6 +33,7 @@ class FirstStage:
         self.table = ItemTable.of(network)
         self.query = Query(network, self.table).eval()
         self.history_length = network.history_length
+        self.time_gaps = network.gaps is not None
         self.shortlist = min(shortlist, self.table.count)
         self.count = min(MAX_ITEMS, self.shortlist)
 
@@ -116,8 +117,8 @@ def queries(first: FirstStage, histories: Sequence[Items]) -> torch.Tensor:
     # What an empty history gives, until something else is known.
     found = torch.zeros(len(histories), first.table.width + 2)
     found[:, -1] = 1
-    for rows, history, lengths in of_alike_lengths(histories, first.history_length):
-        found[rows] = first.query.of_begun(history, lengths)
+    for alike in of_alike_lengths(histories, first.history_length):
+        found[alike.rows] = first.query.of_begun(alike.history, alike.lengths, alike.gaps)
     return found
 
 

@@ -46,7 +46,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The settings that may be ``auto``, as numbers; named as in ``RecsysConfig``."""
+    """What decides the network and its training, ``auto`` as numbers; as in ``RecsysConfig``."""
 
     history_length: int
     width: int
@@ -57,6 +57,7 @@ class Sizes:
     patience: int
     batch_size: int
     negatives: int
+    time_gaps: bool = False
 
 
 def sizes_for(config: RecsysConfig, shape: Shape) -> Sizes:

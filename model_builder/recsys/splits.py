@@ -37,6 +37,12 @@ class Questions:
         """Return how many users are asked for."""
         return len(self.targets)
 
+    def chosen(self, rows: npt.NDArray[np.int64]) -> Questions:
+        """Return some of them."""
+        places = None if self.places is None else self.places[rows]
+        histories = Sequences.of(self.histories).chosen(rows)
+        return Questions(histories, self.targets[rows], places)
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -116,9 +122,7 @@ def drawn(splits: Splits, most: int, seed: int) -> Splits:
             draws = np.random.default_rng([seed, number])
             rows = np.sort(draws.choice(rows, most, replace=False))
         left[name] = len(questions) - len(rows)
-        places = None if questions.places is None else questions.places[rows]
-        histories = Sequences.of(questions.histories).chosen(rows)
-        parts[name] = Questions(histories, questions.targets[rows], places)
+        parts[name] = questions.chosen(rows)
     return replace(splits, validation=parts["validation"], test=parts["test"], not_drawn=left)
 
 

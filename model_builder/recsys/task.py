@@ -20,6 +20,7 @@ from model_builder.recsys.evaluation import HEADLINE, item_counts
 from model_builder.recsys.exporting import check_table, export_steps
 from model_builder.recsys.fitting import fit_network
 from model_builder.recsys.judging import judge
+from model_builder.recsys.moments import asked_moments, with_gaps
 from model_builder.recsys.pruning import as_learnt, pruned
 from model_builder.recsys.reference import Reference, Request
 from model_builder.recsys.report import Shown, page
@@ -90,6 +91,8 @@ class RecsysTask:
             if earlier is not None:
                 interactions = earlier.widened(interactions)
                 config = earlier.sized(config)
+            if config.time_gaps:
+                interactions = with_gaps(interactions, data.path.name)
             splits = split_interactions(interactions, config, data.path.name)
         item_ids = interactions.item_ids
         counts = item_counts(splits, len(item_ids))
@@ -125,8 +128,13 @@ class RecsysTask:
         with progress.stage("export"):
             steps = export_steps(stages.first, stages.ranker, item_ids, stages.context)
         requests = [
-            Request(interactions.ids(items), context=context)
-            for items, context in zip(splits.test.histories, stages.contexts("test"), strict=True)
+            Request(interactions.ids(items), context=context, times=times, asked_at=asked_at)
+            for items, context, (times, asked_at) in zip(
+                splits.test.histories,
+                stages.contexts("test"),
+                asked_moments(interactions, splits.test),
+                strict=True,
+            )
         ]
         with progress.stage("compare"):
             models = (StepChain(steps), FusedModel(steps, RECOMMEND))
@@ -147,7 +155,9 @@ class RecsysTask:
             parity=parity,
             fused_parity=fused_parity,
             answers=answer_table(requests, answers, interactions.ids(splits.test.targets)),
-            recorded=recorded_answers(requests, answers, stages.context),
+            recorded=recorded_answers(
+                requests, answers, stages.context, time_gaps=reference.time_gaps
+            ),
             calibration=calibration(splits, interactions, stages.context, config.seed),
             features=() if stages.context is None else stages.context.features,
             item_count=len(item_ids),

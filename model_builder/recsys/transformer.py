@@ -18,10 +18,13 @@ from torch.nn import functional
 
 from model_builder.recsys.rotary import turned, turns
 from model_builder.recsys.surprise import surprise_among_all, surprise_among_drawn
+from model_builder.recsys.time_gaps import GAPS
 
 _LOW = -1e4
 """Instead of minus infinity, which makes NaN of a row without anything; fits half precision."""
 _INITIAL_SPREAD = 0.1
+_HIDDEN = 0.1
+"""Share of the gaps, and of all gaps of a history, that training hides: they may not be known."""
 
 
 class Block(nn.Module):
@@ -48,7 +51,10 @@ class Block(nn.Module):
             places: ``(2, L, D / H / 2)``, how far each place is turned.
             visible: ``(B, 1, L, L)`` bool, what each place reads; ``None`` for all before it.
         """
-        read = self._attend(self.attention_norm(states), places, visible)
+        return self.read_on(states, self._attend(self.attention_norm(states), places, visible))
+
+    def read_on(self, states: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """Return what becomes of ``states`` ``(B, …, D)`` by what attention has read for them."""
         states = states + self._dropped(read)
         inner = functional.gelu(self.inner_in(self.inner_norm(states)))
         return states + self._dropped(self.inner_out(inner))
@@ -64,12 +70,26 @@ class Block(nn.Module):
             # Fused: neither the weights nor what lies ahead are ever computed.
             read = functional.scaled_dot_product_attention(query, key, parts[2], is_causal=True)
         else:
-            weights = query @ key.transpose(-2, -1) / math.sqrt(head_width)
-            read = torch.where(visible, weights, _LOW).softmax(-1) @ parts[2]
+            read = looked_up(query, key, parts[2], visible)
         return self.attention_out(read.transpose(1, 2).flatten(2))
 
     def _dropped(self, values: torch.Tensor) -> torch.Tensor:
         return functional.dropout(values, self.dropout, self.training)
+
+
+def looked_up(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor
+) -> torch.Tensor:
+    """Return ``(B, H, l, D / H)``: attention written out, of ``l`` places to ``L``.
+
+    Args:
+        query: ``(B, H, l, D / H)``.
+        key: ``(B, H, L, D / H)``.
+        value: As ``key``.
+        visible: ``(B, 1, l, L)`` bool, what each place reads.
+    """
+    weights = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return torch.where(visible, weights, _LOW).softmax(-1) @ value
 
 
 class NextItemNetwork(nn.Module):
@@ -91,6 +111,7 @@ class NextItemNetwork(nn.Module):
         dropout: float,
         negatives: int = 0,
         label_smoothing: float = 0.0,
+        time_gaps: bool = False,
     ) -> None:
         """Start with the items' vectors at random.
 
@@ -104,6 +125,7 @@ class NextItemNetwork(nn.Module):
             dropout: Share of values that training sets to 0.
             negatives: Items drawn to stand for the catalogue in training; 0 takes all.
             label_smoothing: Share of certainty that training gives to all items alike.
+            time_gaps: Whether it reads how long it was from each item to the next.
         """
         super().__init__()
         self.history_length = history_length
@@ -114,6 +136,10 @@ class NextItemNetwork(nn.Module):
         nn.init.normal_(self.items.weight, std=_INITIAL_SPREAD)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        self.gaps: nn.Embedding | None = None
+        if time_gaps:
+            self.gaps = nn.Embedding(GAPS, width, padding_idx=0)
+            nn.init.zeros_(self.gaps.weight)
         # One more of each, so that an item nobody had yet is unlikely and not impossible.
         self.register_buffer("popularity", (counts + 1.0).log().float())
         self.bias = nn.Parameter(self.popularity.clone())
@@ -131,6 +157,7 @@ class NextItemNetwork(nn.Module):
             "width": self.items.embedding_dim,
             "layers": len(self.blocks),
             "heads": self.blocks[0].heads,
+            "time_gaps": self.gaps is not None,
         }
 
     @torch.no_grad()
@@ -145,6 +172,7 @@ class NextItemNetwork(nn.Module):
         history: torch.Tensor,
         labels: torch.Tensor | None = None,
         lengths: torch.Tensor | None = None,
+        gaps: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the logits of the next item, or how surprising ``labels`` are.
 
@@ -153,6 +181,8 @@ class NextItemNetwork(nn.Module):
                 ``labels`` or ``lengths`` it may be shorter, and padding stands on the right.
             labels: As ``history``, int64: the item that came after each place; 0 is not asked.
             lengths: ``(B,)`` int64, from 1: how many items each row has.
+            gaps: As ``history``: how long it was from each item to the next, as ``time_gaps``
+                numbers it; of the newest, to the request. ``None``: nothing is known of it.
 
         Returns:
             ``(B, V + 1)`` logits, of which the first, padding's, means nothing. A row without
@@ -161,34 +191,53 @@ class NextItemNetwork(nn.Module):
         """
         if labels is not None:
             asked = labels > 0
-            return self._surprise(self.states_of_begun(history)[asked], labels[asked] - 1)
+            return self._surprise(self.states_of_begun(history, gaps)[asked], labels[asked] - 1)
         if lengths is not None:
             # In whole precision also while training is not: half of it makes equals of items.
             with torch.autocast(history.device.type, enabled=False):
                 rows = torch.arange(len(history), device=history.device)
-                states = self.states_of_begun(history)[rows, lengths - 1]
+                states = self.states_of_begun(history, gaps)[rows, lengths - 1]
                 return states @ self.items.weight.T + self.bias
-        logits = self.states(history)[:, -1] @ self.items.weight.T + self.bias
+        logits = self.states(history, gaps)[:, -1] @ self.items.weight.T + self.bias
         # The newest item stands last, so a row is empty exactly if padding does.
         return torch.where(history[:, -1:] > 0, logits, self.popularity)
 
-    def states(self, history: torch.Tensor) -> torch.Tensor:
+    def states(self, history: torch.Tensor, gaps: torch.Tensor | None = None) -> torch.Tensor:
         """Return ``(B, L, D)``: what is known after each place of ``history`` ``(B, L)``."""
-        known = history > 0
-        # Padding reads itself, so that no place is left without anything to read.
-        visible = (self.causal & known[:, None, :]) | self.own  # (B, L, L)
-        return self._read(history, visible[:, None])
+        return self._read(history, gaps, self.visible(history))
 
-    def states_of_begun(self, history: torch.Tensor) -> torch.Tensor:
+    def visible(self, history: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, 1, L, L)`` bool: what each place of ``history`` ``(B, L)`` reads."""
+        # Padding reads itself, so that no place is left without anything to read.
+        return ((self.causal & (history > 0)[:, None, :]) | self.own)[:, None]
+
+    def states_of_begun(
+        self, history: torch.Tensor, gaps: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return the same of ``history`` ``(B, l)``, ``l`` up to ``L``, padded on the right.
 
         What stands behind a place is not read anyway, so nothing needs to be hidden.
         """
-        return self._read(history, None)
+        return self._read(history, gaps, None)
 
-    def _read(self, history: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
+    def entering(self, history: torch.Tensor, gaps: torch.Tensor | None) -> torch.Tensor:
+        """Return ``(B, L, D)``: what the first block is given of ``history`` ``(B, L)``."""
+        states = self.items(history)
+        if self.gaps is not None and gaps is not None:
+            states = states + self.gaps(self._partly_hidden(gaps))
+        return functional.dropout(states, self.dropout, self.training)
+
+    def _partly_hidden(self, gaps: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return gaps
+        drawn = torch.rand((2, *gaps.shape), device=gaps.device)
+        return gaps * ((drawn[0] >= _HIDDEN) & (drawn[1, :, :1] >= _HIDDEN))
+
+    def _read(
+        self, history: torch.Tensor, gaps: torch.Tensor | None, visible: torch.Tensor | None
+    ) -> torch.Tensor:
         places = self.places[:, : history.shape[1]]
-        states = functional.dropout(self.items(history), self.dropout, self.training)
+        states = self.entering(history, gaps)
         for block in self.blocks:
             states = block(states, places, visible)
         return self.norm(states)

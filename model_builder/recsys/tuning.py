@@ -12,6 +12,7 @@ from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.data import Questions, load_interactions, split_interactions
 from model_builder.recsys.evaluation import network_ranks
 from model_builder.recsys.fitting import fit_network
+from model_builder.recsys.moments import with_gaps
 from model_builder.task import ResolvedData
 from model_builder.tuning.tunable import Objective, Watch
 
@@ -30,6 +31,8 @@ class RecsysTuning:
         """
         with progress.stage("read"):
             interactions = load_interactions(data.path, config)
+            if config.time_gaps:
+                interactions = with_gaps(interactions, data.path.name)
             splits = split_interactions(interactions, config, data.path.name)
         splits = replace(splits, test=Questions((), np.empty(0, np.int64)))
         items = len(interactions.item_ids)

@@ -26,7 +26,8 @@ class Weights:
     item_ids: tuple[str, ...]
     """The catalogue: row ``i`` of what belongs to items is ``item_ids[i - 1]``."""
     sizes: Mapping[str, int]
-    """``history_length``, ``width``, ``layers`` and ``heads``, as in ``RecsysConfig``."""
+    """``history_length``, ``width``, ``layers``, ``heads`` and ``time_gaps``, as in
+    ``RecsysConfig``."""
 
 
 def weights_file(network: NextItemNetwork, item_ids: Sequence[str]) -> bytes:
@@ -46,6 +47,7 @@ def read_weights(release: str, content: bytes) -> Weights:
         tensors = load(content)
         size = int.from_bytes(content[:_HEADER_BYTES], "little")
         header = json.loads(content[_HEADER_BYTES : _HEADER_BYTES + size])["__metadata__"]
-        return Weights(tensors, tuple(json.loads(header["item_ids"])), json.loads(header["sizes"]))
+        sizes = {"time_gaps": False, **json.loads(header["sizes"])}  # once there were none
+        return Weights(tensors, tuple(json.loads(header["item_ids"])), sizes)
     except (SafetensorError, KeyError, ValueError) as error:
         raise CannotGoOn(release, f"its weights cannot be read ({error})") from error

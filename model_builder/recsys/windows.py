@@ -51,6 +51,7 @@ class WindowBatches:
         runs = Sequences.of(sequences)
         learnt = runs.chosen(runs.lengths >= 2)
         self._items = runs.items
+        self._gaps = runs.gaps
         self._begins = learnt.begins
         self._asked = learnt.lengths - 1
         self._length = length
@@ -100,14 +101,19 @@ class WindowBatches:
         return groups
 
     def batch(self, windows: Windows) -> Batch:
-        """Return ``history`` and ``labels``, each ``(b, longest)`` int64, padded on the right."""
+        """Return ``history`` and ``labels``, each ``(b, longest)`` int64, padded on the right.
+
+        And likewise ``gaps``, from each item to the next, where they are known.
+        """
         place = np.arange(int(windows.lengths.max()))
         read = place < windows.lengths[:, None]  # (b, longest)
         at = np.where(read, windows.begins[:, None] + place, 0)
-        history, labels = self._items[at], self._items[at + 1]
+        found = {"history": self._items[at], "labels": self._items[at + 1]}
+        if self._gaps is not None:
+            found["gaps"] = self._gaps[at]
         return {
-            name: torch.from_numpy(np.where(read, items, 0).astype(np.int64))
-            for name, items in (("history", history), ("labels", labels))
+            name: torch.from_numpy(np.where(read, values, 0).astype(np.int64))
+            for name, values in found.items()
         }
 
 

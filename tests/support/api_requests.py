@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import strategies as st
 
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -164,6 +165,36 @@ def named_values(
     return values, frozenset(faults)
 
 
+_MOMENTS = st.builds(
+    Timestamp, seconds=st.integers(0, 253402300799), nanos=st.integers(0, 10**9 - 1)
+)
+_NO_MOMENTS = st.sampled_from([
+    Timestamp(seconds=-1), Timestamp(seconds=253402300800), Timestamp(nanos=-1),
+    Timestamp(nanos=10**9),
+])  # fmt: skip
+
+
+@st.composite
+def moment(draw: st.DrawFn, path: str, careful: bool) -> Faulty[Timestamp]:
+    """A moment of this era, or none."""
+    if careful or draw(st.booleans()):
+        return fault(draw(_MOMENTS))
+    return fault(draw(_NO_MOMENTS), path)
+
+
+@st.composite
+def history_times(draw: st.DrawFn, items: int, careful: bool) -> Faulty[list[Timestamp]]:
+    """Times of a history: as many as there are items, or another number of them."""
+    if not careful and not draw(st.integers(0, 3)):
+        count = items + draw(st.integers(1, 3))
+        return fault([draw(_MOMENTS)] * count, "history_times")
+    wrong = set() if careful or not items else draw(st.sets(st.integers(0, items - 1), max_size=2))
+    # Most are alike: drawing a thousand takes long, and tells no more.
+    usual = draw(_MOMENTS)
+    times = [draw(_NO_MOMENTS) if place in wrong else usual for place in range(items)]
+    return times, frozenset(f"history_times[{place}]" for place in wrong)
+
+
 @st.composite
 def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.RecommendRequest]:
     """A request of the domain ``recommend``; every second is right."""
@@ -180,12 +211,14 @@ def recommend_request(draw: st.DrawFn, release: Manifest) -> Faulty[recommend.Re
         st.just(fault({}))
         | named_values("context", release.features, feature_value, value, 0, 100, careful)
     )  # fmt: skip
+    times, f8 = draw(st.just(fault([])) | history_times(len(history), careful))
+    at, f9 = draw(st.just((None, frozenset())) | moment("request_time", careful))
     request = recommend.RecommendRequest(
         request_id=request_id, user_id=user_id, history_item_ids=history, item_count=count,
         candidate_item_ids=candidates, excluded_item_ids=excluded, context=context,
-        history_allowed=draw(st.booleans()),
+        history_allowed=draw(st.booleans()), history_times=times, request_time=at,
     )  # fmt: skip
-    return request, f1 | f2 | f3 | f4 | f5 | f6 | f7
+    return request, f1 | f2 | f3 | f4 | f5 | f6 | f7 | f8 | f9
 
 
 @st.composite

@@ -53,6 +53,14 @@ FEATURES = (
 )  # fmt: skip
 
 
+TIMES = tuple(
+    Tensor(name=spec.name, data_type=spec.data_type, dims=spec.dims)
+    for spec in SIGNATURES["recommend"].inputs
+    if spec.name in ("history_times", "request_time")
+)
+"""What a recommender that reads times takes besides."""
+
+
 def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
     """The manifest of a release of a line, with what a test wants otherwise."""
     of_line: dict[str, dict[str, Any]] = {
@@ -107,6 +115,11 @@ def manifest(line: str, release: str = "r1", **changes: Any) -> Manifest:
         "files": {},
     }
     return Manifest(**(fields | of_line[line] | changes))
+
+
+def timed(release: Manifest) -> Manifest:
+    """The manifest of a recommender that reads times."""
+    return release.model_copy(update={"inputs": (*release.inputs, *TIMES)})
 
 
 def routed_store(folder: Path) -> ReleaseStore:

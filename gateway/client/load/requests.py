@@ -70,7 +70,12 @@ class Rpc:
 
 
 def _recommend_row(row: Mapping[str, Any]) -> Any:
-    return recommend_pb.RecommendRequest(history_item_ids=row["history_item_ids"], item_count=10)
+    request = recommend_pb.RecommendRequest(history_item_ids=row["history_item_ids"], item_count=10)
+    for seconds in row.get("history_times") or ():
+        request.history_times.add(seconds=seconds)
+    if row.get("request_time"):
+        request.request_time.seconds = row["request_time"]
+    return request
 
 
 def _diagnose_row(row: Mapping[str, Any]) -> Any:

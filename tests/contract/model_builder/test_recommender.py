@@ -59,6 +59,7 @@ class Served:
         return found
 
 
+<<<<<<< HEAD
 def without_padding(steps: Sequence[StepModel]) -> list[StepModel]:
     """Have the step ``history`` read no more places than a batch has."""
     rows = np.random.default_rng(2).integers(1, ITEMS + 1, (4, LENGTH)).astype(np.int32)
@@ -78,28 +79,64 @@ def served(
     tmp_path_factory: pytest.TempPathFactory,
     embedded_triton_available: None,
 ) -> Iterator[tuple[list[Served], Reference]]:
+=======
+def written(models: Path, release: str, *, time_gaps: bool) -> Reference:
+    """Write a release whose weights are random; return what it must answer."""
+>>>>>>> gaps
     torch.manual_seed(1)
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, ITEMS + 1))
     network = NextItemNetwork(
-        counts, width=16, layers=1, heads=1, history_length=LENGTH, dropout=0.0
-    ).eval()
+        counts, width=16, layers=2, heads=1, history_length=LENGTH, dropout=0.0,
+        time_gaps=time_gaps,
+    ).eval()  # fmt: skip
     torch.nn.init.normal_(network.items.weight)
+    if network.gaps is not None:
+        with torch.no_grad():
+            network.gaps.weight[1:].normal_()
     first = FirstStage(network, SHORTLIST)
     ranker = Ranker(first.table, LENGTH, first.count).eval()
     torch.nn.init.normal_(ranker.out.weight)
+    write_models(models, LINE, release, export_steps(first, ranker, IDS), RECOMMEND)
+    return Reference(network, ranker, IDS, SHORTLIST)
+
+
+Asked = tuple[list[Served], Reference]
+
+
+@pytest.fixture(scope="module")
+def both(
+    tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: None
+) -> Iterator[dict[bool, Asked]]:
+    """A release that reads no times, and one that does, in both variants."""
     models = tmp_path_factory.mktemp("models")
+<<<<<<< HEAD
     steps: Sequence[StepModel] = export_steps(first, ranker, IDS)
     if request.param == "without padding":
         steps = without_padding(steps)
     write_models(models, LINE, RELEASE, steps, RECOMMEND)
     names = ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)
+=======
+    releases = {False: RELEASE, True: "r2"}
+    references = {timed: written(models, name, time_gaps=timed) for timed, name in releases.items()}
+    names = {
+        timed: (ensemble_name(LINE, name), fused_name(LINE, name))
+        for timed, name in releases.items()
+    }
+>>>>>>> gaps
     with EmbeddedTriton(models) as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.target) as client:
-            for name in names:
+            for name in (*names[False], *names[True]):
                 client.load_model(name)
-            reference = Reference(network, ranker, IDS, SHORTLIST)
-            yield [Served(client, name) for name in names], reference
+            yield {
+                timed: ([Served(client, name) for name in names[timed]], reference)
+                for timed, reference in references.items()
+            }
+
+
+@pytest.fixture(scope="module")
+def served(both: dict[bool, Asked]) -> Asked:
+    return both[False]
 
 
 PAST = [*IDS[:7], "nowhere", *IDS[100:110]]
@@ -132,7 +169,33 @@ def test_a_batch_of_all_kinds_is_answered_like_torch(served) -> None:
     assert {parity.rows for one in found for parity in one.values()} == {MAX_BATCH_ROWS}
 
 
-def built(folder: Path) -> Any:
+NOON = 1_800_000_000
+TIMES = {
+    "a session a day ago": (range(NOON, NOON + 18), NOON + 86_400),
+    "no moment of the request": (range(NOON, NOON + 18), 0),
+    "some times unknown": ([0 if n % 3 else NOON + n * n for n in range(18)], NOON + 400),
+    "times that go back": (range(NOON, NOON - 18, -1), NOON - 99),
+    "no times": ((), NOON),
+}
+
+
+@pytest.mark.parametrize("case", TIMES.values(), ids=TIMES)
+def test_both_variants_read_times_like_torch(
+    case: tuple[Sequence[int], int], both: dict[bool, Asked]
+) -> None:
+    times, asked_at = case
+    compare_models(*both[True], [Request(PAST, item_count=100, times=times, asked_at=asked_at)])
+
+
+def test_a_batch_of_histories_with_and_without_times_is_answered_like_torch(
+    both: dict[bool, Asked],
+) -> None:
+    timed = [Request(PAST, times=times, asked_at=at) for times, at in TIMES.values()]
+    answers, _ = compare_models(*both[True], [*timed, *CASES.values()])
+    assert len({tuple(row) for row in answers["scores"][: len(timed)].tolist()}) == len(timed)
+
+
+def built(folder: Path, **changes: Any) -> Any:
     """A recommender of a small log whose device says which of two orders a user follows."""
     draws = np.random.default_rng(0)
     lines = ["user,item,timestamp,device,hour"]
@@ -145,15 +208,16 @@ def built(folder: Path) -> Any:
     path.write_text("\n".join(lines) + "\n")
     config = RecsysConfig(
         epochs=2, width=16, layers=1, heads=1, history_length=8, dropout=0.0, rank_epochs=3,
-        context=("device", "hour"),
+        context=("device", "hour"), **changes,
     )  # fmt: skip
     return TASK.build(ResolvedData("log.csv", path, "f00d"), config, SilentProgress()), config
 
 
+@pytest.mark.parametrize("time_gaps", [False, True], ids=["without times", "with times"])
 def test_a_release_with_a_context_is_proven_by_triton_and_a_gateway(
-    tmp_path: Path, embedded_triton_available: None
+    time_gaps: bool, tmp_path: Path, embedded_triton_available: None
 ) -> None:
-    candidate, config = built(tmp_path)
+    candidate, config = built(tmp_path, time_gaps=time_gaps)
     store = ReleaseStore(tmp_path / "store")
     with tempfile.TemporaryDirectory() as staged:
         manifest = stage_release(candidate, config, RELEASE, Path(staged))
@@ -161,6 +225,9 @@ def test_a_release_with_a_context_is_proven_by_triton_and_a_gateway(
         manifest = manifest.model_copy(update={"recorded": hashes_of(reports)})
         store.publish(manifest, Path(staged), reports, None)
     assert [feature.name for feature in manifest.features] == ["device", "hour"]
+    assert {"history_times", "request_time"} & manifest.input_names == (
+        {"history_times", "request_time"} if time_gaps else set()
+    )
     assert [step.name for step in manifest.steps] == [
         "encode", "context", "history", "retrieve", "filter", "rank", "decode",
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_runner import FakeRunner, RecordingTracing, route
-from manifests import FEATURES, manifest
+from manifests import FEATURES, manifest, timed
 from server_thread import served
 from small_tokenizer import tokenizer_json
 from span_makers import spans_in
@@ -94,6 +95,29 @@ def test_every_option_of_recommend_reaches_the_model(called: Call, runner: FakeR
     assert texts(asked(runner, "excluded_item_ids")) == ["m4"]
     assert asked(runner, "item_count")[0] == 2
     assert asked(runner, "history_allowed")[0]
+
+
+def test_times_are_sent_as_people_write_them(called: Call, runner: FakeRunner) -> None:
+    runner.states = [route(timed(manifest("recommend")))]
+    words = ("--history", "m1,m2,m3,m4", "--times", "2026-11-26T03:00:00.9, 0,1795662000",
+             "--times", "2026-11-26T03:00+01:00", "--at", "1795662060")  # fmt: skip
+    result = called("recommend", *words)
+    assert result.exit_code == 0, result.output
+    assert asked(runner, "history_times")[-4:].tolist() == [
+        1795662000, 0, 1795662000, 1795658400,
+    ]  # fmt: skip
+    assert asked(runner, "request_time")[0] == 1795662060
+    before = int(time.time())
+    assert called("recommend", "--at", "now").exit_code == 0
+    assert before <= asked(runner, "request_time")[0] <= time.time()
+
+
+@pytest.mark.parametrize("words", [("--times", "noon"), ("--at", "-5"), ("--at", "9" * 20)])
+def test_what_is_no_time_is_a_wrong_option(words: tuple[str, str], called: Call) -> None:
+    result = called("recommend", "--history", "m1", *words)
+    assert result.exit_code == 2
+    assert words[0] in result.stderr
+    assert "ISO 8601" in result.stderr
 
 
 def test_a_context_is_sent_by_the_schema_and_what_was_changed_is_said(

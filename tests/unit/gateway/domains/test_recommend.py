@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_runner import recommended
-from manifests import FEATURES, manifest
+from google.protobuf.timestamp_pb2 import Timestamp
+from manifests import FEATURES, TIMES, manifest, timed
 
 from gateway.domains import recommend
 from gateway.domains.domain import requests_to_tensors
@@ -21,6 +22,7 @@ from triton_models.release import Manifest
 from triton_models.signatures import RECOMMEND
 
 RELEASE = manifest("recommend")
+WITH_TIMES = timed(RELEASE)
 WITH_CONTEXT = manifest("recommend", features=FEATURES[1:])
 SERVED_BY = ServedBy(line="recommend", release="r1", variant="ensemble")
 
@@ -54,11 +56,15 @@ def test_every_field_is_checked_and_all_faults_come_at_once() -> None:
         request_id="r" * 129, user_id="u" * 257, history_item_ids=["a", ""], item_count=101,
         candidate_item_ids=["\0"], excluded_item_ids=["x"] * 1001,
         context={"device": FeatureValue(category="phone")},
+        history_times=[Timestamp(seconds=-1), Timestamp(nanos=10**9)],
+        request_time=Timestamp(seconds=253402300800),
     )  # fmt: skip
     assert complaints(request) == [
         "request_id", "user_id", "history_item_ids[1]", "item_count", "candidate_item_ids[0]",
-        "excluded_item_ids", 'context["device"]',
+        "excluded_item_ids", "history_times[0]", "history_times[1]", "request_time",
+        'context["device"]',
     ]  # fmt: skip
+    assert recommend.read(request, RELEASE) is None
 
 
 def test_a_negative_item_count_is_refused() -> None:
@@ -98,6 +104,40 @@ def test_the_tensors_are_those_of_the_signature() -> None:
     }
     for spec in RECOMMEND.inputs[:5]:
         assert tensors[spec.name].shape == (1, *(1 for _ in spec.axes))
+
+
+def test_times_become_tensors_where_the_release_reads_them_and_are_ignored_elsewhere() -> None:
+    requests = [
+        RecommendRequest(
+            history_item_ids=["a", "b"],
+            history_times=[Timestamp(seconds=7, nanos=999_999_999), Timestamp()],
+            request_time=Timestamp(seconds=253402300799),
+        ),
+        RecommendRequest(history_item_ids=["a", "b", "c"]),
+        RecommendRequest(),
+    ]
+    for request in requests:
+        assert complaints(request) == []
+        assert recommend.read(request, WITH_TIMES) is request
+    tensors = requests_to_tensors(recommend, requests, WITH_TIMES)
+    assert tensors["history_times"].tolist() == [[7, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert tensors["request_time"].tolist() == [[253402300799], [0], [0]]
+    specs = {spec.name: spec.dtype for spec in RECOMMEND.inputs}
+    assert {tensors[one.name].dtype for one in TIMES} == {specs[one.name] for one in TIMES}
+    assert requests_to_tensors(recommend, requests, RELEASE).keys() == tensors.keys() - {
+        one.name for one in TIMES
+    }
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_times_are_as_many_as_the_items_or_none(count: int) -> None:
+    request = RecommendRequest(history_item_ids=["a", "b"], history_times=[Timestamp()] * count)
+    violations = Violations()
+    recommend.check(request, violations)
+    assert violations.found == {
+        "history_times": f"must have an entry for each of history_item_ids, 2, or none, got {count}"
+    }
+    assert recommend.read(request, WITH_TIMES) is None
 
 
 def test_a_context_becomes_tensors_where_the_release_takes_one() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fake_runner import FakeCall, FakeRunner, route
-from manifests import CATALOGUE, FEATURES, LABELS, manifest
+from manifests import CATALOGUE, FEATURES, LABELS, manifest, timed
 
 from gateway.errors import InvalidRequest, ModelNotFound, QuotaExceeded
 from gateway.settings_limits import ClientLimit
@@ -97,6 +97,12 @@ async def test_every_rule_and_kind_of_a_feature_has_a_name_in_the_api(
 async def test_labels_and_items_are_told_where_there_are_some(servicer: ModelServicer) -> None:
     assert list((await get(servicer, domain="diagnose")).labels) == list(LABELS)
     assert (await get(servicer, domain="recommend")).item_count == len(CATALOGUE)
+
+
+async def test_whether_times_are_read_is_told(servicer: ModelServicer, runner: FakeRunner) -> None:
+    assert not (await get(servicer, domain="recommend")).reads_times
+    runner.states = [route(timed(manifest("recommend")))]
+    assert (await get(servicer, domain="recommend")).reads_times
 
 
 async def test_a_release_can_be_named(servicer: ModelServicer) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fake_triton import served
-from manifests import manifest
+from manifests import manifest, timed
 from tritonclient.grpc import model_config_pb2
 
 from gateway.triton.check import differences
@@ -25,6 +25,16 @@ def test_a_release_that_is_served_as_it_says_has_no_difference(line: str) -> Non
     release = manifest(line)
 
     assert differences(release, *served(release)) == []
+
+
+def test_a_recommender_may_read_times_or_not() -> None:
+    release = timed(manifest("recommend"))
+    assert differences(release, *served(release)) == []
+    inputs = changed(release.inputs, "request_time", dims=(-1,))
+    odd = release.model_copy(update={"inputs": inputs})
+    assert differences(odd, *served(odd)) == [
+        "input 'request_time': must be INT64 [1], the release says INT64 [-1]"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.json_format import ParseDict
 from manifests import manifest
 
 from model_builder.errors import ProofFailed
 from model_builder.proof.proving import ask_gateway
 from model_builder.proof.questions import QUESTIONS, Row
+from trident.recommend.v1.recommend_service_pb2 import RecommendRequest
 from triton_models.release import Parity
 from triton_models.signatures import MAX_BATCH_ROWS
 
@@ -32,6 +34,18 @@ ROWS = [
 GOLDEN = np.array([0, 500, 1004])
 
 Answer = dict[str, Any]
+
+
+def test_a_recommendation_is_asked_with_the_times_that_were_recorded() -> None:
+    row = {"history_item_ids": ["a", "b"], "history_times": [1795662000, 0],
+           "request_time": 253402300799}  # fmt: skip
+    asked = ParseDict(QUESTIONS["recommend"].request(row), RecommendRequest())
+    assert [time.seconds for time in asked.history_times] == [1795662000, 0]
+    assert asked.request_time.seconds == 253402300799
+    row = {"history_item_ids": ["a"], "history_times": None, "request_time": None}
+    asked = ParseDict(QUESTIONS["recommend"].request(row), RecommendRequest())
+    assert not asked.history_times
+    assert not asked.HasField("request_time")
 
 
 @dataclass

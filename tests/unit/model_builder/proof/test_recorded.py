@@ -13,6 +13,7 @@ RECORDED = Recorded(
         "item_count": np.array([[1], [2], [3]], np.int32),
         "allowed": np.array([[True], [False], [True]]),
         "history": [["x", "y"], [], ["z"]],
+        "times": [[7, 2**40], [], [9]],
     },
     outputs={
         "contributions": np.arange(12, dtype=np.float32).reshape(3, 2, 2),
@@ -31,6 +32,7 @@ def test_a_batch_has_the_rows_asked_for_in_their_types(recorded: Recorded) -> No
         "item_count": np.array([[3], [1]], np.int32),
         "allowed": np.array([[True], [True]]),
         "history": np.array([["z", ""], ["x", "y"]], object),
+        "times": np.array([[9, 0], [7, 2**40]], np.int64),
         "contributions": np.array([[[8, 9], [10, 11]], [[0, 1], [2, 3]]], np.float32),
         "known": np.array([[True, True], [True, False]]),
     }

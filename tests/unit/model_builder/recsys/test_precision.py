@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model_builder.config import read_config
+from model_builder.errors import ConfigInvalid
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.precision import as_computed
 
@@ -27,6 +28,13 @@ def test_what_is_said_is_taken_and_the_rest_of_the_training_stays():
     config = read_config(RecsysConfig, settings=["training.precision=fp32", "training.momentum=0"])
     assert as_computed(config.training) == config.training
     assert config.training.momentum == 0
+
+
+@pytest.mark.parametrize("strategy", ["lora", "dora", "head", "gradual"])
+def test_a_strategy_that_leaves_the_items_vectors_as_they_are_is_refused_by_name(strategy):
+    with pytest.raises(ConfigInvalid, match=rf"training\.strategy: .*'{strategy}' does not apply"):
+        read_config(RecsysConfig, settings=[f"training.strategy={strategy}"])
+    assert read_config(RecsysConfig, settings=["training.strategy=full"]) == RecsysConfig()
 
 
 def test_another_setting_of_the_training_leaves_the_precision_to_the_machine():

@@ -47,12 +47,14 @@ def lists(first, questions) -> Shortlists:
     return shortlists(first, questions)
 
 
-def test_the_query_is_what_the_network_makes_of_a_history(first, network):
-    history = torch.tensor([[0, 0, 0, 4, 5, 6], [0] * 6])
-    query = first.query(history)
-    torch.testing.assert_close(query[0, :-2], network.states(history)[0, -1])
-    assert query[0, -2:].tolist() == [1, 0]
-    assert query[1].tolist() == [0] * (query.shape[1] - 2) + [0, 1]
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_query_is_what_the_network_makes_of_a_history(layers, make_network):
+    network = make_network(items=ITEMS, layers=layers)
+    history = torch.tensor([[0, 0, 0, 4, 5, 6], [1, 2, 3, 4, 5, 6], [0] * 6])
+    query = FirstStage(network, SHORTLIST).query(history)
+    torch.testing.assert_close(query[:2, :-2], network.states(history)[:2, -1])
+    assert query[:2, -2:].tolist() == [[1, 0], [1, 0]]
+    assert query[2].tolist() == [0] * (query.shape[1] - 2) + [0, 1]
 
 
 def test_without_training_both_stages_rank_as_the_network_does(first, lists, questions, network):

@@ -246,9 +246,29 @@ def test_calibration_rows_are_what_was_learnt_from(built, data):
     assert not recorded <= learnt
 
 
+def test_a_release_that_reads_times_is_asked_with_them_and_keeps_them(built, data):
+    config = CONFIG.model_copy(update={"time_gaps": True, "epochs": 1, "rank_epochs": 0})
+    timed = TASK.build(data, config, SilentProgress())
+    assert (built.chosen["time_gaps"], timed.chosen["time_gaps"]) == (False, True)
+    assert "The network is told when each item was had" in timed.data.protocol
+    for of in ("recorded", "calibration"):
+        plain, inputs = getattr(built, of).inputs, getattr(timed, of).inputs
+        assert inputs.keys() - plain.keys() == {"history_times", "request_time"}
+        for ids, times, (asked_at,) in zip(
+            inputs["history_item_ids"], inputs["history_times"], inputs["request_time"], strict=True
+        ):
+            # Each user had something every second, from 0 on, which is no moment.
+            assert times == list(range(len(ids)))
+            assert asked_at == len(ids)
+    assert timed.answers["history_times"].to_pylist() == timed.recorded.inputs["history_times"]
+    assert "history_times" not in built.answers.column_names
+
+
 def test_a_rewritten_recommender_lists_the_same_items(released, tmp_path):
     applied = apply(["graph"], released, released.steps)
-    assert applied.details["graph"]["history"]["last_places"] == 1
+    done = applied.details["graph"]["history"]
+    assert done["nodes_after"] < done["nodes_before"]
+    assert done["last_places"] == 0, "the release itself computes the last place alone"
     change = Change("graph", "fp32", "The same.", applied.steps, details=applied.details)
     (tmp_path / "models").mkdir()
     staged = stage_child(released, change, tmp_path / "models", "c1", SilentProgress())

@@ -34,7 +34,8 @@ def new(make_network) -> NextItemNetwork:
 
 def test_weights_are_read_as_they_were_written(old, weights):
     assert weights.item_ids == OLD
-    assert weights.sizes == {"history_length": 6, "width": 8, "layers": 2, "heads": 2}
+    sizes = {"history_length": 6, "width": 8, "layers": 2, "heads": 2, "time_gaps": False}
+    assert weights.sizes == sizes
     assert weights.tensors.keys() == old.state_dict().keys()
     for name, tensor in old.state_dict().items():
         assert torch.equal(weights.tensors[name], tensor)

@@ -32,8 +32,20 @@ LONG = 70
 """Places of which several steps can be cut."""
 
 
+class OfAllPlaces(Query):
+    """What a history is made into, with all places computed for the last: as releases once were."""
+
+    def forward(self, history: torch.Tensor) -> torch.Tensor:
+        return self.network.states(history)[:, -1]
+
+
 def query(
-    *, layers: int = 2, heads: int = 2, block: int = 100, length: int = LENGTH
+    *,
+    layers: int = 2,
+    heads: int = 2,
+    block: int = 100,
+    length: int = LENGTH,
+    kind: type[Query] = OfAllPlaces,
 ) -> onnx.ModelProto:
     torch.manual_seed(3)
     counts = torch.arange(ITEMS + 1)
@@ -41,7 +53,7 @@ def query(
         counts, width=16, layers=layers, heads=heads, history_length=length, dropout=0.0
     )
     nn.init.normal_(network.items.weight)
-    module = Query(network, ItemTable.of(network, block)).eval()
+    module = kind(network, ItemTable.of(network, block)).eval()
     history = torch.ones(2, length, dtype=torch.int32)
     return export_core(module, {"history": history}, ["query"])
 
@@ -191,9 +203,12 @@ def test_gelu_becomes_one_operator_when_it_is_loaded(tmp_path: Path) -> None:
     assert found.count("BiasGelu") + found.count("Gelu") == 2
 
 
+@pytest.mark.parametrize("kind", [Query, OfAllPlaces])
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 2)])
-def test_no_more_places_are_read_than_the_longest_row_has(layers: int, heads: int) -> None:
-    model = query(layers=layers, heads=heads, length=LONG)
+def test_no_more_places_are_read_than_the_longest_row_has(
+    layers: int, heads: int, kind: type[Query]
+) -> None:
+    model = query(layers=layers, heads=heads, length=LONG, kind=kind)
     asked = histories(LONG + 1, LONG)
     made, done = optimised(model, asked)
     onnx.checker.check_model(made, full_check=True)
@@ -210,9 +225,10 @@ def test_no_more_places_are_read_than_the_longest_row_has(layers: int, heads: in
     assert answer(made, {"history": rows[-3:]})["history/given"].shape[1] == LONG % 16
 
 
-def test_what_reads_no_padding_has_rows_of_like_length_run_together() -> None:
+@pytest.mark.parametrize("kind", [Query, OfAllPlaces])
+def test_what_reads_no_padding_has_rows_of_like_length_run_together(kind: type[Query]) -> None:
     asked = histories(LONG + 1, LONG)
-    made, _ = optimised(query(length=LONG), asked)
+    made, _ = optimised(query(length=LONG, kind=kind), asked)
     quantised = quantised_statically(made, [asked]).model
     for model in (made, quantised, stored_in_half(made)[0]):
         assert [(one.key, one.value) for one in model.metadata_props if one.key == ALIKE] == [

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trident/model/v1/model_service.proto\x12\x10trident.model.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x11ListModelsRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\"=\n\x12ListModelsResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.trident.model.v1.Model\"F\n\x0fGetModelRequest\x12\x14\n\x06\x64omain\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\":\n\x10GetModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.trident.model.v1.Model\"\xe6\x02\n\x05Model\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x16\n\x0eserving_detail\x18\x07 \x01(\t\x12\x10\n\x08\x64\x61ta_set\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07metrics\x18\n \x03(\x0b\x32\x18.trident.model.v1.Metric\x12+\n\x08\x66\x65\x61tures\x18\x0b \x03(\x0b\x32\x19.trident.model.v1.Feature\x12\x0e\n\x06labels\x18\x0c \x03(\t\x12\x12\n\nitem_count\x18\r \x01(\x03\x12%\n\x05\x62\x61nds\x18\x0e \x03(\x0b\x32\x16.trident.model.v1.Band\"O\n\x06Metric\x12\r\n\x05split\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01\"\x81\x03\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.trident.model.v1.FeatureKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x14\n\x07minimum\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\ncategories\x18\x07 \x03(\t\x12\r\n\x05\x63odes\x18\x08 \x03(\x01\x12\x33\n\x0cmissing_rule\x18\t \x01(\x0e\x32\x1d.trident.model.v1.FeatureRule\x12\x33\n\x0cunknown_rule\x18\n \x01(\x0e\x32\x1d.trident.model.v1.FeatureRule\x12\x34\n\rspecial_codes\x18\x0b \x03(\x0b\x32\x1d.trident.model.v1.SpecialCode\x12\x11\n\tprotected\x18\x0c \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\",\n\x0bSpecialCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x01\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"+\n\x04\x42\x61nd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rminimum_score\x18\x02 \x01(\x01*_\n\x0b\x46\x65\x61tureKind\x12\x1c\n\x18\x46\x45\x41TURE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x41TURE_KIND_NUMBER\x10\x01\x12\x19\n\x15\x46\x45\x41TURE_KIND_CATEGORY\x10\x02*t\n\x0b\x46\x65\x61tureRule\x12\x1c\n\x18\x46\x45\x41TURE_RULE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x41TURE_RULE_REFUSE\x10\x01\x12\x17\n\x13\x46\x45\x41TURE_RULE_IMPUTE\x10\x02\x12\x15\n\x11\x46\x45\x41TURE_RULE_CLIP\x10\x03\x32\xba\x01\n\x0cModelService\x12W\n\nListModels\x12#.trident.model.v1.ListModelsRequest\x1a$.trident.model.v1.ListModelsResponse\x12Q\n\x08GetModel\x12!.trident.model.v1.GetModelRequest\x1a\".trident.model.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trident/model/v1/model_service.proto\x12\x10trident.model.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x11ListModelsRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\"=\n\x12ListModelsResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.trident.model.v1.Model\"F\n\x0fGetModelRequest\x12\x14\n\x06\x64omain\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\":\n\x10GetModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.trident.model.v1.Model\"\xfb\x02\n\x05Model\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x16\n\x0eserving_detail\x18\x07 \x01(\t\x12\x10\n\x08\x64\x61ta_set\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07metrics\x18\n \x03(\x0b\x32\x18.trident.model.v1.Metric\x12+\n\x08\x66\x65\x61tures\x18\x0b \x03(\x0b\x32\x19.trident.model.v1.Feature\x12\x0e\n\x06labels\x18\x0c \x03(\t\x12\x12\n\nitem_count\x18\r \x01(\x03\x12%\n\x05\x62\x61nds\x18\x0e \x03(\x0b\x32\x16.trident.model.v1.Band\x12\x13\n\x0breads_times\x18\x0f \x01(\x08\"O\n\x06Metric\x12\r\n\x05split\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01\"\x81\x03\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.trident.model.v1.FeatureKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x14\n\x07minimum\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\ncategories\x18\x07 \x03(\t\x12\r\n\x05\x63odes\x18\x08 \x03(\x01\x12\x33\n\x0cmissing_rule\x18\t \x01(\x0e\x32\x1d.trident.model.v1.FeatureRule\x12\x33\n\x0cunknown_rule\x18\n \x01(\x0e\x32\x1d.trident.model.v1.FeatureRule\x12\x34\n\rspecial_codes\x18\x0b \x03(\x0b\x32\x1d.trident.model.v1.SpecialCode\x12\x11\n\tprotected\x18\x0c \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\",\n\x0bSpecialCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x01\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"+\n\x04\x42\x61nd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rminimum_score\x18\x02 \x01(\x01*_\n\x0b\x46\x65\x61tureKind\x12\x1c\n\x18\x46\x45\x41TURE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x41TURE_KIND_NUMBER\x10\x01\x12\x19\n\x15\x46\x45\x41TURE_KIND_CATEGORY\x10\x02*t\n\x0b\x46\x65\x61tureRule\x12\x1c\n\x18\x46\x45\x41TURE_RULE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x41TURE_RULE_REFUSE\x10\x01\x12\x17\n\x13\x46\x45\x41TURE_RULE_IMPUTE\x10\x02\x12\x15\n\x11\x46\x45\x41TURE_RULE_CLIP\x10\x03\x32\xba\x01\n\x0cModelService\x12W\n\nListModels\x12#.trident.model.v1.ListModelsRequest\x1a$.trident.model.v1.ListModelsResponse\x12Q\n\x08GetModel\x12!.trident.model.v1.GetModelRequest\x1a\".trident.model.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['domain']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['domain']._serialized_options = b'\342A\001\002'
-  _globals['_FEATUREKIND']._serialized_start=1277
-  _globals['_FEATUREKIND']._serialized_end=1372
-  _globals['_FEATURERULE']._serialized_start=1374
-  _globals['_FEATURERULE']._serialized_end=1490
+  _globals['_FEATUREKIND']._serialized_start=1298
+  _globals['_FEATUREKIND']._serialized_end=1393
+  _globals['_FEATURERULE']._serialized_start=1395
+  _globals['_FEATURERULE']._serialized_end=1511
   _globals['_LISTMODELSREQUEST']._serialized_start=124
   _globals['_LISTMODELSREQUEST']._serialized_end=159
   _globals['_LISTMODELSRESPONSE']._serialized_start=161
@@ -48,15 +48,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_start=296
   _globals['_GETMODELRESPONSE']._serialized_end=354
   _globals['_MODEL']._serialized_start=357
-  _globals['_MODEL']._serialized_end=715
-  _globals['_METRIC']._serialized_start=717
-  _globals['_METRIC']._serialized_end=796
-  _globals['_FEATURE']._serialized_start=799
-  _globals['_FEATURE']._serialized_end=1184
-  _globals['_SPECIALCODE']._serialized_start=1186
-  _globals['_SPECIALCODE']._serialized_end=1230
-  _globals['_BAND']._serialized_start=1232
-  _globals['_BAND']._serialized_end=1275
-  _globals['_MODELSERVICE']._serialized_start=1493
-  _globals['_MODELSERVICE']._serialized_end=1679
+  _globals['_MODEL']._serialized_end=736
+  _globals['_METRIC']._serialized_start=738
+  _globals['_METRIC']._serialized_end=817
+  _globals['_FEATURE']._serialized_start=820
+  _globals['_FEATURE']._serialized_end=1205
+  _globals['_SPECIALCODE']._serialized_start=1207
+  _globals['_SPECIALCODE']._serialized_end=1251
+  _globals['_BAND']._serialized_start=1253
+  _globals['_BAND']._serialized_end=1296
+  _globals['_MODELSERVICE']._serialized_start=1514
+  _globals['_MODELSERVICE']._serialized_end=1700
 # @@protoc_insertion_point(module_scope)

@@ -60,7 +60,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("domain", "line", "release", "variant", "weight", "serving", "serving_detail", "data_set", "create_time", "metrics", "features", "labels", "item_count", "bands")
+    __slots__ = ("domain", "line", "release", "variant", "weight", "serving", "serving_detail", "data_set", "create_time", "metrics", "features", "labels", "item_count", "bands", "reads_times")
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     LINE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,7 @@ class Model(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
     BANDS_FIELD_NUMBER: _ClassVar[int]
+    READS_TIMES_FIELD_NUMBER: _ClassVar[int]
     domain: str
     line: str
     release: str
@@ -89,7 +90,8 @@ class Model(_message.Message):
     labels: _containers.RepeatedScalarFieldContainer[str]
     item_count: int
     bands: _containers.RepeatedCompositeFieldContainer[Band]
-    def __init__(self, domain: _Optional[str] = ..., line: _Optional[str] = ..., release: _Optional[str] = ..., variant: _Optional[str] = ..., weight: _Optional[float] = ..., serving: _Optional[bool] = ..., serving_detail: _Optional[str] = ..., data_set: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Feature, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ..., item_count: _Optional[int] = ..., bands: _Optional[_Iterable[_Union[Band, _Mapping]]] = ...) -> None: ...
+    reads_times: bool
+    def __init__(self, domain: _Optional[str] = ..., line: _Optional[str] = ..., release: _Optional[str] = ..., variant: _Optional[str] = ..., weight: _Optional[float] = ..., serving: _Optional[bool] = ..., serving_detail: _Optional[str] = ..., data_set: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Feature, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ..., item_count: _Optional[int] = ..., bands: _Optional[_Iterable[_Union[Band, _Mapping]]] = ..., reads_times: _Optional[bool] = ...) -> None: ...
 
 class Metric(_message.Message):
     __slots__ = ("split", "name", "value", "low", "high")

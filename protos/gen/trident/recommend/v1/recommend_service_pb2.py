@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trident.common.v1 import feature_value_pb2 as trident_dot_common_dot_v1_dot_feature__value__pb2
 from trident.common.v1 import input_note_pb2 as trident_dot_common_dot_v1_dot_input__note__pb2
 from trident.common.v1 import served_by_pb2 as trident_dot_common_dot_v1_dot_served__by__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,trident/recommend/v1/recommend_service.proto\x12\x14trident.recommend.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\x1a%trident/common/v1/feature_value.proto\x1a\"trident/common/v1/input_note.proto\x1a!trident/common/v1/served_by.proto\"\xcc\x02\n\x10RecommendRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10history_item_ids\x18\x03 \x03(\t\x12\x12\n\nitem_count\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x17\n\x0fhistory_allowed\x18\x07 \x01(\x08\x12\x44\n\x07\x63ontext\x18\x08 \x03(\x0b\x32\x33.trident.recommend.v1.RecommendRequest.ContextEntry\x1aO\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.trident.common.v1.FeatureValue:\x02\x38\x01\"\xc2\x01\n\x11RecommendResponse\x12\x34\n\x05items\x18\x01 \x03(\x0b\x32%.trident.recommend.v1.RecommendedItem\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\x12*\n\x05model\x18\x03 \x01(\x0b\x32\x1b.trident.common.v1.ServedBy\x12\x31\n\x0binput_notes\x18\x04 \x03(\x0b\x32\x1c.trident.common.v1.InputNote\"K\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10\x62\x65\x63\x61use_item_ids\x18\x03 \x03(\t\"W\n\x15\x42\x61tchRecommendRequest\x12>\n\x08requests\x18\x01 \x03(\x0b\x32&.trident.recommend.v1.RecommendRequestB\x04\xe2\x41\x01\x02\"T\n\x16\x42\x61tchRecommendResponse\x12:\n\tresponses\x18\x01 \x03(\x0b\x32\'.trident.recommend.v1.RecommendResponse\"W\n\x16StreamRecommendRequest\x12=\n\x07request\x18\x01 \x01(\x0b\x32&.trident.recommend.v1.RecommendRequestB\x04\xe2\x41\x01\x02\"\x99\x01\n\x17StreamRecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12;\n\x08response\x18\x02 \x01(\x0b\x32\'.trident.recommend.v1.RecommendResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xd1\x02\n\x10RecommendService\x12\\\n\tRecommend\x12&.trident.recommend.v1.RecommendRequest\x1a\'.trident.recommend.v1.RecommendResponse\x12k\n\x0e\x42\x61tchRecommend\x12+.trident.recommend.v1.BatchRecommendRequest\x1a,.trident.recommend.v1.BatchRecommendResponse\x12r\n\x0fStreamRecommend\x12,.trident.recommend.v1.StreamRecommendRequest\x1a-.trident.recommend.v1.StreamRecommendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,trident/recommend/v1/recommend_service.proto\x12\x14trident.recommend.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a%trident/common/v1/feature_value.proto\x1a\"trident/common/v1/input_note.proto\x1a!trident/common/v1/served_by.proto\"\xb1\x03\n\x10RecommendRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x18\n\x10history_item_ids\x18\x03 \x03(\t\x12\x12\n\nitem_count\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61ndidate_item_ids\x18\x05 \x03(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x17\n\x0fhistory_allowed\x18\x07 \x01(\x08\x12\x44\n\x07\x63ontext\x18\x08 \x03(\x0b\x32\x33.trident.recommend.v1.RecommendRequest.ContextEntry\x12\x31\n\rhistory_times\x18\t \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crequest_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aO\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.trident.common.v1.FeatureValue:\x02\x38\x01\"\xc2\x01\n\x11RecommendResponse\x12\x34\n\x05items\x18\x01 \x03(\x0b\x32%.trident.recommend.v1.RecommendedItem\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\x12*\n\x05model\x18\x03 \x01(\x0b\x32\x1b.trident.common.v1.ServedBy\x12\x31\n\x0binput_notes\x18\x04 \x03(\x0b\x32\x1c.trident.common.v1.InputNote\"K\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10\x62\x65\x63\x61use_item_ids\x18\x03 \x03(\t\"W\n\x15\x42\x61tchRecommendRequest\x12>\n\x08requests\x18\x01 \x03(\x0b\x32&.trident.recommend.v1.RecommendRequestB\x04\xe2\x41\x01\x02\"T\n\x16\x42\x61tchRecommendResponse\x12:\n\tresponses\x18\x01 \x03(\x0b\x32\'.trident.recommend.v1.RecommendResponse\"W\n\x16StreamRecommendRequest\x12=\n\x07request\x18\x01 \x01(\x0b\x32&.trident.recommend.v1.RecommendRequestB\x04\xe2\x41\x01\x02\"\x99\x01\n\x17StreamRecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12;\n\x08response\x18\x02 \x01(\x0b\x32\'.trident.recommend.v1.RecommendResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xd1\x02\n\x10RecommendService\x12\\\n\tRecommend\x12&.trident.recommend.v1.RecommendRequest\x1a\'.trident.recommend.v1.RecommendResponse\x12k\n\x0e\x42\x61tchRecommend\x12+.trident.recommend.v1.BatchRecommendRequest\x1a,.trident.recommend.v1.BatchRecommendResponse\x12r\n\x0fStreamRecommend\x12,.trident.recommend.v1.StreamRecommendRequest\x1a-.trident.recommend.v1.StreamRecommendResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,22 +43,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHRECOMMENDREQUEST'].fields_by_name['requests']._serialized_options = b'\342A\001\002'
   _globals['_STREAMRECOMMENDREQUEST'].fields_by_name['request']._loaded_options = None
   _globals['_STREAMRECOMMENDREQUEST'].fields_by_name['request']._serialized_options = b'\342A\001\002'
-  _globals['_RECOMMENDREQUEST']._serialized_start=239
-  _globals['_RECOMMENDREQUEST']._serialized_end=571
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=492
-  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=571
-  _globals['_RECOMMENDRESPONSE']._serialized_start=574
-  _globals['_RECOMMENDRESPONSE']._serialized_end=768
-  _globals['_RECOMMENDEDITEM']._serialized_start=770
-  _globals['_RECOMMENDEDITEM']._serialized_end=845
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=847
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=934
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=936
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1020
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1022
-  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1109
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1112
-  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1265
-  _globals['_RECOMMENDSERVICE']._serialized_start=1268
-  _globals['_RECOMMENDSERVICE']._serialized_end=1605
+  _globals['_RECOMMENDREQUEST']._serialized_start=272
+  _globals['_RECOMMENDREQUEST']._serialized_end=705
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=626
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=705
+  _globals['_RECOMMENDRESPONSE']._serialized_start=708
+  _globals['_RECOMMENDRESPONSE']._serialized_end=902
+  _globals['_RECOMMENDEDITEM']._serialized_start=904
+  _globals['_RECOMMENDEDITEM']._serialized_end=979
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=981
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=1068
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=1070
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=1154
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1156
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1243
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1246
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1399
+  _globals['_RECOMMENDSERVICE']._serialized_start=1402
+  _globals['_RECOMMENDSERVICE']._serialized_end=1739
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,7 @@
+import datetime
+
 from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from trident.common.v1 import feature_value_pb2 as _feature_value_pb2
 from trident.common.v1 import input_note_pb2 as _input_note_pb2
@@ -12,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "history_item_ids", "item_count", "candidate_item_ids", "excluded_item_ids", "history_allowed", "context")
+    __slots__ = ("request_id", "user_id", "history_item_ids", "item_count", "candidate_item_ids", "excluded_item_ids", "history_allowed", "context", "history_times", "request_time")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +31,8 @@ class RecommendRequest(_message.Message):
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     HISTORY_ALLOWED_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_TIMES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIME_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     history_item_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -36,7 +41,9 @@ class RecommendRequest(_message.Message):
     excluded_item_ids: _containers.RepeatedScalarFieldContainer[str]
     history_allowed: bool
     context: _containers.MessageMap[str, _feature_value_pb2.FeatureValue]
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., history_item_ids: _Optional[_Iterable[str]] = ..., item_count: _Optional[int] = ..., candidate_item_ids: _Optional[_Iterable[str]] = ..., excluded_item_ids: _Optional[_Iterable[str]] = ..., history_allowed: _Optional[bool] = ..., context: _Optional[_Mapping[str, _feature_value_pb2.FeatureValue]] = ...) -> None: ...
+    history_times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
+    request_time: _timestamp_pb2.Timestamp
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., history_item_ids: _Optional[_Iterable[str]] = ..., item_count: _Optional[int] = ..., candidate_item_ids: _Optional[_Iterable[str]] = ..., excluded_item_ids: _Optional[_Iterable[str]] = ..., history_allowed: _Optional[bool] = ..., context: _Optional[_Mapping[str, _feature_value_pb2.FeatureValue]] = ..., history_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., request_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
     __slots__ = ("items", "unknown_item_ids", "model", "input_notes")

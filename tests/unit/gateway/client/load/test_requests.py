@@ -9,6 +9,7 @@ import pytest
 
 from gateway.client.load.requests import RPCS, BadRequests, example_requests, read_requests
 from trident.model.v1 import model_service_pb2 as pb
+from trident.recommend.v1.recommend_service_pb2 import RecommendRequest
 
 FEATURES = [
     pb.Feature(name="age", kind=pb.FEATURE_KIND_NUMBER, minimum=18, maximum=75),
@@ -103,6 +104,15 @@ def test_batches_have_every_request_and_all_as_many_rows(rows: int, calls: int) 
     sent = [row for one in batches for row in one.requests]
     assert all(request in sent for request in requests)
     assert rpc.batch_method == "trident.risk.v1.RiskService/BatchScoreRisk"
+
+
+def test_recommendations_are_asked_for_again_with_their_times(tmp_path: Path) -> None:
+    row = {"history_item_ids": ["m1", "m2"], "history_times": [0, 1795662000], "request_time": 9}
+    pl.DataFrame([row]).write_parquet(tmp_path / "answers.parquet")
+    (request,) = read_requests(RPCS["recommend"], tmp_path / "answers.parquet")
+    assert isinstance(request, RecommendRequest)
+    assert [time.seconds for time in request.history_times] == [0, 1795662000]
+    assert request.request_time.seconds == 9
 
 
 @pytest.mark.parametrize(
