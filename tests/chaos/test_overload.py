@@ -18,8 +18,8 @@ pytestmark = pytest.mark.chaos
 SECONDS = float(os.environ.get("CHAOS_OVERLOAD_SECONDS", "60"))
 MEASURED_S = 8.0
 WORK = 120_000.0
-"""What the model counts to: more than a hundred milliseconds, so that Triton is the limit, and not the
-processors that the load, ten times as much, takes from it."""
+"""What the model counts to: more than a hundred milliseconds, so that Triton is the limit, and not
+the processors that the load, ten times as much, takes from it."""
 CALLERS = 8
 ENOUGH = 2.0
 """Callers that ask one after the other find less than there is, as they wait for each other; so

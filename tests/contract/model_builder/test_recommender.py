@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,30 +60,27 @@ class Served:
         return found
 
 
-<<<<<<< HEAD
-def without_padding(steps: Sequence[StepModel]) -> list[StepModel]:
-    """Have the step ``history`` read no more places than a batch has."""
-    rows = np.random.default_rng(2).integers(1, ITEMS + 1, (4, LENGTH)).astype(np.int32)
+def rewritten(steps: Sequence[StepModel]) -> list[StepModel]:
+    """Have the step ``history`` read no more places than a batch has, where it reads no times."""
+    draws = np.random.default_rng(2)
+    rows = draws.integers(1, ITEMS + 1, (4, LENGTH)).astype(np.int32)
     made = []
     for step in steps:
         if step.name == "history":
-            model, done = optimised(step.model, {"history": rows})
-            assert done["padding"] == 1
+            asked = {"history": rows}
+            if "history_gaps" in {one.name for one in step.model.graph.input}:
+                asked["history_gaps"] = draws.integers(0, 3, rows.shape).astype(np.int32)
+            model, done = optimised(step.model, asked)
+            assert done["padding"] == ("history_gaps" not in asked)
             step = StepModel(step.name, step.role, model)
         made.append(step)
     return made
 
 
-@pytest.fixture(scope="module", params=["as built", "without padding"])
-def served(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    embedded_triton_available: None,
-) -> Iterator[tuple[list[Served], Reference]]:
-=======
-def written(models: Path, release: str, *, time_gaps: bool) -> Reference:
+def written(
+    models: Path, release: str, *, time_gaps: bool = False, padded: bool = True
+) -> Reference:
     """Write a release whose weights are random; return what it must answer."""
->>>>>>> gaps
     torch.manual_seed(1)
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, ITEMS + 1))
     network = NextItemNetwork(
@@ -96,47 +94,47 @@ def written(models: Path, release: str, *, time_gaps: bool) -> Reference:
     first = FirstStage(network, SHORTLIST)
     ranker = Ranker(first.table, LENGTH, first.count).eval()
     torch.nn.init.normal_(ranker.out.weight)
-    write_models(models, LINE, release, export_steps(first, ranker, IDS), RECOMMEND)
+    steps: Sequence[StepModel] = export_steps(first, ranker, IDS)
+    write_models(models, LINE, release, steps if padded else rewritten(steps), RECOMMEND)
     return Reference(network, ranker, IDS, SHORTLIST)
 
 
 Asked = tuple[list[Served], Reference]
 
 
+KINDS: dict[str, dict[str, bool]] = {
+    "as built": {},
+    "without padding": {"padded": False},
+    "with times": {"time_gaps": True},
+    "with times, rewritten": {"time_gaps": True, "padded": False},
+}
+
+
 @pytest.fixture(scope="module")
-def both(
+def all_kinds(
     tmp_path_factory: pytest.TempPathFactory, embedded_triton_available: None
-) -> Iterator[dict[bool, Asked]]:
-    """A release that reads no times, and one that does, in both variants."""
+) -> Iterator[dict[str, Asked]]:
+    """A release of each kind, in both variants."""
     models = tmp_path_factory.mktemp("models")
-<<<<<<< HEAD
-    steps: Sequence[StepModel] = export_steps(first, ranker, IDS)
-    if request.param == "without padding":
-        steps = without_padding(steps)
-    write_models(models, LINE, RELEASE, steps, RECOMMEND)
-    names = ensemble_name(LINE, RELEASE), fused_name(LINE, RELEASE)
-=======
-    releases = {False: RELEASE, True: "r2"}
-    references = {timed: written(models, name, time_gaps=timed) for timed, name in releases.items()}
-    names = {
-        timed: (ensemble_name(LINE, name), fused_name(LINE, name))
-        for timed, name in releases.items()
-    }
->>>>>>> gaps
+    names, references = {}, {}
+    for number, (kind, how) in enumerate(KINDS.items()):
+        release = f"r{number}"
+        references[kind] = written(models, release, **how)
+        names[kind] = ensemble_name(LINE, release), fused_name(LINE, release)
     with EmbeddedTriton(models) as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.target) as client:
-            for name in (*names[False], *names[True]):
+            for name in itertools.chain(*names.values()):
                 client.load_model(name)
             yield {
-                timed: ([Served(client, name) for name in names[timed]], reference)
-                for timed, reference in references.items()
+                kind: ([Served(client, name) for name in names[kind]], reference)
+                for kind, reference in references.items()
             }
 
 
-@pytest.fixture(scope="module")
-def served(both: dict[bool, Asked]) -> Asked:
-    return both[False]
+@pytest.fixture(params=["as built", "without padding"])
+def served(request: pytest.FixtureRequest, all_kinds: dict[str, Asked]) -> Asked:
+    return all_kinds[request.param]
 
 
 PAST = [*IDS[:7], "nowhere", *IDS[100:110]]
@@ -179,19 +177,24 @@ TIMES = {
 }
 
 
+@pytest.mark.parametrize("kind", ["with times", "with times, rewritten"])
 @pytest.mark.parametrize("case", TIMES.values(), ids=TIMES)
 def test_both_variants_read_times_like_torch(
-    case: tuple[Sequence[int], int], both: dict[bool, Asked]
+    case: tuple[Sequence[int], int], kind: str, all_kinds: dict[str, Asked]
 ) -> None:
     times, asked_at = case
-    compare_models(*both[True], [Request(PAST, item_count=100, times=times, asked_at=asked_at)])
+    compare_models(
+        *all_kinds[kind], [Request(PAST, item_count=100, times=times, asked_at=asked_at)]
+    )
 
 
+@pytest.mark.parametrize("kind", ["with times", "with times, rewritten"])
 def test_a_batch_of_histories_with_and_without_times_is_answered_like_torch(
-    both: dict[bool, Asked],
+    kind: str,
+    all_kinds: dict[str, Asked],
 ) -> None:
     timed = [Request(PAST, times=times, asked_at=at) for times, at in TIMES.values()]
-    answers, _ = compare_models(*both[True], [*timed, *CASES.values()])
+    answers, _ = compare_models(*all_kinds[kind], [*timed, *CASES.values()])
     assert len({tuple(row) for row in answers["scores"][: len(timed)].tolist()}) == len(timed)
 
 
