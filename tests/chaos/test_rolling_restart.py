@@ -24,7 +24,8 @@ pytestmark = pytest.mark.chaos
 RESTARTS = int(os.environ.get("CHAOS_RESTARTS", "20"))
 
 # What a client has in its configuration that follows GOAWAY to another gateway, and asks that one
-# what the first refused because it is stopping.
+# what the first refused because it is stopping. grpc's core cancels what comes after it has begun
+# to close, and before its GOAWAY has come to the client; every RPC may be asked again.
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -35,7 +36,7 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.05s",
                 "maxBackoff": "0.5s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
