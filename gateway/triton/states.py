@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.triton.client import TritonClient
+from gateway.triton.endpoint import TritonEndpoint
 from gateway.triton.routed import Key, RoutedReleases
 from gateway.triton.tritons import Tritons
 from gateway.triton.variants import AUTO, Choice, lacks
@@ -94,9 +95,15 @@ class StatesOf:
             faults = dict.fromkeys(one.fault(key) for one in self._tritons)
             detail = "" if clients else "; ".join(faults)
             if clients:
-                partly = "; ".join(one.fault(key) for one in self._tritons if one.lacks(key))
+                partly = "; ".join(_named(one, key) for one in self._tritons if one.lacks(key))
         variant = self._variant_of(key, manifest)
         return ReleaseState(line, release, weight, variant, manifest, clients, detail, partly)
+
+
+def _named(triton: TritonEndpoint, key: Key) -> str:
+    """Return why a release cannot be asked on one of several Tritons, and on which."""
+    fault, target = triton.fault(key), triton.client.target
+    return fault if target in fault else f"Triton at {target}: {fault}"
 
 
 def _first_of(variants: Iterable[Variant | None]) -> Variant | None:

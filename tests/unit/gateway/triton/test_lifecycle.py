@@ -317,6 +317,18 @@ async def test_the_same_fault_of_two_tritons_is_told_once(tmp_path: Path) -> Non
     await world.lifecycle.stop()
 
 
+async def test_of_several_tritons_the_one_whose_models_do_not_fit_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeTriton(target="a:1"), FakeTriton(target="b:1"))
+    world.publish(manifest("score-risk"))
+    there = world.tritons[1]
+    there.repository["score-risk__r1"] = served(manifest("score-risk"), max_batch_size=8)
+    world.route(score_risk={"r1": 1})
+    await world.lifecycle.start()
+    fault = "Triton at b:1: max_batch_size: the API allows 1000 rows, Triton takes 8"
+    await world.until(lambda: world.serving() and world.states[0].partly == fault)
+    await world.lifecycle.stop()
+
+
 async def test_calls_move_when_every_triton_is_ready_and_not_before(tmp_path: Path) -> None:
     here, there = FakeTriton(target="a:1"), FakeTriton(target="b:1")
     world = World(tmp_path, here, there)
