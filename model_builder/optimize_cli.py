@@ -119,7 +119,7 @@ def optimize(
 
 def _show(console: Any) -> Any:
     def show(shown: Shown) -> None:
-        from model_builder.variants.report import refusals, terminal_tables
+        from model_builder.variants.report import left_out, refusals, terminal_tables
 
         for table in terminal_tables(shown):
             console.print(table)
@@ -130,8 +130,7 @@ def _show(console: Any) -> Any:
             style="dim",
             highlight=False,
         )
-        left_out = [f"{variant}: {why}" for variant, why in shown.left_out.items()]
-        for line in (*refusals(shown), *left_out):
+        for line in (*refusals(shown), *left_out(shown)):
             console.print(line, style="dim", highlight=False, markup=False)
         console.print()
 

@@ -76,13 +76,14 @@ def _without_padding(model: onnx.ModelProto, asked: Arrays) -> onnx.ModelProto |
     made.CopyFrom(model)
     if not only_given_places(made):
         return None
-    ((name, rows),) = asked.items()
+    rows, places = next(iter(asked.values())).shape
     both = [OnnxModel(serialised(each)) for each in (model, made)]
-    lengths = np.linspace(0, rows.shape[1], _SHORTENED).astype(np.int64)
+    lengths = np.linspace(0, places, _SHORTENED).astype(np.int64)
     for place, length in enumerate(lengths):
-        row = rows[place % len(rows) : place % len(rows) + 1].copy()
-        row[:, : rows.shape[1] - length] = 0
-        before, after = (each.run({name: row}) for each in both)
+        row = {name: values[[place % rows]] for name, values in asked.items()}
+        for values in row.values():
+            values[:, : places - length] = 0
+        before, after = (each.run(row) for each in both)
         for output, values in before.items():
             if not np.allclose(after[output], values, atol=_ALIKE * float(values.std()), rtol=0):
                 return None

@@ -40,10 +40,10 @@ class _Uncut(Exception):
 
 
 def only_given_places(model: onnx.ModelProto) -> bool:
-    """Rewrite a model of one input, ``(B, L)`` whole numbers with 0 on the left as padding.
+    """Rewrite a model whose inputs are all ``(B, L)`` whole numbers, 0 on the left as padding.
 
     Returns:
-        Whether it was: not if it has another input, if an output has an entry for each place, or
+        Whether it was: not if it has other inputs, if an output has an entry for each place, or
         if places go through an operator that is not known here. Then it is as it was.
     """
     places = _places(model)
@@ -62,14 +62,15 @@ def only_given_places(model: onnx.ModelProto) -> bool:
 
 
 def _places(model: onnx.ModelProto) -> int | None:
-    """Return ``L``, if the model has the one input that can be cut."""
-    if len(model.graph.input) != 1:
-        return None
-    of = model.graph.input[0].type.tensor_type
-    dims = of.shape.dim
-    if of.elem_type not in _WHOLE_NUMBERS or len(dims) != 2 or dims[0].HasField("dim_value"):
-        return None
-    return dims[1].dim_value or None
+    """Return ``L``, if the model has inputs that can be cut, and no other."""
+    found = set()
+    for value in model.graph.input:
+        of = value.type.tensor_type
+        dims = of.shape.dim
+        if of.elem_type not in _WHOLE_NUMBERS or len(dims) != 2 or dims[0].HasField("dim_value"):
+            return None
+        found.add(dims[1].dim_value)
+    return (found.pop() or None) if len(found) == 1 else None
 
 
 class _Cutting:
@@ -78,9 +79,9 @@ class _Cutting:
     def __init__(self, model: onnx.ModelProto, places: int) -> None:
         self._model = model
         self._places = places
-        self._given = model.graph.input[0].name
+        self._given = [value.name for value in model.graph.input]
         self._known = Known.of(model)
-        self.axes: dict[str, Axes] = {self._given: frozenset({1})}
+        self.axes: dict[str, Axes] = dict.fromkeys(self._given, frozenset({1}))
         self._cut: dict[tuple[str, Axes], str] = {}
         self._inputs: list[tuple[onnx.NodeProto, int, str]] = []  # node, place of its input, new
         self._shapes: list[tuple[onnx.NodeProto, list[int]]] = []
@@ -241,15 +242,13 @@ class _Cutting:
         graph = self._model.graph
         for node, place, name in self._inputs:
             node.input[place] = name
-        given = f"{self._given}/given"
+        given = {name: f"{name}/given" for name in self._given}
         for node in graph.node:
-            for place, name in enumerate(node.input):
-                if name == self._given:
-                    node.input[place] = given
+            node.input[:] = [given.get(name, name) for name in node.input]
         for number, (node, shape) in enumerate(self._shapes):
             del node.attribute[:]  # ``allowzero``: 0 is to mean the size that the input has
             node.input[1] = self._held(f"places/shape{number}", shape)
-        cut = {(self._given, frozenset({1})): given, **self._cut}
+        cut = {**{(name, frozenset({1})): new for name, new in given.items()}, **self._cut}
         made = self._longest()
         starts: dict[int, str] = {1: _FROM}
         late = []  # of what is not a weight, behind what makes it
@@ -273,25 +272,32 @@ class _Cutting:
             graph.node.insert(0, node)
         prune(graph)  # shapes that nothing reads any more
         del graph.value_info[:]
-        self._model.metadata_props.add(key=ALIKE, value=self._given)
+        self._model.metadata_props.add(key=ALIKE, value=",".join(self._given))
 
     def _longest(self) -> list[onnx.NodeProto]:
         """Return what finds where the longest row begins, or a little before."""
         from_end = [*range(self._places, 0, -1)]
-        steps = [
-            ("Cast", [self._given], {"to": TensorProto.BOOL}),
-            ("Cast", ["places/0"], {"to": TensorProto.INT64}),
-            ("Mul", ["places/1", self._held("places/from_end", from_end)], {}),
-            ("ReduceMax", ["places/2"], {"keepdims": 0}),
-            ("Max", ["places/3", self._held("places/one", [1])], {}),
-            ("Sub", [self._held("places/all", [self._places]), "places/4"], {}),
-            ("Div", ["places/5", self._held("places/step", [_STEP])], {}),
-        ]
+        first, *others = [f"places/of_{name}" for name in self._given]
         made = [
+            helper.make_node("Cast", [name], [f"places/of_{name}"], to=TensorProto.BOOL)
+            for name in self._given
+        ]
+        for name in others:
+            made.append(helper.make_node("Or", [first, name], [f"{first}|"]))
+            first = f"{first}|"
+        steps = [
+            ("Cast", [first], {"to": TensorProto.INT64}),
+            ("Mul", ["places/0", self._held("places/from_end", from_end)], {}),
+            ("ReduceMax", ["places/1"], {"keepdims": 0}),
+            ("Max", ["places/2", self._held("places/one", [1])], {}),
+            ("Sub", [self._held("places/all", [self._places]), "places/3"], {}),
+            ("Div", ["places/4", self._held("places/step", [_STEP])], {}),
+        ]
+        made += [
             helper.make_node(kind, given, [f"places/{number}"], **how)
             for number, (kind, given, how) in enumerate(steps)
         ]
-        return [*made, helper.make_node("Mul", ["places/6", "places/step"], [_FROM])]
+        return [*made, helper.make_node("Mul", ["places/5", "places/step"], [_FROM])]
 
     def _held(self, name: str, values: list[int]) -> str:
         if all(one.name != name for one in self._model.graph.initializer):

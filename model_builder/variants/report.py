@@ -98,6 +98,15 @@ def refusals(shown: Shown) -> Iterator[str]:
             yield f"{tried.variant}: refused: {'; '.join(why)}"
 
 
+def left_out(shown: Shown) -> Iterator[str]:
+    """Say of variants that were not measured why not, of those with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for variant, why in shown.left_out.items():
+        names.setdefault(why, []).append(variant)
+    for why, variants in names.items():
+        yield f"{', '.join(variants)}: {why}"
+
+
 def _table(title: str) -> Table:
     return Table(
         box=None, pad_edge=False, header_style="bold", title=title, title_justify="left",

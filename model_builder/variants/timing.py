@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from tritonclient.grpc import InferenceServerClient
 
+from model_builder.progress import Progress, SilentProgress
 from model_builder.proof.recorded import Recorded
 from model_builder.proof.tritons import ReleaseOnTriton
 from model_builder.proof.verifying import triton_on
@@ -71,6 +72,7 @@ def timed(
     releases: Mapping[str, Asked],
     recorded: Recorded,
     samples: Mapping[int, int] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Timed]:
     """Time releases that answer the same questions.
 
@@ -78,11 +80,14 @@ def timed(
         releases: By a name of the caller's.
         recorded: What they are asked.
         samples: By batch size, how often; by default ``SAMPLES``.
+        progress: Shows how far it is.
 
     Raises:
         ProofFailed: If one cannot be served.
     """
     samples = samples or SAMPLES
+    progress = progress or SilentProgress()
+    total = sum(_WARM_UP + count for count in samples.values())
     with tempfile.TemporaryDirectory(prefix="trident-timing-") as scratch, ExitStack() as stack:
         folder = Path(scratch)
         for asked in releases.values():
@@ -94,11 +99,13 @@ def timed(
                        asked.manifest)
             for name, asked in releases.items()
         }  # fmt: skip
+        stage = stack.enter_context(progress.stage("time", total=total))
         for rows, count in samples.items():
             for sample, places in enumerate(drawn(recorded.rows, rows, _WARM_UP + count)):
                 inputs, outputs = recorded.batch(places)
                 for run in runs.values():
                     run.ask(rows, inputs, list(outputs), kept=sample >= _WARM_UP)
+                stage.advance()
     return {name: run.found() for name, run in runs.items()}
 
 

@@ -137,8 +137,7 @@ class Tries:
                 "parent": Asked(self.parent.manifest, self.parent.models),
                 "child": Asked(manifest, made.models),
             }
-            with self.progress.stage("time"):
-                times = timed(asked, self.parent.recorded, self.samples)
+            times = timed(asked, self.parent.recorded, self.samples, self.progress)
             checks = self.gate.checks(manifest, None, size, parent=self.parent.manifest)
             return Tried(
                 variant=variant.name,

@@ -225,6 +225,31 @@ def test_no_more_places_are_read_than_the_longest_row_has(
     assert answer(made, {"history": rows[-3:]})["history/given"].shape[1] == LONG % 16
 
 
+def test_times_between_items_are_cut_with_the_items() -> None:
+    torch.manual_seed(3)
+    network = NextItemNetwork(
+        torch.arange(ITEMS + 1), width=16, layers=2, heads=2, history_length=LONG, dropout=0.0,
+        time_gaps=True,
+    )  # fmt: skip
+    for weights in (network.items.weight, network.gaps.weight):
+        nn.init.normal_(weights)
+    module = Query(network, ItemTable.of(network)).eval()
+    names = ("history", "history_gaps")
+    examples = {name: torch.ones(2, LONG, dtype=torch.int32) for name in names}
+    model = export_core(module, examples, ["query"])
+    asked = histories(LONG + 1, LONG)
+    asked["history_gaps"] = (asked["history"] % 7) * (asked["history"] > 0)
+    made, done = optimised(model, asked)
+    assert done["padding"] == 1
+    together = answer(model, asked)["query"]
+    np.testing.assert_allclose(answer(made, asked)["query"], together, atol=1e-5)
+    for row in (0, 3, 50, LONG):
+        alone = answer(made, {name: values[[row]] for name, values in asked.items()})
+        np.testing.assert_allclose(alone["query"][0], together[row], atol=1e-5)
+    (said,) = (one.value for one in made.metadata_props if one.key == ALIKE)
+    assert set(said.split(",")) == {"history", "history_gaps"}
+
+
 @pytest.mark.parametrize("kind", [Query, OfAllPlaces])
 def test_what_reads_no_padding_has_rows_of_like_length_run_together(kind: type[Query]) -> None:
     asked = histories(LONG + 1, LONG)

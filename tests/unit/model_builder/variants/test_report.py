@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from manifests import manifest
 from rich.console import Console
 
 from model_builder.variants.machine import Machine
-from model_builder.variants.report import Shown, page, refusals, terminal_tables
+from model_builder.variants.report import Shown, left_out, page, refusals, terminal_tables
 from model_builder.variants.timing import BATCHES, Quantiles, Timed
 from model_builder.variants.trying import Tried
 from triton_models.release import Check, Metric
@@ -81,6 +82,12 @@ def test_a_narrow_terminal_folds_lines_and_cuts_no_number(shown: Shown, width: i
 
 def test_why_a_variant_was_refused_is_said(shown: Shown) -> None:
     assert list(refusals(shown)) == [f"{LONGEST}: refused: auc: 0.7, wanted at least 0.81"]
+
+
+def test_variants_that_were_left_out_for_one_reason_share_a_line(shown: Shown) -> None:
+    for_gpus = {"tensorrt-fp16": "no GPU", "tensorrt-int8": "no GPU"}
+    both = replace(shown, left_out={**shown.left_out, **for_gpus})
+    assert list(left_out(both)) == ["int8-static: no rows", "tensorrt-fp16, tensorrt-int8: no GPU"]
 
 
 def test_the_page_has_all_of_it(shown: Shown) -> None:
