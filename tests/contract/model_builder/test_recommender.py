@@ -171,7 +171,7 @@ NOON = 1_800_000_000
 TIMES = {
     "a session a day ago": (range(NOON, NOON + 18), NOON + 86_400),
     "no moment of the request": (range(NOON, NOON + 18), 0),
-    "some times unknown": ([0 if n % 3 else NOON + n * n for n in range(18)], NOON + 400),
+    "some times unknown": ([0 if n % 3 == 1 else NOON + n * n for n in range(18)], NOON + 400),
     "times that go back": (range(NOON, NOON - 18, -1), NOON - 99),
     "no times": ((), NOON),
 }
