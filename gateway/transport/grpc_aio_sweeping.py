@@ -11,7 +11,10 @@ from gateway.process_tuning import resident_bytes, trim_heap
 
 LOOK_S = 0.5
 PAUSE_S = 5.0
-"""Between two sweeps, at least: each takes some milliseconds, in the worst case about fifty."""
+"""Between two sweeps, at least, if nothing more is known than that there is more memory."""
+REST = 10
+"""How many times as long as a sweep took there is none after it: it takes some milliseconds, but
+many more where much is under way, and calls wait meanwhile."""
 GROWN = 1.05
 GROWN_BYTES = 4 * 1024 * 1024
 """How much more memory than after the last sweep is looked through, at least."""
@@ -43,7 +46,7 @@ class MemorySweeper:
         self._trim = trim
         self._clock = clock
         self._settled = resident()
-        self._not_before = clock()
+        self._not_before = self._not_soon_before = clock()
         self._soon = False
         self._task: asyncio.Task[None] | None = None
 
@@ -63,12 +66,16 @@ class MemorySweeper:
 
     async def look(self) -> None:
         """Sweep up if it is time to."""
-        if self._soon or self._has_grown():
-            self._soon = False
-            self._not_before = self._clock() + PAUSE_S
-            self._collect()
-            await asyncio.to_thread(self._trim)
-            self._settled = self._resident()
+        begun = self._clock()
+        if begun < self._not_soon_before or not (self._soon or self._has_grown()):
+            return
+        self._soon = False
+        self._collect()
+        await asyncio.to_thread(self._trim)
+        ended = self._clock()
+        self._not_before = begun + PAUSE_S
+        self._not_soon_before = ended + REST * (ended - begun)
+        self._settled = self._resident()
 
     def _has_grown(self) -> bool:
         resident = self._resident()

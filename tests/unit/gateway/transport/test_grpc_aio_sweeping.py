@@ -111,6 +111,19 @@ async def test_waste_that_is_known_of_is_swept_up_at_once_and_once(
     assert memory.sweeps == 2
 
 
+async def test_sweeps_that_take_long_are_rare(memory: Memory, clock: Clock) -> None:
+    def collect_for_long() -> None:
+        clock.now += 0.25
+
+    sweeper = MemorySweeper(memory.resident, collect_for_long, memory.trim, clock)
+    end = clock.now + 100
+    while clock.now < end:
+        sweeper.soon()
+        await sweeper.look()
+        clock.now += 0.25
+    assert memory.sweeps == pytest.approx(100 / (11 * 0.25), abs=1)
+
+
 async def test_it_looks_until_it_is_stopped(
     memory: Memory, sweeper: MemorySweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
