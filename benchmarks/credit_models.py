@@ -5,9 +5,11 @@
         --repeats 1 --models packed,lightgbm,logistic_regression
 
 All models see the same folds. A network takes its validation, its calibration and the choice of its
-epoch from inside the training part of a fold; the fold itself only measures it. Results are kept in
-a file line by line: what is there is not run again, so the benchmark can be stopped and gone on
-with. Ends with 1 if the first model is below the bar of the data, or below a baseline.
+epoch from inside the training part of a fold; the fold itself only measures it. ``teachers`` are
+the trees that teach the network, grown on all of that part. ECE is over the rows of all folds, and
+stands beside what chance makes of so many when every probability is right. Results are kept in a
+file line by line: what is there is not run again, so the benchmark can be stopped and gone on with.
+Ends with 1 if the first model is below the bar of the data, or below a baseline.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.credit_contenders import Contender
 from model_builder.datasets import resolve
-from model_builder.evaluation.metrics import auc, brier, ece, log_loss
+from model_builder.evaluation.metrics import auc, brier, ece, ece_by_chance, log_loss
 from model_builder.progress import SilentProgress
-from model_builder.risk.boosting import boosted
+from model_builder.risk.boosting import Boosting, boosted
 from model_builder.risk.config import RiskConfig
 from model_builder.risk.judging import judged
+from model_builder.risk.teaching import TREES
 from model_builder.tabular.encoding import fit_encoding
 from model_builder.tabular.evaluation import logistic_regression
 from model_builder.tabular.fitting import fit_splits
@@ -81,6 +84,8 @@ def answers(model: str, table: Table, learned: Rows, asked: Rows) -> npt.NDArray
     """Return the probabilities of default that a model gives to a fold."""
     if model == "lightgbm":
         return boosted(table, learned, asked, seed=0)
+    if model == "teachers":
+        return Boosting(table, trees=TREES, related=True).learned(learned, asked, seed=0)
     features = infer_features(table, learned)
     numbers, words = table.numbers, table.categories
     if model == "logistic_regression":
@@ -92,7 +97,8 @@ def answers(model: str, table: Table, learned: Rows, asked: Rows) -> npt.NDArray
     rows = splits.training
     pieces = config.pieces_for(len(rows))
     Contender.owners = fit_encoding(features, numbers[rows], words[rows], pieces).owners
-    fitted = fit_splits(table, splits, config, 1, SilentProgress())
+    lessons = config.lessons_for(table, splits, SilentProgress())
+    fitted = fit_splits(table, splits, config, 1, SilentProgress(), lessons=lessons)
     network = fitted.trained.network.eval()
     inputs = torch.from_numpy(fitted.inputs[asked])
     with torch.no_grad():
@@ -123,6 +129,7 @@ def table_of(done: dict[tuple[str, int, int], dict[str, Any]], table: Table) -> 
             "brier": brier(target, given),
             "log_loss": log_loss(target, given),
             "ece": ece(target, given),
+            "ece_by_chance": float(ece_by_chance(given).mean()),
             "seconds": sum(line["seconds"] for line in mine),
         }
     return found
@@ -185,11 +192,13 @@ def main(data: str, repeats: int, folds: int, models: str, out: Path, as_json: b
     if as_json:
         click.echo(json.dumps(found))
     else:
-        click.echo("| model | folds | AUC | ± | Brier | log-loss | ECE | s |\n" + "|---" * 8 + "|")
+        head = "| model | folds | AUC | ± | Brier | log-loss | ECE | by chance | s |"
+        click.echo(head + "\n" + "|---" * 9 + "|")
         for model, m in found.items():
             click.echo(
                 f"| {model} | {m['folds']} | {m['auc']:.4f} | {m['deviation']:.4f} | "
-                f"{m['brier']:.4f} | {m['log_loss']:.4f} | {m['ece']:.4f} | {m['seconds']:.0f} |"
+                f"{m['brier']:.4f} | {m['log_loss']:.4f} | {m['ece']:.4f} | "
+                f"{m['ece_by_chance']:.4f} | {m['seconds']:.0f} |"
             )
     mine = found[wanted[0]]["auc"]
     others = [found[name]["auc"] for name in BASELINES if name in found]

@@ -18,10 +18,11 @@ from model_builder.tabular.evaluation import (
     DIAGNOSIS_MEASURES,
     Measure,
     answered_measures,
+    ece_by_chance,
     measure,
 )
 from model_builder.task import Metrics
-from triton_models.release import Metric, OperatingPoint
+from triton_models.release import OperatingPoint
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
@@ -177,9 +178,7 @@ def _measured(measures: Mapping[str, Measure], held: Held, seed: int, resamples:
         seed=seed,
         resamples=resamples,
     )
-    chance = metrics.ece_by_chance(held.probabilities)
-    low, high = np.quantile(chance, [0.025, 0.975])
-    found["ece_by_chance"] = Metric(value=float(chance.mean()), low=float(low), high=float(high))
+    found["ece_by_chance"] = ece_by_chance(held.probabilities)
     if held.unusualness is not None:
         above = {"unusual_share": lambda unusualness: float(np.mean(unusualness > 1))}
         found |= _measure_one(above, held.unusualness, seed, resamples)

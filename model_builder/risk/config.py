@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from model_builder.progress import Progress
+from model_builder.risk.teaching import teach
 from model_builder.tabular.network import TabularNetwork
 from model_builder.tabular.packed import PackedNetwork, Signs
+from model_builder.tabular.splits import Splits
+from model_builder.tabular.table import Table
 from model_builder.tabular.training import LARGE_TABLE_ROWS, TabularConfig
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -24,6 +30,9 @@ AFTER_TRAINING = (
 )
 """The settings that train nothing: they calibrate, scale and decide when a network is there."""
 
+TEACHING = ("taught", "teachers")
+"""The settings of what is learnt beside the labels, which is made before anything is trained."""
+
 
 class RiskConfig(TabularConfig):
     """Hyperparameters of a risk release. ``None`` is chosen by the number of rows."""
@@ -34,6 +43,10 @@ class RiskConfig(TabularConfig):
     """Members of a group, which share their matrices."""
     pieces: int | None = Field(None, ge=0)
     """That each quantity is cut into at most, before the network sees it."""
+    taught: float | None = Field(None, ge=0, le=1)
+    """The weight of boosted trees in what the network learns; the rest is the labels'."""
+    teachers: int = Field(1, ge=1)
+    """Models of boosted trees whose answers are averaged for each row."""
     members: int = Field(1, ge=1)
     """Groups of members for a table that is not cross-validated."""
     depth: int = Field(2, ge=1)
@@ -77,6 +90,41 @@ class RiskConfig(TabularConfig):
         if self.pieces is not None:
             return self.pieces
         return 32 if rows >= LARGE_TABLE_ROWS else 6
+
+    def taught_for(self, rows: int) -> float:
+        """Return the weight of what boosted trees teach."""
+        if self.taught is not None:
+            return self.taught
+        return 0.5 if rows >= LARGE_TABLE_ROWS else 0.0
+
+    def lessons_for(
+        self, table: Table, splits: Splits, progress: Progress
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the labels mixed with what boosted trees answer, if they teach at all."""
+        weight = self.taught_for(len(splits.training))
+        if not weight:
+            return None
+        answers = teach(
+            table,
+            splits,
+            how=self.split,
+            teachers=self.teachers,
+            seed=self.seed,
+            progress=progress,
+        )
+        labels = table.target[splits.development, None].astype(np.float32)
+        return weight * answers + (1 - weight) * labels
+
+    def taught_by(self, rows: int) -> tuple[str, ...]:
+        """Say in a sentence what is learnt in place of the labels, if anything."""
+        weight = self.taught_for(rows)
+        if not weight:
+            return ()
+        return (
+            f"The members learnt, in place of each label, a mixture: {1 - weight:.0%} the label, "
+            f"{weight:.0%} what boosted trees answer that had seen neither the row nor one that is "
+            "held out from the member. The trees are no part of the release.",
+        )
 
     def epochs_for(self, rows: int) -> int:
         """Return the most passes over the training data."""

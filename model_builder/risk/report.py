@@ -73,7 +73,12 @@ def _metrics(shown: Shown, split: str) -> str:
         ))
         for name, metric in shown.metrics[split].items()
     ]  # fmt: skip
-    return f"<h2>Measured on {plain(split)}</h2>" + table(("", "this release", *names), rows)
+    said = (
+        "With 95 % intervals from resampled rows. ece_by_chance is what ece would be, and between "
+        "what it would lie, if every probability were exactly right: so few rows show no less."
+    )
+    head = f"<h2>Measured on {plain(split)}</h2><p>{said}</p>"
+    return head + table(("", "this release", *names), rows)
 
 
 def _deciles(deciles: Sequence[Decile]) -> str:

@@ -24,7 +24,7 @@ from model_builder.risk.fairness import EQUAL_OPPORTUNITY, equal_opportunity_dif
 from model_builder.risk.judging import Judged, judged
 from model_builder.risk.report import Shown, page
 from model_builder.risk.score import Scorecard, shares_of_falls
-from model_builder.tabular.evaluation import RISK_MEASURES, measure
+from model_builder.tabular.evaluation import RISK_MEASURES, ece_by_chance, measure
 from model_builder.tabular.fitting import fit_table
 from model_builder.tabular.loading import load_table
 from model_builder.tabular.model import TableModel, feature_rows
@@ -179,10 +179,17 @@ def _metrics(
     answers: dict[str, npt.NDArray[Any]],
     config: RiskConfig,
 ) -> dict[str, Metrics]:
-    test_target = fitted.table.target[fitted.splits.test]
+    judged_split, test_target = fitted.splits.judged_split, fitted.table.target[fitted.splits.test]
+    answered = {
+        judged_split: (fitted.judged_target, held_out.probabilities),
+        "test": (test_target, answers["default_probability"][:, 0]),
+    }
     return {
-        fitted.splits.judged_split: _measured(fitted.judged_target, held_out.probabilities, config),
-        "test": _measured(test_target, answers["default_probability"][:, 0], config),
+        split: {
+            **_measured(target, probabilities, config),
+            "ece_by_chance": ece_by_chance(probabilities),
+        }
+        for split, (target, probabilities) in answered.items()
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_builder.evaluation import metrics
-from model_builder.risk.config import AFTER_TRAINING
+from model_builder.risk.config import AFTER_TRAINING, TEACHING
 from model_builder.risk.judging import judged_probabilities
 from model_builder.tabular.fitting import Fitted
 from model_builder.tabular.targets import outcome_target
@@ -18,5 +18,5 @@ TUNING = TabularTuning(
     outcome_target,
     lambda table: 1,
     _auc,
-    measured=frozenset(AFTER_TRAINING),
+    measured=frozenset((*AFTER_TRAINING, *TEACHING)),
 )

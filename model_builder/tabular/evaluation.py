@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from model_builder.evaluation import metrics
 from model_builder.evaluation.bootstrap import interval
 from model_builder.task import Metrics
+from triton_models.release import Metric
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
@@ -60,6 +61,13 @@ def measure(
         name: interval(function, target, probabilities, seed=seed, resamples=resamples)
         for name, function in measures.items()
     }
+
+
+def ece_by_chance(probabilities: Floats) -> Metric:
+    """Return what ``ece`` would be if every probability were exactly right: its mean and 95 %."""
+    chance = metrics.ece_by_chance(probabilities)
+    low, high = np.quantile(chance, [0.025, 0.975])
+    return Metric(value=float(chance.mean()), low=float(low), high=float(high))
 
 
 def logistic_regression(

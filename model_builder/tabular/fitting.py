@@ -23,6 +23,8 @@ from model_builder.tabular.schema import infer_features
 from model_builder.tabular.splits import Splits, make_splits
 from model_builder.tabular.table import Table
 from model_builder.tabular.training import TabularConfig, TrainedMembers, Watch, train_members
+from model_builder.task import ResolvedData
+from triton_models.release import DataSource
 from triton_models.signatures import MAX_BATCH_ROWS
 
 
@@ -75,6 +77,12 @@ class Fitted(TableModel):
         core = export_core(self.explained, example, ["logits", self.explanation])
         return prepare_graph(self.encoding), core
 
+    def data_source(self, data: ResolvedData, config: TabularConfig) -> DataSource:
+        """Say what was trained on, and what was learnt in place of the labels."""
+        source = super().data_source(data, config)
+        said = " ".join((source.protocol, *config.taught_by(len(self.splits.training))))
+        return source.model_copy(update={"protocol": said})
+
 
 def split_table(table: Table, config: TabularConfig) -> Splits:
     """Split as ``config`` says.
@@ -123,7 +131,9 @@ def fit_table(table: Table, config: TabularConfig, logits: int, progress: Progre
         logits: 1 for the log-odds of class 1, else the number of classes.
         progress: Shows the training.
     """
-    return fit_splits(table, split_table(table, config), config, logits, progress)
+    splits = split_table(table, config)
+    lessons = config.lessons_for(table, splits, progress)
+    return fit_splits(table, splits, config, logits, progress, lessons=lessons)
 
 
 def fit_splits(
@@ -133,6 +143,8 @@ def fit_splits(
     logits: int,
     progress: Progress,
     watch: Watch | None = None,
+    *,
+    lessons: npt.NDArray[np.float32] | None = None,
 ) -> Fitted:
     """Do what :func:`fit_table` does, on splits that are made.
 
@@ -143,6 +155,7 @@ def fit_splits(
         logits: 1 for the log-odds of class 1, else the number of classes.
         progress: Shows the training.
         watch: Is told the validation of each epoch.
+        lessons: Of ``config`` for the table and its splits; they may cost as much as all else.
     """
     encoding, inputs, rules = prepared(table, splits, config.pieces_for(len(splits.training)))
     trained = train_members(
@@ -154,5 +167,6 @@ def fit_splits(
         progress=progress,
         watch=watch,
         signs=encoding.signs,
+        lessons=lessons,
     )
     return Fitted(table, splits, encoding, inputs, rules, trained)

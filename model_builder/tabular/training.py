@@ -21,7 +21,8 @@ from model_builder.tabular.linear_start import best_share, linear_start
 from model_builder.tabular.network import TabularNetwork
 from model_builder.tabular.packed import PackedNetwork, Signs
 from model_builder.tabular.split_keys import SplitBy
-from model_builder.tabular.splits import HeldOut
+from model_builder.tabular.splits import HeldOut, Splits
+from model_builder.tabular.table import Table
 from model_builder.task import TaskConfig
 from model_builder.training.loop import FitResult, FitSettings, fit
 from model_builder.training.losses import binary_cross_entropy, cross_entropy
@@ -115,6 +116,22 @@ class TabularConfig(TaskConfig):
             dropout=self.dropout,
         )
 
+    def lessons_for(
+        self, table: Table, splits: Splits, progress: Progress
+    ) -> npt.NDArray[np.float32] | None:
+        """Return what groups learn in place of the class, ``(development rows, G)``, if anything.
+
+        Args:
+            table: Checked.
+            splits: Of the table.
+            progress: Shows what is learnt for it.
+        """
+        return None
+
+    def taught_by(self, rows: int) -> tuple[str, ...]:
+        """Say in a sentence what is learnt in place of the labels, if anything."""
+        return ()
+
     def starts_linear(self, rows: int) -> bool:
         """Say whether a residual network begins as a regression.
 
@@ -138,7 +155,7 @@ class Batch(NamedTuple):
     inputs: torch.Tensor
     """``(B, D)`` float32."""
     target: torch.Tensor
-    """``(B,)`` int64."""
+    """``(B,)`` int64; or ``(B, M)`` float32, the share of class 1 that each member learns."""
     learns: torch.Tensor
     """``(B, M)`` float32: 1 where a member may learn from a row, else 0."""
 
@@ -164,6 +181,7 @@ def train_members(
     progress: Progress,
     watch: Watch | None = None,
     signs: Signs | None = None,
+    lessons: npt.NDArray[np.float32] | None = None,
 ) -> TrainedMembers:
     """Train and stop when the answers for held-out rows get no better.
 
@@ -176,13 +194,16 @@ def train_members(
         progress: Shows the training.
         watch: Is told the validation of each epoch.
         signs: ``(D,)``, whether a column may only raise or only lower the logit.
+        lessons: ``(rows, G)``, the shares of class 1 that groups learn in place of the class, for
+            K = 1; NaN where a group must not learn. Judged by is the class alone.
     """
     seed_everything(config.seed)
     rows, groups = held_out.shape
     columns = inputs.shape[1]
     free = np.zeros(columns, np.int8)
     network = config.network_for(rows, groups, columns, logits, free if signs is None else signs)
-    held_out = np.repeat(held_out, network.members // groups, axis=1)  # (rows, M)
+    packed = network.members // groups
+    held_out = np.repeat(held_out, packed, axis=1)  # (rows, M)
     starts_linear = isinstance(network, TabularNetwork) and config.starts_linear(rows)
     if starts_linear:
         with progress.stage("regression"):
@@ -193,6 +214,10 @@ def train_members(
         torch.from_numpy(target),
         torch.from_numpy(~held_out).float(),
     )
+    learnt = data
+    if lessons is not None:
+        shares = np.repeat(np.nan_to_num(lessons), packed, axis=1)  # (rows, M)
+        learnt = data._replace(target=torch.from_numpy(shares))
     learnable = np.flatnonzero(~held_out.all(axis=1))
     batch_size = config.batch_size_for(rows)
     # A last batch of a row or two would be a step of noise: it joins the one before.
@@ -200,7 +225,7 @@ def train_members(
 
     def batches(epoch: int) -> EpochBatches:
         order = np.random.default_rng((config.seed, epoch)).permutation(learnable)
-        return EpochBatches(data, np.array_split(order, steps))
+        return EpochBatches(learnt, np.array_split(order, steps))
 
     judging = held_out.any(axis=1)
     epochs = itertools.count()
@@ -287,9 +312,10 @@ def member_loss(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) ->
 def _losses(
     logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Return the cross-entropy ``(M, B)`` of ``(M, B, K)`` logits."""
+    """Return the cross-entropy ``(M, B)`` of ``(M, B, K)`` logits; ``target`` as in a batch."""
     if logits.shape[-1] == 1:
-        truth = target.to(logits.dtype).expand(logits.shape[:2])
+        truth = (target.T if target.ndim == 2 else target).to(logits.dtype)
+        truth = truth.expand(logits.shape[:2])
         return binary_cross_entropy(logits[..., 0], truth, label_smoothing)
     classes = target.expand(logits.shape[:2])
     return cross_entropy(logits.permute(0, 2, 1), classes, label_smoothing)

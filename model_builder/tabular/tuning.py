@@ -29,7 +29,7 @@ SPLIT_KEYS = frozenset(
         "members",
     )
 )
-"""The table is read and split once, before the first trial."""
+"""The table is read, split and taught once, before the first trial."""
 
 
 class TabularTuning:
@@ -68,9 +68,12 @@ class TabularTuning:
             table = load_table(data, self._rule, progress, config.split_by, config.schema_file)
         table, splits = without_test(table, split_table(table, config))
         logits = self._logits(table)
+        lessons = config.lessons_for(table, splits, progress)  # once: they are the same for all
 
         def objective(config: TabularConfig, watch: Watch) -> float:
-            return self._judge(fit_splits(table, splits, config, logits, SilentProgress(), watch))
+            return self._judge(
+                fit_splits(table, splits, config, logits, SilentProgress(), watch, lessons=lessons)
+            )
 
         return objective
 

@@ -25,13 +25,15 @@ columns:
 """
 
 
-def build(folder: Path, columns: dict[str, np.ndarray], schema: str = "") -> Candidate:
+def build(
+    folder: Path, columns: dict[str, np.ndarray], schema: str = "", config: RiskConfig = CONFIG
+) -> Candidate:
     path = folder / "loans.csv"
     rows = zip(*columns.values(), strict=True)
     path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]))
     if schema:
         (folder / "loans.schema.yaml").write_text(schema)
-    return TASK.build(ResolvedData("loans.csv", path, "", label="bad"), CONFIG, SilentProgress())
+    return TASK.build(ResolvedData("loans.csv", path, "", label="bad"), config, SilentProgress())
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,12 @@ def planted(quick_torch, tmp_path_factory) -> Candidate:
     return build(tmp_path_factory.mktemp("planted"), columns)
 
 
-@pytest.fixture(scope="module")
-def constrained(quick_torch, tmp_path_factory) -> Candidate:
-    """The data say the opposite of the constraint on ``debt``, and nothing of ``age``."""
+TAUGHT = CONFIG.model_copy(update={"taught": 0.9})
+
+
+@pytest.fixture(scope="module", params=[CONFIG, TAUGHT], ids=["alone", "taught"])
+def constrained(request, quick_torch, tmp_path_factory) -> Candidate:
+    """The data, and so the teachers, say the opposite of the constraint on ``debt``."""
     draws = np.random.default_rng(2)
     debt, income = draws.uniform(0, 10, ROWS), draws.uniform(1, 9, ROWS)
     age = draws.uniform(20, 70, ROWS)
@@ -62,7 +67,7 @@ def constrained(quick_torch, tmp_path_factory) -> Candidate:
         "age": age,
         "bad": (draws.random(ROWS) < 1 / (1 + np.exp(-logit))).astype(int),
     }
-    return build(tmp_path_factory.mktemp("constrained"), columns, SCHEMA)
+    return build(tmp_path_factory.mktemp("constrained"), columns, SCHEMA, request.param)
 
 
 def test_the_planted_cause_is_the_first_reason_of_whom_it_made_risky(planted):
@@ -112,3 +117,9 @@ def test_a_constrained_feature_moves_the_risk_one_way_for_everybody(constrained,
 def test_a_free_feature_moves_it_as_the_data_say(constrained):
     steps = np.diff(swept(constrained, "age", 20, 70), axis=1)
     assert steps.sum(axis=1).mean() > 0.2
+
+
+def test_the_manifest_says_whether_trees_have_taught(constrained, planted, request):
+    taught = request.node.callspec.id == "taught"
+    assert ("90% what boosted trees answer" in constrained.data.protocol) == taught
+    assert "boosted" not in planted.data.protocol

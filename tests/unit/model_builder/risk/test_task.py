@@ -59,6 +59,8 @@ def test_quality_stands_beside_the_baselines(built):
         assert metrics["auc"].low <= metrics["auc"].value <= metrics["auc"].high
         assert built.baselines["base_rate"][split]["auc"].value == 0.5
         assert metrics["auc"].value > 0.65
+        chance = metrics["ece_by_chance"]
+        assert 0 < chance.low < chance.value < chance.high < 0.25
         assert metrics["log_loss"].value < built.baselines["base_rate"][split]["log_loss"].value
     assert set(built.headline) <= set(built.metrics["test"])
 

@@ -7,7 +7,7 @@ import torch
 
 from model_builder.export.onnx import export_core
 from model_builder.tabular.attribution import AttributedNetwork
-from model_builder.tabular.packed import PackedLinear, PackedNetwork
+from model_builder.tabular.packed import Dropout, PackedLinear, PackedNetwork
 
 SIGNS = np.array([1, -1, 0, 0, 0], np.int8)
 OWNERS = torch.tensor([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 1, 1]], dtype=torch.bool)
@@ -99,3 +99,35 @@ def test_groups_share_nothing_and_members_of_a_group_their_matrices():
     after = network(torch.ones(1, 5))[:, 0, 0].detach()
     assert (after[3:] == before[3:]).all()
     assert (after[:3] != before[:3]).all()
+
+
+@pytest.mark.parametrize("signs", [None, SIGNS], ids=["free", "signed"])
+def test_rows_that_all_members_see_are_mapped_like_rows_of_each(signs):
+    first = make_network(signs).hidden[0]
+    assert isinstance(first, PackedLinear)
+    rows = torch.randn(40, 5)
+    torch.testing.assert_close(first.of_rows(rows), first(rows.expand(2, 3, -1, -1)))
+
+
+def test_dropout_drops_the_share_that_it_says_and_keeps_the_mean():
+    torch.manual_seed(0)
+    dropout, values = Dropout(0.3), torch.full((401, 1003), 2.0, requires_grad=True)
+    kept = dropout(values)
+    dropped = kept == 0
+    assert float(dropped.float().mean()) == pytest.approx(0.3, abs=0.005)
+    assert float(kept.detach().mean()) == pytest.approx(2.0, abs=0.02)
+    columns = dropped.float().mean(dim=0)
+    assert float(columns.std()) < 2 * (0.3 * 0.7 / 401) ** 0.5  # no column is favoured
+    kept.sum().backward()
+    torch.testing.assert_close(values.grad, kept.detach() / 2)
+    assert not torch.equal(dropout(values) == 0, dropped)
+
+
+@pytest.mark.parametrize(("share", "training"), [(0.0, True), (0.4, False)])
+def test_dropout_leaves_alone_what_it_is_not_asked_to_drop(share, training):
+    values = torch.randn(30, 5)
+    assert torch.equal(Dropout(share).train(training)(values), values)
+
+
+def test_dropout_of_everything_leaves_nothing():
+    assert (Dropout(1.0)(torch.randn(30, 5)) == 0).all()

@@ -118,3 +118,26 @@ def test_a_batch_in_parts_teaches_every_member_the_same(data):
         for n in (1, 3)
     )
     np.testing.assert_allclose(parts.held_out_logits, whole.held_out_logits, atol=1e-4)
+
+
+def test_members_learn_their_lessons_and_are_judged_by_the_labels(data):
+    """The lessons say of the second number what the labels say of the first."""
+    inputs, target = data
+    held_out = held_out_of(target)
+    shares = 1 / (1 + np.exp(-3 * inputs[:, 1, None])).astype(np.float32)
+    lessons = np.where(held_out, np.nan, shares)
+    trained = train_members(
+        inputs,
+        target,
+        held_out,
+        logits=1,
+        config=config(patience=100, linear_start=False),
+        progress=SilentProgress(),
+        lessons=lessons,
+    )
+    answers = trained.held_out_logits[:, 0]
+    assert auc((inputs[:, 1] > 0).astype(np.int64), answers) > 0.95
+    judged = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.from_numpy(answers), torch.from_numpy(target).float()
+    )
+    assert trained.fit.best == pytest.approx(-float(judged), rel=1e-4)

@@ -5,6 +5,7 @@ import pytest
 
 from model_builder.evaluation import metrics
 from model_builder.progress import SilentProgress
+from model_builder.risk.config import RiskConfig
 from model_builder.risk.judging import judged_probabilities
 from model_builder.risk.tuning import TUNING
 from model_builder.tabular.fitting import fit_splits, fit_table, split_table
@@ -14,15 +15,17 @@ from model_builder.tabular.training import TabularConfig
 from model_builder.tabular.tuning import without_test
 
 CONFIG = TabularConfig(epochs=3, width=4, folds=3, repeats=1)
+TAUGHT = RiskConfig(epochs=3, width=4, folds=3, taught=0.9)
 
 
-def test_a_trial_is_measured_as_a_build_measures_its_held_out_answers(loans):
-    objective = TUNING.prepare(loans, CONFIG, SilentProgress())
+@pytest.mark.parametrize("config", [CONFIG, TAUGHT], ids=["by labels", "by trees"])
+def test_a_trial_is_measured_as_a_build_measures_its_held_out_answers(loans, config):
+    objective = TUNING.prepare(loans, config, SilentProgress())
     watched = []
-    value = objective(CONFIG, lambda epoch, validation: watched.append((epoch, validation)))
+    value = objective(config, lambda epoch, validation: watched.append((epoch, validation)))
 
     table = load_table(loans, outcome_target, SilentProgress())
-    fitted = fit_table(table, CONFIG, logits=1, progress=SilentProgress())
+    fitted = fit_table(table, config, logits=1, progress=SilentProgress())
     assert value == metrics.auc(fitted.judged_target, judged_probabilities(fitted))
     history = [(epoch.number, epoch.validation) for epoch in fitted.trained.fit.history]
     assert watched == history
