@@ -9,7 +9,7 @@ import sys
 
 from gateway.connecting import protection_of
 from gateway.process_logging import log_to_stderr
-from gateway.process_tuning import new_event_loop, return_large_blocks, settle_garbage
+from gateway.process_tuning import new_event_loop, settle_garbage
 from gateway.security.errors import UnusableFile
 from gateway.served import services_of
 from gateway.starting import StartFailed
@@ -17,6 +17,7 @@ from gateway.supervising.racing import first
 from gateway.supervising.signals import StopSignals
 from gateway.transport.grpc_aio import AddressInUse, GrpcServer
 from gateway.worker import Worker
+from triton_models.heap import return_large_blocks
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import Callable
 
-from gateway.process_tuning import resident_bytes, trim_heap
+from triton_models.heap import resident_bytes, trim_heap
 
 LOOK_S = 0.5
 PAUSE_S = 5.0
@@ -38,7 +38,7 @@ class MemorySweeper:
         self,
         resident: Callable[[], int] = resident_bytes,
         collect: Callable[[], object] = gc.collect,
-        trim: Callable[[], None] = trim_heap,
+        trim: Callable[[], object] = trim_heap,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resident = resident

@@ -31,7 +31,7 @@ from model_builder.training.devices import computed, make_accelerator, shard
 from model_builder.training.feeding import Weigh, made_ahead, rows
 from model_builder.training.finder import LearningRateFound, search
 from model_builder.training.initialisation import initialise
-from model_builder.training.memory import give_back
+from model_builder.training.memory import FreeMemory
 from model_builder.training.optimizers import make_optimizer
 from model_builder.training.profiling import Profile, Timer
 from model_builder.training.results import Batch, Batches, Epoch, FitResult, FitSettings, Loss
@@ -159,6 +159,7 @@ class _Training(Generic[Batch]):
         self._keeper = Keeper(
             folder and folder / f"{self.stage}.pt", config, self.accelerator.num_processes
         )
+        self._free = FreeMemory()
         standing = Standing()
         if session.resume:
             standing = self.resumable.restore(self._keeper, session.run_id)
@@ -193,7 +194,7 @@ class _Training(Generic[Batch]):
         if self.session.observe is not None:
             self.session.observe(self.stage, epoch)
         self._keep(standing, epoch_ended=True)
-        give_back()
+        self._free.give_back()
 
     def _learn(self, standing: Standing, bar: Stage) -> None:
         """Take the steps of one epoch that are not done yet."""

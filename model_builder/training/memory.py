@@ -1,34 +1,36 @@
-"""What is free goes back to the operating system.
-
-Batches of ever other shapes leave free memory between what is still held. glibc keeps it, finds no
-room there for the next shape, and grows: a training of thirty epochs ends with several times what
-it began with, nearly all of it free.
-"""
+"""What is free goes back to the operating system, so that a long training does not grow."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from functools import cache
+
+from triton_models.heap import resident_bytes, trim_heap
+
+NOTABLE_BYTES = 128 * 1024 * 1024
 
 
-@cache
-def _trim() -> Callable[[int], int] | None:
-    """Return glibc's ``malloc_trim``; ``None`` where the C library is another."""
-    try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
-    except (AttributeError, OSError, TypeError):
-        return None
+class FreeMemory:
+    """Gives free memory back once there is notably more than after the last time.
 
+    A training on batches of ever other shapes would end with several times what it began with,
+    nearly all of it free. One that does not grow is not held up.
 
-def give_back() -> bool:
-    """Give free memory back; return whether the C library can.
-
-    Takes as long as it takes to fault the pages in again, a second for some GB: for the end of an
-    epoch, not of a step.
+    Args:
+        resident: Tells how much memory the process has, in bytes.
+        trim: Gives back what is free.
     """
-    trim = _trim()
-    if trim is None:
-        return False
-    trim(0)
-    return True
+
+    def __init__(
+        self,
+        resident: Callable[[], int] = resident_bytes,
+        trim: Callable[[], object] = trim_heap,
+    ) -> None:
+        self._resident = resident
+        self._trim = trim
+        self._settled = resident()
+
+    def give_back(self) -> None:
+        """Look, and give back; for the end of an epoch, not of a step."""
+        if self._resident() > self._settled + NOTABLE_BYTES:
+            self._trim()
+            self._settled = self._resident()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import socket
 import threading
@@ -16,6 +15,7 @@ from gateway.telemetry.metrics.readings import Read, Reading, Readings
 from gateway.telemetry.metrics.recorder import Recorder
 from gateway.telemetry.metrics.wire import ASK, Report, report_to_bytes, send_message
 from gateway.telemetry.record import RecordSink
+from triton_models.heap import resident_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -114,12 +114,8 @@ class Metrics:
         send_message(connection, report_to_bytes(self.report()))
 
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
 def _of_process(worker: int) -> Iterable[Reading]:
     labels = (str(worker),)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield Reading(CPU_TIME, labels, usage.ru_utime + usage.ru_stime)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    yield Reading(MEMORY, labels, pages * _PAGE)
+    yield Reading(MEMORY, labels, resident_bytes())

@@ -3,18 +3,15 @@ from __future__ import annotations
 import asyncio
 import builtins
 import gc
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 import uvloop
 from fake_runner import FakeRunner, RecordingTracing
 
-from gateway.process_tuning import new_event_loop, resident_bytes, settle_garbage
+from gateway.process_tuning import new_event_loop, settle_garbage
 from gateway.transport.grpc_aio import build_server
 from trident.common.v1.feature_value_pb2 import FeatureValue
 from trident.risk.v1.risk_service_pb2 import ScoreRiskRequest
@@ -99,48 +96,3 @@ def test_what_is_there_once_all_is_built_is_looked_at_no_more() -> None:
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold()[0] > 700
     assert gc.isenabled()
-
-
-def test_a_process_knows_how_much_memory_it_has() -> None:
-    assert resident_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
-
-
-MEASURED = """
-import sys
-from gateway.process_tuning import resident_bytes, return_large_blocks, trim_heap
-
-kept = []
-
-def left_of(blocks):  # of so many bytes each, with something smaller between them that stays
-    before = resident_bytes()
-    held = [(blocks * b"x", kept.append(100_000 * b"x")) for _ in range(40_000_000 // blocks)]
-    held.clear()
-    return resident_bytes() - before
-
-if "large" in sys.argv:
-    return_large_blocks()
-    left_of(2_000_000)  # glibc would learn from it to keep such blocks
-    print(left_of(2_000_000))
-else:
-    left_of(50_000)
-    before = resident_bytes()
-    trim_heap()
-    print(before - resident_bytes())
-"""
-
-
-def measured(*how: str) -> int:
-    """What a process of its own says."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *how],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return int(done.stdout)
-
-
-def test_large_blocks_go_back_as_soon_as_they_are_free() -> None:
-    assert measured("large") < 10_000_000
-
-
-def test_what_the_allocator_holds_free_can_be_given_back() -> None:
-    assert measured("trim") > 20_000_000

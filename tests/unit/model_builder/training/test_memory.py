@@ -1,41 +1,72 @@
-"""Free memory goes back to the operating system."""
+"""A long training does not grow by memory that is free."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-import numpy as np
-import psutil
 import pytest
+import torch
+from torch import nn
 
-from model_builder.training import memory
-from model_builder.training.memory import give_back
-
-MB = 1_000_000
-
-
-@pytest.fixture
-def forgetful() -> Iterator[None]:
-    """Has the C library looked for anew, before and after."""
-    memory._trim.cache_clear()
-    yield
-    memory._trim.cache_clear()
+from model_builder.progress import SilentProgress
+from model_builder.training import loop
+from model_builder.training.loop import FitSettings, fit
+from model_builder.training.memory import NOTABLE_BYTES, FreeMemory
 
 
-def test_what_lies_free_between_what_is_held_is_given_back(forgetful: None) -> None:
-    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
-        pytest.skip("the C library is not glibc")
-    # Small enough for the heap, where a block that is held keeps those below it from going back.
-    blocks = [np.ones(60_000, np.uint8) for _ in range(3_000)]
-    held = blocks[::50]
-    del blocks
-    before = psutil.Process().memory_info().rss
-    assert give_back()
-    assert before - psutil.Process().memory_info().rss > 100 * MB
-    assert all(block.all() for block in held)
+@dataclass
+class Process:
+    """Has so much memory, and half as much once it is trimmed."""
+
+    resident: int
+    trimmed: int = 0
+
+    def trim(self) -> None:
+        self.trimmed += 1
+        self.resident //= 2
 
 
-def test_another_c_library_is_left_alone(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
-    assert not give_back()
+def test_free_memory_goes_back_once_there_is_notably_more() -> None:
+    process = Process(4 * NOTABLE_BYTES)
+    free = FreeMemory(lambda: process.resident, process.trim)
+    process.resident += NOTABLE_BYTES
+    free.give_back()
+    assert process.trimmed == 0
+    process.resident += 1
+    free.give_back()
+    assert process.trimmed == 1
+
+
+def test_what_is_more_is_more_than_after_the_last_time() -> None:
+    process = Process(2 * NOTABLE_BYTES)
+    free = FreeMemory(lambda: process.resident, process.trim)
+    process.resident = 6 * NOTABLE_BYTES
+    free.give_back()  # three are left
+    process.resident += NOTABLE_BYTES
+    free.give_back()
+    assert process.trimmed == 1
+    process.resident += 1
+    free.give_back()
+    assert process.trimmed == 2
+
+
+def test_each_epoch_ends_with_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    class Counted(FreeMemory):
+        def give_back(self) -> None:
+            looks.append(1)
+            super().give_back()
+
+    monkeypatch.setattr(loop, "FreeMemory", Counted)
+    batch = (torch.ones(4, 2), torch.ones(4, 1))
+    fit(
+        nn.Linear(2, 1),
+        batches=lambda epoch: [batch],
+        steps=3,
+        loss=lambda model, some: (model(some[0]) - some[1]).square().mean(),
+        validate=lambda model: 0.0,
+        settings=FitSettings(epochs=3, batch_size=4, learning_rate=0.1, weight_decay=0, patience=5),
+        progress=SilentProgress(),
+    )
+    assert len(looks) == 3
