@@ -7,3 +7,6 @@ MAX_BATCH_ROWS = 1000
 
 MAX_IDS = 1000
 """Items of one list in a request: of a history, of candidates, of what is excluded."""
+
+MOMENTS_END_S = 253_402_300_800
+"""Seconds since 1970: the year 10000, from which on a ``Timestamp`` is none."""

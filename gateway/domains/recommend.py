@@ -34,7 +34,7 @@ from trident.recommend.v1.recommend_service_pb2 import (
     RecommendRequest,
     RecommendResponse,
 )
-from triton_models.limits import MAX_IDS
+from triton_models.limits import MAX_IDS, MOMENTS_END_S
 from triton_models.release import Manifest
 from triton_models.signatures import MAX_ITEMS, RECOMMEND
 
@@ -42,7 +42,6 @@ DEFAULT_ITEM_COUNT = 10
 
 CONTEXT = FeatureMap("context", 0, 100)
 
-_YEAR_10000_S = 253_402_300_800
 _SECOND_NS = 1_000_000_000
 
 _OUTPUTS = tuple(spec.name for spec in RECOMMEND.outputs)
@@ -201,7 +200,7 @@ def _check_moment(path: str, time: Timestamp, violations: Violations) -> None:
 
 
 def _is_moment(time: Timestamp) -> bool:
-    return 0 <= time.seconds < _YEAR_10000_S and 0 <= time.nanos < _SECOND_NS
+    return 0 <= time.seconds < MOMENTS_END_S and 0 <= time.nanos < _SECOND_NS
 
 
 def _item_count(request: RecommendRequest) -> int:

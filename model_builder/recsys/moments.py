@@ -11,7 +11,8 @@ from model_builder.errors import DataFault, Fault
 from model_builder.recsys.ordering import Interactions
 from model_builder.recsys.sequences import Sequences
 from model_builder.recsys.splits import Questions
-from model_builder.recsys.time_gaps import YEAR_10000, Seconds, numbered
+from model_builder.recsys.time_gaps import Seconds, numbered
+from triton_models.limits import MOMENTS_END_S
 
 
 def moments_of(interactions: Interactions) -> Seconds:
@@ -19,7 +20,7 @@ def moments_of(interactions: Interactions) -> Seconds:
     if interactions.times is None:
         return np.zeros(len(interactions.sequences.items), np.int64)
     times = interactions.times
-    return np.where((times > 0) & (times < YEAR_10000), times, 0).astype(np.int64)
+    return np.where((times > 0) & (times < MOMENTS_END_S), times, 0).astype(np.int64)
 
 
 def with_gaps(interactions: Interactions, file: str) -> Interactions:

@@ -22,9 +22,6 @@ BOUNDS = 2 ** np.arange(30, dtype=np.int64)
 GAPS = len(BOUNDS) + 2
 """How many numbers there are."""
 
-YEAR_10000 = 253_402_300_800
-"""Seconds: from here on there are no moments in a request."""
-
 Seconds = npt.NDArray[np.int64]
 
 
