@@ -84,8 +84,19 @@ class Doubts:
             check: Is the trial.
             others_do_well: Tells whether another Triton does well with it.
         """
+
+        def fault() -> Awaitable[str]:
+            return fault_of(
+                key,
+                check(),
+                why,
+                within_s=within_s,
+                longest_s=max(within_s, self._longest_s),
+                others_do_well=others_do_well,
+            )
+
         if key not in self._trials:
-            self._trials.begin(key, self._try_out(key, kind, why, within_s, check, others_do_well))
+            self._trials.begin(key, self._tried(key, kind, fault))
 
     def compare(
         self, key: Key, why: str, own: TrialS, others: Sequence[TrialS], may: Callable[[], bool]
@@ -99,36 +110,23 @@ class Doubts:
             others: Trials elsewhere.
             may: Tells whether enough others can be asked.
         """
+
+        def slowness() -> Awaitable[str]:
+            return slowness_of(key, own(), [trial_s() for trial_s in others])
+
         now = time.monotonic()
         if key not in self._comparisons and now >= self._compare_at.get(key, 0):
             self._compare_at[key] = now + _COMPARED_EVERY_S
-            self._comparisons.begin(key, self._compare(key, why, own, others, may))
+            self._comparisons.begin(key, self._compared(key, why, slowness, may))
 
-    async def _try_out(
-        self,
-        key: Key,
-        kind: Kind,
-        why: str,
-        within_s: float,
-        check: Check,
-        others_do_well: Callable[[], bool],
-    ) -> None:
-        fault = await fault_of(
-            key,
-            check(),
-            why,
-            within_s=within_s,
-            longest_s=max(within_s, self._longest_s),
-            others_do_well=others_do_well,
-        )
-        if fault:
+    async def _tried(self, key: Key, kind: Kind, look: Callable[[], Awaitable[str]]) -> None:
+        if fault := await look():
             self._leave_out(key, kind, fault)
 
-    async def _compare(
-        self, key: Key, why: str, own: TrialS, others: Sequence[TrialS], may: Callable[[], bool]
+    async def _compared(
+        self, key: Key, why: str, look: Callable[[], Awaitable[str]], may: Callable[[], bool]
     ) -> None:
-        slowness = await slowness_of(key, own(), [trial_s() for trial_s in others])
-        if slowness and may():  # the others may be gone by now
+        if (slowness := await look()) and may():  # the others may be gone by now
             self._leave_out(key, SLOW, f"{why}; {slowness}")
 
 
