@@ -1,8 +1,8 @@
-"""Leaves out of an ONNX graph what leads to none of its outputs."""
+"""What leads to what in an ONNX graph, and leaving out what leads to none of its outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,20 +14,25 @@ def prune(graph: onnx.GraphProto) -> int:
 
     The inputs stay, also those that nothing reads any more: whoever runs it gives the same.
     """
-    needed = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-            for inner in inner_graphs(node):
-                needed.update(_names_read(inner))
+    needed = leading_to(graph, (value.name for value in graph.output))
+    kept = [node for node in graph.node if needed.intersection(node.output)]
     weights = [one for one in graph.initializer if one.name in needed]
     removed = len(graph.node) - len(kept)
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(kept)
     graph.initializer.extend(weights)
     return removed
+
+
+def leading_to(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
+    """Return the tensors that some are made of, these among them."""
+    found = set(names)
+    for node in reversed(graph.node):
+        if found.intersection(node.output):
+            found.update(node.input)
+            for inner in inner_graphs(node):
+                found.update(_names_read(inner))
+    return found
 
 
 def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

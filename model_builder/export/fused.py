@@ -21,7 +21,7 @@ from model_builder.export.node_names import name_after_step
 from model_builder.export.onnx import BATCH_AXIS, serialised
 from model_builder.export.running import OnnxModel
 from model_builder.task import StepModel
-from triton_models.pruning import inner_graphs, prune
+from triton_models.pruning import inner_graphs, leading_to, prune
 from triton_models.row_blocks import ALIKE
 from triton_models.signatures import ANY, Signature, TensorSpec
 
@@ -68,22 +68,9 @@ def fuse(steps: Sequence[StepModel], signature: Signature) -> onnx.ModelProto:
 
 def _telling_lengths(graph: onnx.GraphProto, steps: Sequence[StepModel]) -> str:
     """Return the inputs of the whole that tell how long a row is, if a step has one that does."""
-    named = [one.value for step in steps for one in step.model.metadata_props if one.key == ALIKE]
-    makers = {name: node for node in graph.node for name in node.output}
-    inputs = {value.name for value in graph.input}
-    found: set[str] = set()
-    seen: set[str] = set()
-    waiting = named
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in inputs:
-            found.add(name)
-        elif name in makers:
-            waiting.extend(makers[name].input)
-    return ",".join(sorted(found))
+    told = (one.value for step in steps for one in step.model.metadata_props if one.key == ALIKE)
+    named = [name for value in told for name in value.split(",")]
+    return ",".join(sorted({value.name for value in graph.input} & leading_to(graph, named)))
 
 
 class FusedModel(OnnxModel):

@@ -36,6 +36,7 @@ from model_builder.errors import CannotDerive
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays, OnnxModel
 from model_builder.variants.tensors import Known, drop_unused_operators
+from triton_models.pruning import leading_to
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators with weights."""
@@ -65,7 +66,7 @@ class Quantised:
 def layers_of(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
     """Return the names of the layers that may be quantised, and of those that may not be.
 
-    None may be where the network picks the best of many.
+    None may be where the network picks the best of many; nor what no other layer reads.
     """
     known = Known.of(model)
     weighted = [
@@ -75,9 +76,10 @@ def layers_of(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
     ]
     if any(node.op_type == "TopK" for node in model.graph.node):
         return [], [node.name for node in weighted]
-    last = _last(model, {id(node) for node in weighted}, known)
-    may = [node.name for node in weighted if id(node) not in last]
-    return may, [node.name for node in weighted if id(node) in last]
+    read = leading_to(model.graph, (name for layer in weighted for name in layer.input))
+    may = [layer.name for layer in weighted if read.intersection(layer.output)]
+    last = [layer.name for layer in weighted if not read.intersection(layer.output)]
+    return may, last
 
 
 def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Quantised:
@@ -207,22 +209,6 @@ def _moved(expected: Arrays, actual: Arrays) -> float:
             spread = float(values.std()) or 1.0
             found.append(float(np.sqrt(np.square(values - actual[name]).mean())) / spread)
     return max(found)
-
-
-def _last(model: onnx.ModelProto, weighted: set[int], known: Known) -> set[int]:
-    """Return the layers that no other one reads."""
-    read: set[int] = set()
-    seen: set[str] = set()
-    waiting = [name for node in model.graph.node if id(node) in weighted for name in node.input]
-    while waiting:
-        name = waiting.pop()
-        node = known.makers.get(name)
-        if node is None or name in seen:
-            continue
-        seen.add(name)
-        read.add(id(node))
-        waiting.extend(node.input)
-    return weighted - read
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -293,6 +293,9 @@ def test_which_inputs_tell_how_long_a_row_is_is_said_of_the_whole_too() -> None:
     step.model.metadata_props.add(key=ALIKE, value="codes")
     (said,) = fuse([read_words(), step], LINE).metadata_props
     assert (said.key, said.value) == (ALIKE, "words"), "codes are made of words alone"
+    step.model.metadata_props[0].value = "codes,x"
+    (said,) = fuse([read_words(), step], LINE).metadata_props
+    assert said.value == "words,x"
 
 
 def test_steps_that_do_not_join_up_are_refused() -> None:
