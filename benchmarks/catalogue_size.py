@@ -38,7 +38,7 @@ from gateway.triton.tensors import arrays_to_request, response_to_arrays
 from model_builder.export.ensemble import write_models
 from model_builder.recsys.exporting import export_steps
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.reference import Request, request_tensors
+from model_builder.recsys.request_tensors import Request, request_tensors
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.transformer import NextItemNetwork
 from triton_models.embedded.instances import config_with_instances

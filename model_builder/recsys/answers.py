@@ -13,7 +13,7 @@ from model_builder.recsys.context import Context, Value, context_rows
 from model_builder.recsys.data import Interactions, Splits
 from model_builder.recsys.moments import asked_moments
 from model_builder.recsys.rank_fitting import training_questions
-from model_builder.recsys.reference import Request, Tensors
+from model_builder.recsys.request_tensors import Request, Tensors
 from model_builder.remeasuring import TARGET_ITEM
 
 

@@ -14,7 +14,7 @@ from model_builder.recsys.context import Value, context_rows, context_tensors
 from model_builder.recsys.data import Interactions, Questions
 from model_builder.recsys.evaluation import Ranks, listed_ranks, measure_listed
 from model_builder.recsys.moments import asked_moments
-from model_builder.recsys.reference import Request, Tensors, request_tensors
+from model_builder.recsys.request_tensors import Request, Tensors, request_tensors
 from model_builder.task import Metrics
 from triton_models.release import FeatureSpec
 from triton_models.signatures import MAX_BATCH_ROWS, MAX_ITEMS

@@ -8,7 +8,8 @@ import numpy as np
 
 from model_builder.evaluation.parity import compare, wider
 from model_builder.export.running import Runs
-from model_builder.recsys.reference import Reference, Request, Tensors, request_tensors
+from model_builder.recsys.reference import Reference
+from model_builder.recsys.request_tensors import Request, Tensors, request_tensors
 from triton_models.release import Parity
 from triton_models.signatures import MAX_BATCH_ROWS
 

@@ -22,8 +22,9 @@ from model_builder.recsys.fitting import fit_network
 from model_builder.recsys.judging import judge
 from model_builder.recsys.moments import asked_moments, with_gaps
 from model_builder.recsys.pruning import as_learnt, pruned
-from model_builder.recsys.reference import Reference, Request
+from model_builder.recsys.reference import Reference
 from model_builder.recsys.report import Shown, page
+from model_builder.recsys.request_tensors import Request
 from model_builder.recsys.second_stage import fit_second_stage
 from model_builder.recsys.sizing import Shape, sizes_for
 from model_builder.recsys.weights import Weights, read_weights, weights_file

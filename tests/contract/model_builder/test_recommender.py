@@ -23,7 +23,8 @@ from model_builder.recsys.comparing import compare_models
 from model_builder.recsys.config import RecsysConfig
 from model_builder.recsys.exporting import export_steps
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.reference import Reference, Request
+from model_builder.recsys.reference import Reference
+from model_builder.recsys.request_tensors import Request
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.task import TASK
 from model_builder.recsys.transformer import NextItemNetwork

@@ -10,7 +10,8 @@ from model_builder.errors import ParityBroken
 from model_builder.recsys import comparing
 from model_builder.recsys.comparing import TOLERANCES, compare_models
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.reference import Reference, Request, Tensors
+from model_builder.recsys.reference import Reference
+from model_builder.recsys.request_tensors import Request, Tensors
 from model_builder.recsys.shortlists import FirstStage
 
 REQUESTS = [

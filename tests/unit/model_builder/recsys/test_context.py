@@ -14,7 +14,8 @@ from model_builder.recsys.comparing import TOLERANCES, compare_models
 from model_builder.recsys.context import MAX_CATEGORIES, context_rows, fit_context
 from model_builder.recsys.data import Interactions, Questions, Sequences
 from model_builder.recsys.exporting import export_steps
-from model_builder.recsys.reference import Reference, Request, request_tensors
+from model_builder.recsys.reference import Reference
+from model_builder.recsys.request_tensors import Request, request_tensors
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.task import StepModel
 from triton_models.signatures import (

@@ -21,7 +21,8 @@ from model_builder.recsys.exporting import export_steps
 from model_builder.recsys.filter_graph import filter_graph
 from model_builder.recsys.item_table import ItemTable
 from model_builder.recsys.ranking import OUTPUTS, Ranker
-from model_builder.recsys.reference import Reference, Request, Tensors, padded, request_tensors
+from model_builder.recsys.reference import Reference
+from model_builder.recsys.request_tensors import Request, Tensors, padded, request_tensors
 from model_builder.recsys.retrieve_graph import retrieve_graph
 from model_builder.recsys.shortlists import FirstStage
 from model_builder.recsys.transformer import NextItemNetwork

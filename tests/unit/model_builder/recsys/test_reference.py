@@ -5,7 +5,8 @@ import pytest
 
 from model_builder.recsys import reference
 from model_builder.recsys.ranking import Ranker
-from model_builder.recsys.reference import Reference, Request, best_places
+from model_builder.recsys.reference import Reference, best_places
+from model_builder.recsys.request_tensors import Request
 from model_builder.recsys.shortlists import FirstStage
 
 

@@ -25,7 +25,7 @@ from model_builder.proof.verifying import hashes_of
 from model_builder.recsys import exporting, task
 from model_builder.recsys.comparing import TOLERANCES
 from model_builder.recsys.config import RecsysConfig
-from model_builder.recsys.reference import Request, request_tensors
+from model_builder.recsys.request_tensors import Request, request_tensors
 from model_builder.recsys.task import TASK
 from model_builder.remeasuring import remeasured
 from model_builder.task import Candidate, Learnt, Prunes, ResolvedData

@@ -26,12 +26,8 @@ from model_builder.recsys.moments import asked_moments, with_gaps
 from model_builder.recsys.ordering import with_items
 from model_builder.recsys.pruning import narrowed
 from model_builder.recsys.rank_fitting import training_questions
-from model_builder.recsys.reference import (
-    Reference,
-    Request,
-    next_item_logits,
-    request_tensors,
-)
+from model_builder.recsys.reference import Reference, next_item_logits
+from model_builder.recsys.request_tensors import Request, request_tensors
 from model_builder.recsys.shortlists import FirstStage, queries
 from model_builder.recsys.task import TASK
 from model_builder.recsys.time_gaps import GAPS, numbered
