@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
 
 from model_builder.export.onnx import serialised
-from model_builder.export.running import Arrays, OnnxModel
+from model_builder.export.running import CPU, Arrays, OnnxModel, Provider
 from model_builder.task import StepModel
 
 
 class StepChain:
-    """The steps of a release, run one after the other by ONNX Runtime on the CPU.
+    """The steps of a release, run one after the other by ONNX Runtime.
 
     All take the ensemble's inputs, each ``(B, …)``; strings are object arrays of ``str``.
+
+    Args:
+        steps: In the order of the work.
+        providers: By step, what computes it; of those that are not named, the CPU.
     """
 
-    def __init__(self, steps: Sequence[StepModel]) -> None:
-        self._models = {step.name: OnnxModel(serialised(step.model)) for step in steps}
+    def __init__(
+        self,
+        steps: Sequence[StepModel],
+        providers: Mapping[str, Sequence[Provider]] = MappingProxyType({}),
+    ) -> None:
+        self._models = {
+            step.name: OnnxModel(serialised(step.model), providers=providers.get(step.name, (CPU,)))
+            for step in steps
+        }
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Return every tensor that a step gave, by name."""

@@ -1,4 +1,4 @@
-"""Exported models, run by ONNX Runtime on the CPU."""
+"""Exported models, run by ONNX Runtime; on the CPU, unless told otherwise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from triton_models.signatures import MAX_BATCH_ROWS
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+Provider = str | tuple[str, Mapping[str, str]]
+"""What of ONNX Runtime computes: its name, or that and its options."""
+
+CPU: Provider = "CPUExecutionProvider"
+
 
 class Runs(Protocol):
     """An exported model: one, the chained steps, or all of them fused."""
@@ -28,17 +33,28 @@ class Runs(Protocol):
 class OnnxModel:
     """One ONNX model."""
 
-    def __init__(self, model: bytes | Path, outputs: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: bytes | Path,
+        outputs: Sequence[str] = (),
+        providers: Sequence[Provider] = (CPU,),
+        *,
+        optimised: bool = True,
+    ) -> None:
         """Load a model.
 
         Args:
             model: A file, or what is in one.
             outputs: That are computed; by default all.
+            providers: What computes; the first that can compute a node does.
+            optimised: As Triton runs it. Else node by node as the file says, which is slower.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 3  # warnings, of what no caller can change, are left out
+        if not optimised:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         given = str(model) if isinstance(model, Path) else model
-        self._session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(given, options, providers=list(providers))
         self._blocks = RowBlocks(given, self._session.get_modelmeta().custom_metadata_map)
         self.inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = list(outputs) or [output.name for output in self._session.get_outputs()]
