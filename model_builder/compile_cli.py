@@ -250,6 +250,8 @@ def _compile(
         manifest, path = make_child(store, parent, change, how, progress, release)
     child = f"{line}/{manifest.release}"
     console.print(plain_table(PLAN_HEADER, plan_rows(change.plans)))
+    for step, because in change.details["kept_in_fp32"].items():
+        console.print(f"'{step}' stays in FP32: {because}.", highlight=False)
     if replace:
         replace_target(store, line, parent_release, manifest.release)
     console.print(f"{child} has the plans of {name}; serve with --model-config-name={TENSORRT}.")

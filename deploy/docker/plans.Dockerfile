@@ -4,7 +4,7 @@
 ARG TRITON_VERSION=26.07
 
 FROM nvcr.io/nvidia/tritonserver:${TRITON_VERSION}-py3
-ARG EXTRAS=builder,embedded,s3,signing
+ARG EXTRAS=builder,embedded,precision,s3,signing
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \

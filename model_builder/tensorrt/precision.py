@@ -2,12 +2,18 @@
 
 TensorRT 11 knows no other way, and TensorRT 10 is used so too. NVIDIA's ModelOpt writes such
 files: casts for FP16 and BF16, scales (Q/DQ) for INT8 and FP8.
+
+What stays in FP32 by rule: a network that picks the best of many, since its order is the answer (in
+FP16 on an H200 every fourth place had another item, and it took as long). Scaled are layers with
+weights that another layer reads, as for a CPU; and if the answers still move too far, none is.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -18,14 +24,39 @@ import numpy.typing as npt
 import onnx
 
 from model_builder.export.onnx import serialised
+from model_builder.export.running import OnnxModel
 from model_builder.tensorrt.errors import CompileFailed, ToolMissing
+from model_builder.tensorrt.parity import differences
+from model_builder.variants.quantising import MOST_MOVED, layers_of, moved_by
 from triton_models.plans import Precision
 
 CAST = ("fp16", "bf16")
 SCALED = ("int8", "fp8")
 
+_ROWS_AT_ONCE = 32
+"""Of a calibration. By itself ModelOpt takes one row, finds that a product of one row gains nothing
+by scales, and leaves all of them out."""
+
+MOST_OFF = 0.2
+"""How far scales may move any single number, as a share of the largest of its output: a score may
+hold while one reason for it is another."""
+
+_OPSET = 21
+"""Before it, what only moves values about does not take 8-bit floats, and ModelOpt leaves such
+nodes between the scales."""
+
 Inputs = Mapping[str, npt.NDArray[np.generic]]
 Load = Callable[[str], ModuleType]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A network, and what it computes in."""
+
+    model: onnx.ModelProto
+    precision: Precision
+    because: str = ""
+    """Why it is not what was asked for; empty if it is."""
 
 
 def is_quantised(model: onnx.ModelProto) -> bool:
@@ -39,7 +70,7 @@ def in_precision(
     precision: Precision,
     calibration: Inputs,
     load: Load = importlib.import_module,
-) -> onnx.ModelProto:
+) -> Typed:
     """Return a network whose types say what it computes in; its inputs and outputs stay.
 
     Args:
@@ -54,21 +85,47 @@ def in_precision(
         ToolMissing: If ModelOpt is not installed.
         CompileFailed: If it cannot convert the network.
     """
-    if precision == "fp32" or (precision == "int8" and is_quantised(model)):
-        return model
+    if is_quantised(model) and precision in ("fp32", "int8"):
+        return Typed(model, "int8")
+    if precision == "fp32":
+        return Typed(model, "fp32")
+    if any(node.op_type == "TopK" for node in model.graph.node):
+        return Typed(model, "fp32", "it picks the best of many, and their order is its answer")
+    layers = layers_of(model)[0]
+    if precision in SCALED and not layers:
+        return Typed(model, "fp32", "none of its layers may be scaled")
     with TemporaryDirectory(prefix="trident-modelopt-") as scratch:
         source, target = Path(scratch, "network.onnx"), Path(scratch, "converted.onnx")
         source.write_bytes(serialised(model))
         try:
             if precision in CAST:
-                made = _cast(source, precision, calibration, load)
-            else:
-                made = _scaled(source, target, precision, calibration, load)
+                return Typed(_cast(source, precision, calibration, load), precision)
+            made = _scaled(source, target, precision, calibration, layers, load)
         except ImportError as error:
             raise ToolMissing(f"{precision} needs ModelOpt, which is not installed") from error
         except (RuntimeError, ValueError, AssertionError) as error:
             raise CompileFailed(step, [f"ModelOpt: {' '.join(str(error).split())}"]) from error
-    return made
+    if not is_quantised(made):
+        return Typed(model, "fp32", "ModelOpt finds its layers too small to gain by scales")
+    because = _too_far(model, made, calibration)
+    if because:
+        return Typed(model, "fp32", f"in {precision} {because}")
+    return Typed(made, precision)
+
+
+def _too_far(model: onnx.ModelProto, made: onnx.ModelProto, seen: Inputs) -> str:
+    """Return how a network with scales answers too far from the one without; empty if not."""
+    # ONNX Runtime's optimiser computes some such networks wrongly, and others not at all.
+    expected, actual = (
+        OnnxModel(serialised(each), optimised=False).run(seen) for each in (model, made)
+    )
+    moved = moved_by(expected, actual)
+    if moved > MOST_MOVED:
+        return f"its answers would move by {moved:.2g} of their spread, {MOST_MOVED} is allowed"
+    for name, off in differences(expected, actual).items():
+        if off > MOST_OFF:
+            return f"a number of '{name}' would be off by {off:.2g}, {MOST_OFF} is allowed"
+    return ""
 
 
 def _cast(source: Path, precision: str, calibration: Inputs, load: Load) -> onnx.ModelProto:
@@ -87,16 +144,33 @@ def _cast(source: Path, precision: str, calibration: Inputs, load: Load) -> onnx
 
 
 def _scaled(
-    source: Path, target: Path, precision: str, calibration: Inputs, load: Load
+    source: Path,
+    target: Path,
+    precision: str,
+    calibration: Inputs,
+    layers: list[str],
+    load: Load,
 ) -> onnx.ModelProto:
     quantization: Any = load("modelopt.onnx.quantization")
     quantization.quantize(
         onnx_path=str(source),
         quantize_mode=precision,
         calibration_data=dict(calibration),
+        calibration_shapes=_shapes_at_once(calibration),
         calibration_method="max" if precision == "fp8" else "entropy",
         calibration_eps=["cpu"],
         high_precision_dtype="fp32",
+        nodes_to_quantize=[f"{re.escape(name)}$" for name in layers],  # it takes patterns
+        opset=_OPSET,
         output_path=str(target),
     )
     return onnx.load(target)
+
+
+def _shapes_at_once(calibration: Inputs) -> str:
+    """Return the sizes of one part of a calibration, as ModelOpt writes them: ``x:32x8,y:32``."""
+    rows = min(_ROWS_AT_ONCE, *(len(array) for array in calibration.values()))
+    return ",".join(
+        f"{name}:{'x'.join(map(str, (rows, *array.shape[1:])))}"
+        for name, array in calibration.items()
+    )

@@ -99,7 +99,7 @@ def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Q
     expected = _answers(prepared, batches)
     sensitive: list[str] = []
     made = _static(prepared, layers, batches)
-    moved = _moved(expected, _answers(made, batches))
+    moved = moved_by(expected, _answers(made, batches))
     if moved > MOST_MOVED:
         for name in _by_sensitivity(prepared, layers, batches, expected):
             if len(sensitive) == len(layers) - 1:
@@ -107,7 +107,7 @@ def quantised_statically(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Q
             sensitive.append(name)
             left = [layer for layer in layers if layer not in sensitive]
             made = _static(prepared, left, batches)
-            moved = _moved(expected, _answers(made, batches))
+            moved = moved_by(expected, _answers(made, batches))
             if moved <= MOST_MOVED:
                 break
     return Quantised(
@@ -191,7 +191,7 @@ def _by_sensitivity(
     alone = {}
     for name in layers:
         made = _static(model, [name], some)
-        alone[name] = _moved(wanted, _answers(made, some))
+        alone[name] = moved_by(wanted, _answers(made, some))
     return sorted(layers, key=lambda name: -alone[name])
 
 
@@ -201,8 +201,13 @@ def _answers(model: onnx.ModelProto, batches: Sequence[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _moved(expected: Arrays, actual: Arrays) -> float:
-    """Return the root of the mean squared difference over the spread, of the worst output."""
+def moved_by(expected: Arrays, actual: Arrays) -> float:
+    """Return the root of the mean squared difference over the spread, of the worst output.
+
+    Args:
+        expected: By output, of any shape and type; whole numbers and truths are left out.
+        actual: The same, of a network that was quantised.
+    """
     found = [0.0]
     for name, values in expected.items():
         if values.dtype.kind == "f":

@@ -219,7 +219,8 @@ def plant_modelopt(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) 
         Path(given["output_path"]).write_bytes(Path(given["onnx_path"]).read_bytes())
 
     def cast(**given: Any) -> onnx.ModelProto:
-        told.append(given)
+        with np.load(given["calibration_data"]) as seen:
+            told.append({**given, "calibration_data": dict(seen)})
         return onnx.load(given["onnx_path"])
 
     for name, content in (
@@ -231,7 +232,7 @@ def plant_modelopt(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) 
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def test_scales_come_from_what_of_the_calibration_reaches_the_core(
+def test_types_come_from_what_of_the_calibration_reaches_the_core(
     invoke: Invoke,
     store: ReleaseStore,
     gpu: Path,
@@ -247,19 +248,19 @@ def test_scales_come_from_what_of_the_calibration_reaches_the_core(
     np.savez(tmp_path / "train.npz", **rows)
     file = str(tmp_path / "train.npz")
     child = child_of(
-        store, invoke("score-risk/r1", "--json", "--precision", "int8", "--calibration", file)
+        store, invoke("score-risk/r1", "--json", "--precision", "fp16", "--calibration", file)
     )
     (given,) = told
     np.testing.assert_array_equal(given["calibration_data"]["features"], [[0.5, 0.5, 1.0]] * 4)
-    assert child.plans[0].precision == "int8"
+    assert child.plans[0].precision == "fp16"
     assert child.derived is not None
-    assert child.derived.variant == "tensorrt-int8"
+    assert child.derived.variant == "tensorrt-fp16"
     # Its network is another, so that its answers were measured anew.
     assert child.derived.steps == ("score",)
     assert child.parity["score"].compared.startswith("onnxruntime")
 
 
-def test_without_a_file_scales_come_from_the_rows_that_the_release_kept(
+def test_without_a_file_types_come_from_the_rows_that_the_release_kept(
     invoke: Invoke,
     tmp_path: Path,
     gpu: Path,
@@ -277,9 +278,29 @@ def test_without_a_file_scales_come_from_the_rows_that_the_release_kept(
     recorded = {**release.recorded, CALIBRATION: hashlib.sha256(content).hexdigest()}
     changed = release.model_copy(update={"recorded": recorded})
     Path(store.manifest_path("score-risk", "r1")).write_text(changed.model_dump_json())
-    compiled(invoke("score-risk/r1", "--json", "--precision", "fp8"))
+    compiled(invoke("score-risk/r1", "--json", "--precision", "bf16"))
     assert told[0]["calibration_data"]["features"].shape == (5, 3)
-    assert told[0]["quantize_mode"] == "fp8"
+    assert told[0]["low_precision_type"] == "bf16"
+
+
+def test_a_core_that_cannot_be_had_in_a_precision_stays_in_fp32_and_it_says_why(
+    invoke: Invoke, store: ReleaseStore, gpu: Path, tmp_path: Path
+) -> None:
+    rows = {"numbers": np.zeros((4, 2), np.float32), "categories": np.full((4, 1), "holiday")}
+    np.savez(tmp_path / "train.npz", **rows)
+    file = str(tmp_path / "train.npz")
+    result = invoke("score-risk/r1", "--json", "--precision", "int8", "--calibration", file)
+    child = child_of(store, result)
+    assert "'score' stays in FP32: none of its layers may be scaled." in result.stderr
+    assert child.plans[0].precision == "fp32"
+    assert child.derived is not None
+    parent = store.manifest("score-risk", "r1")
+    networks = [
+        next(digest for name, digest in each.files.items() if name.endswith("score/1/model.onnx"))
+        for each in (parent, child)
+    ]
+    assert networks[0] == networks[1]
+    assert child.derived.details["kept_in_fp32"] == {"score": "none of its layers may be scaled"}
 
 
 def test_routed_releases_are_compiled_once_and_replaced(

@@ -9,20 +9,30 @@ import onnx
 import pytest
 import spox
 import spox.opset.ai.onnx.v18 as op
+from onnx import numpy_helper
 
 from model_builder.tensorrt.errors import CompileFailed, ToolMissing
-from model_builder.tensorrt.precision import in_precision, is_quantised
+from model_builder.tensorrt.precision import Typed, in_precision, is_quantised
 
-SEEN = {"x": np.ones((4, 2), np.float32)}
+SEEN = {"x": np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)}
 
 
-def network(quantised: bool = False) -> onnx.ModelProto:
+def network(quantised: bool = False, best: bool = False) -> onnx.ModelProto:
+    """Two layers, of which the second reads the first."""
     x = spox.argument(spox.Tensor(np.float32, ("B", 2)))
+    weights = op.const(np.eye(2, dtype=np.float32))
     value = x
     if quantised:
         scale, zero = op.const(np.float32(0.1)), op.const(np.int8(0))
         value = op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)
-    return spox.build({"x": x}, {"y": op.relu(value)})
+    value = op.matmul(op.relu(op.matmul(value, weights)), weights)
+    if best:
+        value, _ = op.top_k(value, op.const(np.array([1])))
+    made = spox.build({"x": x}, {"y": value})
+    products = [node for node in made.graph.node if node.op_type == "MatMul"]
+    for place, node in enumerate(products):
+        node.name = f"product_{place}"
+    return made
 
 
 class FakeModelOpt:
@@ -52,7 +62,7 @@ class FakeModelOpt:
 
     def _quantize(self, **given: Any) -> None:
         self._told(given)
-        Path(given["output_path"]).write_bytes(Path(given["onnx_path"]).read_bytes())
+        onnx.save(network(quantised=True), given["output_path"])
 
 
 def missing(name: str) -> ModuleType:
@@ -61,7 +71,7 @@ def missing(name: str) -> ModuleType:
 
 def test_fp32_is_as_it_is_and_needs_nothing() -> None:
     model = network()
-    assert in_precision("rank", model, "fp32", {}, missing) is model
+    assert in_precision("rank", model, "fp32", {}, missing) == Typed(model, "fp32")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -71,23 +81,69 @@ def test_casts_keep_the_types_of_inputs_and_look_at_real_ones(precision: Any) ->
     (told,) = modelopt.calls
     assert (told["low_precision_type"], told["keep_io_types"]) == (precision, True)
     np.testing.assert_array_equal(told["seen"]["x"], SEEN["x"])
-    assert made.graph.node[0].op_type == "Relu"
+    assert (is_quantised(made.model), made.precision, made.because) == (False, precision, "")
 
 
 @pytest.mark.parametrize(("precision", "method"), [("int8", "entropy"), ("fp8", "max")])
 def test_scales_are_taken_from_the_calibration(precision: Any, method: str) -> None:
     modelopt = FakeModelOpt()
-    in_precision("rank", network(), precision, SEEN, modelopt)
+    made = in_precision("rank", network(), precision, SEEN, modelopt)
+    assert is_quantised(made.model)
     (told,) = modelopt.calls
     assert (told["quantize_mode"], told["calibration_method"]) == (precision, method)
     assert told["calibration_data"] == SEEN
+    assert told["calibration_shapes"] == "x:4x2"
     assert told["high_precision_dtype"] == "fp32", "what is not scaled stays what was proven"
+    assert told["nodes_to_quantize"] == ["product_0$"], "what no other layer reads is the answer"
 
 
 def test_a_network_with_scales_of_its_own_is_not_scaled_again() -> None:
     model = network(quantised=True)
     assert is_quantised(model)
-    assert in_precision("rank", model, "int8", {}, missing) is model
+    for asked in ("fp32", "int8"):
+        assert in_precision("rank", model, asked, {}, missing) == Typed(model, "int8")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "fp8"])
+def test_a_network_that_picks_the_best_of_many_stays_as_it_is(precision: Any) -> None:
+    model = network(best=True)
+    made = in_precision("rank", model, precision, SEEN, missing)
+    assert made.model is model
+    assert (made.precision, made.because[:17]) == ("fp32", "it picks the best")
+
+
+def test_a_network_without_layers_that_are_read_is_not_scaled() -> None:
+    x = spox.argument(spox.Tensor(np.float32, ("B", 2)))
+    model = spox.build({"x": x}, {"y": op.relu(x)})
+    made = in_precision("rank", model, "int8", SEEN, missing)
+    assert made == Typed(model, "fp32", "none of its layers may be scaled")
+
+
+def test_layers_that_gain_nothing_by_scales_stay_as_they_are() -> None:
+    def left(**given: Any) -> None:
+        Path(given["output_path"]).write_bytes(Path(given["onnx_path"]).read_bytes())
+
+    model = network()
+    load = {"modelopt.onnx.quantization": SimpleNamespace(quantize=left)}
+    made = in_precision("rank", model, "int8", SEEN, load.__getitem__)  # type: ignore[arg-type]
+    assert made.model is model
+    assert made.because == "ModelOpt finds its layers too small to gain by scales"
+
+
+def test_scales_that_move_the_answers_too_far_are_left_out() -> None:
+    def turned(**given: Any) -> None:
+        model = network(quantised=True)
+        for node in model.graph.node:
+            for each in (each for each in node.attribute if each.name == "value"):
+                negative = -numpy_helper.to_array(each.t)
+                each.t.CopyFrom(numpy_helper.from_array(negative, each.t.name))
+        onnx.save(model, given["output_path"])
+
+    model = network()
+    load = {"modelopt.onnx.quantization": SimpleNamespace(quantize=turned)}
+    made = in_precision("rank", model, "fp8", SEEN, load.__getitem__)  # type: ignore[arg-type]
+    assert made.model is model
+    assert made.because == "in fp8 its answers would move by 1.4 of their spread, 0.1 is allowed"
 
 
 def test_without_modelopt_it_says_what_to_install() -> None:
@@ -98,3 +154,21 @@ def test_without_modelopt_it_says_what_to_install() -> None:
 def test_what_modelopt_cannot_convert_is_an_error_of_the_step() -> None:
     with pytest.raises(CompileFailed, match=r"step 'rank'.*\n.*ModelOpt: no such op"):
         in_precision("rank", network(), "fp16", SEEN, FakeModelOpt(RuntimeError("no such\nop")))
+
+
+def test_a_single_number_may_not_be_far_off_either() -> None:
+    rows = {"x": np.ones((400, 2), np.float32)}
+    rows["x"][:200] = 0
+    rows["x"][0] = 0.5  # a rule that only this row meets
+
+    def rule(**given: Any) -> None:
+        x = spox.argument(spox.Tensor(np.float32, ("B", 2)))
+        scale, zero = op.const(np.float32(1)), op.const(np.int8(0))
+        value = op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)
+        onnx.save(spox.build({"x": x}, {"y": op.relu(value)}), given["output_path"])
+
+    model = network()
+    load = {"modelopt.onnx.quantization": SimpleNamespace(quantize=rule)}
+    made = in_precision("score", model, "int8", rows, load.__getitem__)  # type: ignore[arg-type]
+    assert made.model is model
+    assert made.because == "in int8 a number of 'y' would be off by 0.5, 0.2 is allowed"
