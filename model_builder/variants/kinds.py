@@ -19,6 +19,7 @@ from model_builder.task import StepModel
 from model_builder.variants.calibrating import calibration_inputs
 from model_builder.variants.graphs import optimised
 from model_builder.variants.half import stored_in_half
+from model_builder.variants.own_operators import with_own_operators
 from model_builder.variants.quantising import (
     Quantised,
     layers_of,
@@ -27,13 +28,14 @@ from model_builder.variants.quantising import (
 )
 
 PRUNE = re.compile(r"prune-(0\.[0-9]+)")
-_PARTS = ("graph", "fp16-weights", "int8-dynamic", "int8-static")
+_PARTS = ("graph", "fp16-weights", "int8-dynamic", "int8-static", "ort")
 USUAL = (
     "graph",
     "fp16-weights",
     "int8-dynamic",
     "int8-static",
     "graph+int8-static",
+    "graph+int8-static+ort",
     "prune-0.5+graph",
     "prune-0.5+graph+int8-static",
     "prune-0.75+graph",
@@ -48,6 +50,8 @@ _HOW = {
     "computes in 32 bits.",
     "int8-dynamic": "8-bit weights; activations get their range from each batch.",
     "int8-static": "8-bit weights and activations, with ranges seen on rows of the training split.",
+    "ort": "Attention and the biases of 8-bit products are written as operators of ONNX Runtime, "
+    "which no other runtime reads.",
 }
 
 
@@ -161,6 +165,10 @@ def _apply_one(
         return {
             name: (model, {"weights": count}) for name, (model, count) in stored.items() if count
         }
+    if part == "ort":
+        asked = given_to_cores(steps, parent.recorded.batch(parent.recorded.golden())[0])
+        own = {step.name: with_own_operators(step.model, asked[step.name]) for step in cores}
+        return {name: (made[0], dict(made[1])) for name, made in own.items() if made is not None}
     able = [step for step in cores if layers_of(step.model)[0]]
     if part == "int8-dynamic":
         return {step.name: _said(quantised_dynamically(step.model)) for step in able}

@@ -13,7 +13,7 @@ That padding moves nothing cannot be told from a graph; so whoever cuts compares
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -276,7 +276,7 @@ class _Cutting:
 
     def _longest(self) -> list[onnx.NodeProto]:
         """Return what finds where the longest row begins, or a little before."""
-        from_end = [*range(self._places, 0, -1)]
+        places = self._places
         first, *others = [f"places/of_{name}" for name in self._given]
         made = [
             helper.make_node("Cast", [name], [f"places/of_{name}"], to=TensorProto.BOOL)
@@ -285,21 +285,22 @@ class _Cutting:
         for name in others:
             made.append(helper.make_node("Or", [first, name], [f"{first}|"]))
             first = f"{first}|"
+        from_end = self._held("places/from_end", [*range(places, 0, -1)])
+        # Where it begins is looked up: on a small network each operator counts.
+        begin = [[(places - max(longest, 1)) // _STEP * _STEP] for longest in range(places + 1)]
         steps = [
-            ("Cast", [first], {"to": TensorProto.INT64}),
-            ("Mul", ["places/0", self._held("places/from_end", from_end)], {}),
-            ("ReduceMax", ["places/1"], {"keepdims": 0}),
-            ("Max", ["places/2", self._held("places/one", [1])], {}),
-            ("Sub", [self._held("places/all", [self._places]), "places/3"], {}),
-            ("Div", ["places/4", self._held("places/step", [_STEP])], {}),
+            ("Where", [first, from_end, self._held("places/none", [0])], {}),
+            ("ReduceMax", ["places/0"], {"keepdims": 0}),
+            ("Gather", [self._held("places/begin", begin), "places/1"], {}),
         ]
         made += [
             helper.make_node(kind, given, [f"places/{number}"], **how)
             for number, (kind, given, how) in enumerate(steps)
         ]
-        return [*made, helper.make_node("Mul", ["places/5", "places/step"], [_FROM])]
+        made[-1].output[0] = _FROM
+        return made
 
-    def _held(self, name: str, values: list[int]) -> str:
+    def _held(self, name: str, values: Sequence[int] | Sequence[Sequence[int]]) -> str:
         if all(one.name != name for one in self._model.graph.initializer):
             self._model.graph.initializer.append(
                 numpy_helper.from_array(np.array(values, np.int64), name)

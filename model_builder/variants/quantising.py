@@ -35,6 +35,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from model_builder.errors import CannotDerive
 from model_builder.export.onnx import serialised
 from model_builder.export.running import Arrays, OnnxModel
+from model_builder.variants.roundings import rounded_once
 from model_builder.variants.tensors import Known, drop_unused_operators
 from triton_models.pruning import leading_to
 
@@ -175,7 +176,9 @@ def _static(
             extra_options={"OpTypesToExcludeOutputQuantization": list(_PRODUCTS)},
         )
 
-    return _rewritten(model, write)
+    made = _rewritten(model, write)
+    rounded_once(made)
+    return made
 
 
 def _by_sensitivity(
