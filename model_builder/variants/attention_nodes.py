@@ -5,15 +5,18 @@ What the exporter writes as thirty operators, most of which only lay numbers out
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_builder.variants.layouts import Columns, columns_of, joins_heads
 from model_builder.variants.rotary_nodes import Turned
-from model_builder.variants.tensors import Known
+from model_builder.variants.tensors import Known, attribute
 from triton_models.pruning import prune
 
 OWN = "com.microsoft"
@@ -53,12 +56,12 @@ def fused_attention(model: onnx.ModelProto) -> int:
     return len(found)
 
 
-def _attention(
-    softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known
-) -> _Attention | None:
+def _attention(softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known) -> _Attention | None:
     hiding = _maker(softmax.input[0], "Where", known)
     read = _reader(softmax.output[0], model)
     if hiding is None or read is None or read.op_type != "MatMul":
+        return None
+    if attribute(softmax, "axis", -1) not in (-1, 3) or read.input[0] != softmax.output[0]:
         return None
     low = known.constant(hiding.input[2])
     scaled = _scaled(hiding.input[1], known)
@@ -70,13 +73,26 @@ def _attention(
         return None
     parts = [columns_of(one, known) for one in (product.input[0], laid.input[0], read.input[1])]
     query, key, value = parts
-    if query is None or key is None or value is None or read.input[0] != softmax.output[0]:
+    if query is None or key is None or value is None or not _whole([query, key, value], known):
         return None
     end = _heads_joined(read, query.heads, model, known)
     visible = _visible(hiding.input[0], known)
     if end is None or visible is None or len({one.heads for one in (query, key, value)}) > 1:
         return None
     return _Attention(query, key, value, scale, *visible, end)
+
+
+def _whole(parts: Sequence[Columns], known: Known) -> bool:
+    """Say whether what has the columns has no other, and each once."""
+    for source in {one.of for one in parts}:
+        end = 0
+        for one in sorted((one for one in parts if one.of == source), key=lambda one: one.start):
+            if one.start != end:
+                return False
+            end += one.width
+        if end != known.sizes[source][-1]:
+            return False
+    return True
 
 
 def _scaled(name: str, known: Known) -> tuple[onnx.NodeProto, float] | None:
@@ -124,7 +140,7 @@ def _visible(name: str, known: Known) -> tuple[str, bool] | None:
     return None
 
 
-def _is(name: str, like: np.ufunc, known: Known) -> bool:
+def _is(name: str, like: Callable[[int], npt.NDArray[Any]], known: Known) -> bool:
     """Say whether a constant is such a square, or one cut on both axes alike."""
     maker = known.makers.get(name)
     if maker is not None and maker.op_type == "Slice":

@@ -31,9 +31,7 @@ def biased_products(model: onnx.ModelProto) -> int:
         (a, a_scale, a_zero), (b, b_scale, b_zero) = left.input, right.input
         given = [a, b, a_scale, b_scale, a_zero, b_zero, bias]
         made, name = list(node.output), product.name
-        node.CopyFrom(
-            helper.make_node("MatMulIntegerToFloat", given, made, name=name, domain=OWN)
-        )
+        node.CopyFrom(helper.make_node("MatMulIntegerToFloat", given, made, name=name, domain=OWN))
         done += 1
     if done:
         prune(model.graph)

@@ -1,12 +1,12 @@
 """Rewrites a network in operators that only ONNX Runtime has: the variant ``ort``.
 
-What ONNX Runtime makes of a graph by itself when it loads one are fusions of patterns that it knows.
-Two that it does not find in these networks are written into the file: attention with heads turned by
-their places (``attention_nodes``), and the bias of an 8-bit product (``biased_products``). On a
-small network most of the time goes into operators that only lay numbers out anew, and those go.
+When it loads a graph, ONNX Runtime fuses the patterns that it knows. Two that it does not find in
+these networks are written into the file: attention with heads turned by their places
+(``attention_nodes``), and the bias of an 8-bit product (``biased_products``). On a small network
+most of the time goes into operators that only lay numbers out anew, and those go.
 
-Normalising a sum as it is made (SkipLayerNormalization) is left alone: on a CPU it takes longer than
-the two operators that it stands for.
+Normalising a sum as it is made (SkipLayerNormalization) is left alone: on a CPU it takes longer
+than the two operators that it stands for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds where a graph turns heads by their places, as rotary positions do.
 
-A head's two halves are turned as points are: ``(x c - y s, x s + y c)``. The exporter writes that as
-eight operators.
+A head's two halves are turned as points are: ``(x c - y s, x s + y c)``. The exporter writes that
+as eight operators.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def _turned(node: onnx.NodeProto, halves: _Pair, tables: _Pair, known: Known) ->
         return None
     if cosines[1] != sines[1] or known.sizes[halves[0]][-1] != size[1]:
         return None
+    if size[0] == 1 and known.sizes[halves[0]][-2] != 1:
+        return None  # all places are turned alike
     return Turned(split.input[0], cosines[0], sines[0], cosines[1], 2 * size[1])
 
 

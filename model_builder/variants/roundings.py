@@ -24,7 +24,9 @@ def rounded_once(model: onnx.ModelProto) -> int:
         whole = None if cut is None else _made_by(cut.input[0], "DequantizeLinear", known)
         if again is None or cut is None or whole is None or _readers(cut.output[0], model) > 1:
             continue
-        if any(one.size != 1 for name in whole.input[1:] if (one := known.constant(name)) is not None):
+        if any(
+            one.size != 1 for name in whole.input[1:] if (one := known.constant(name)) is not None
+        ):
             continue  # ranges along an axis that may be cut
         cut.input[0] = whole.input[0]
         node.input[:] = [cut.output[0], *whole.input[1:]]

@@ -8,6 +8,7 @@ left out. Those asked take turns, so that whatever else the machine does meets a
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from triton_models.release import ENSEMBLE, FUSED, Manifest
 BATCHES = (1, 8, 32)
 SAMPLES = {1: 200, 8: 100, 32: 60}
 _WARM_UP = 5
+_COUNTED_S = 10.0
 
 
 class Quantiles(BaseModel):
@@ -122,19 +124,50 @@ def drawn(total: int, rows: int, count: int) -> npt.NDArray[np.int64]:
     return np.resize(np.random.default_rng(0).permutation(total), (count, rows))
 
 
-def computed_ms(client: InferenceServerClient, model: str) -> float:
-    """Return how long a model has computed on a Triton since it was loaded, in milliseconds."""
-    stats = client.get_inference_statistics(model).model_stats[0].inference_stats
-    parts = (stats.compute_input, stats.compute_infer, stats.compute_output)
-    return float(sum(part.ns for part in parts)) / 1e6
+class ComputeClock:
+    """How long models of a Triton compute, of one request after the other.
+
+    Args:
+        client: Of the Triton.
+        models: Each is asked once between two laps, and by nobody else.
+    """
+
+    def __init__(self, client: InferenceServerClient, models: Sequence[str]) -> None:
+        self._client = client
+        self._last = {model: self._read(model) for model in models}
+
+    def lap_ms(self) -> dict[str, float]:
+        """Return how long each model has computed for the request since the last lap.
+
+        Triton counts a request after it has answered it, so this waits until it has.
+
+        Raises:
+            TimeoutError: If one does not count.
+        """
+        until = time.monotonic() + _COUNTED_S
+        found = {}
+        for model, (count, ms) in self._last.items():
+            while (now := self._read(model))[0] <= count:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{model}: asked, and Triton counts no request")
+            found[model] = now[1] - ms
+            self._last[model] = now
+        return found
+
+    def _read(self, model: str) -> tuple[int, float]:
+        """Return of how many requests, since it was loaded, a model has computed how long."""
+        stats = self._client.get_inference_statistics(model).model_stats[0].inference_stats
+        parts = (stats.compute_input, stats.compute_infer, stats.compute_output)
+        return stats.compute_output.count, float(sum(part.ns for part in parts)) / 1e6
 
 
 class _Run:
     def __init__(self, served: ReleaseOnTriton, target: str, manifest: Manifest) -> None:
         self._served = served
-        self._client = InferenceServerClient(target)
         self._fused = manifest.model_of(FUSED)
         self._cores = {step.name: step.model for step in manifest.steps if step.role == "core"}
+        models = [self._fused, *self._cores.values()]
+        self._clock = ComputeClock(InferenceServerClient(target), models)
         self._clients: dict[int, list[float]] = {}
         self._whole: dict[int, list[float]] = {}
         self._steps: dict[int, dict[str, list[float]]] = {}
@@ -142,21 +175,16 @@ class _Run:
     def ask(
         self, rows: int, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], *, kept: bool
     ) -> None:
-        before = self._computed_ms()
         seen = self._served.time_ms(FUSED, inputs, outputs)
         self._served.time_ms(ENSEMBLE, inputs, outputs)
-        after = self._computed_ms()
+        spent = self._clock.lap_ms()
         if not kept:
             return
         self._clients.setdefault(rows, []).append(seen)
-        self._whole.setdefault(rows, []).append(after[self._fused] - before[self._fused])
+        self._whole.setdefault(rows, []).append(spent[self._fused])
         for step, model in self._cores.items():
             of_step = self._steps.setdefault(rows, {}).setdefault(step, [])
-            of_step.append(after[model] - before[model])
-
-    def _computed_ms(self) -> dict[str, float]:
-        models = (self._fused, *self._cores.values())
-        return {model: computed_ms(self._client, model) for model in models}
+            of_step.append(spent[model])
 
     def found(self) -> Timed:
         return Timed(

@@ -11,10 +11,10 @@ import pytest
 import spox
 import spox.opset.ai.onnx.v18 as op
 import torch
+from small_queries import ITEMS, LENGTH, LONG, OfAllPlaces, answer, histories, query
 from torch import nn
 
 from model_builder.export.onnx import export_core, serialised
-from model_builder.export.running import OnnxModel
 from model_builder.recsys.item_table import ItemTable
 from model_builder.recsys.querying import Query
 from model_builder.recsys.transformer import NextItemNetwork
@@ -26,48 +26,6 @@ from model_builder.variants.look_ups import plain_look_ups
 from model_builder.variants.padding import only_given_places
 from model_builder.variants.quantising import quantised_statically
 from triton_models.row_blocks import ALIKE
-
-ITEMS, LENGTH = 30, 10
-LONG = 70
-"""Places of which several steps can be cut."""
-
-
-class OfAllPlaces(Query):
-    """What a history is made into, with all places computed for the last: as releases once were."""
-
-    def forward(self, history: torch.Tensor) -> torch.Tensor:
-        return self.network.states(history)[:, -1]
-
-
-def query(
-    *,
-    layers: int = 2,
-    heads: int = 2,
-    block: int = 100,
-    length: int = LENGTH,
-    kind: type[Query] = OfAllPlaces,
-) -> onnx.ModelProto:
-    torch.manual_seed(3)
-    counts = torch.arange(ITEMS + 1)
-    network = NextItemNetwork(
-        counts, width=16, layers=layers, heads=heads, history_length=length, dropout=0.0
-    )
-    nn.init.normal_(network.items.weight)
-    module = kind(network, ItemTable.of(network, block)).eval()
-    history = torch.ones(2, length, dtype=torch.int32)
-    return export_core(module, {"history": history}, ["query"])
-
-
-def histories(rows: int = 40, length: int = LENGTH) -> dict[str, np.ndarray]:
-    draws = np.random.default_rng(5)
-    found = draws.integers(1, ITEMS + 1, (rows, length)).astype(np.int32)
-    for row in range(rows):
-        found[row, : row % (length + 1)] = 0  # some are short, some empty
-    return {"history": found}
-
-
-def answer(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return OnnxModel(serialised(model)).run(inputs)
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (1, 2), (2, 2)])
