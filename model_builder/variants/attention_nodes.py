@@ -68,11 +68,8 @@ def _attention(softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known) ->
     if low is None or low.size != 1 or low.item() > _HIDDEN or scaled is None:
         return None
     product, scale = scaled
-    laid = _maker(product.input[1], "Transpose", known)
-    if laid is None or [*laid.attribute[0].ints] != [0, 1, 3, 2]:
-        return None
-    parts = [columns_of(one, known) for one in (product.input[0], laid.input[0], read.input[1])]
-    query, key, value = parts
+    query, value = (columns_of(one, known) for one in (product.input[0], read.input[1]))
+    key = columns_of(product.input[1], known, swapped=True)
     if query is None or key is None or value is None or not _whole([query, key, value], known):
         return None
     end = _heads_joined(read, query.heads, model, known)

@@ -40,8 +40,14 @@ class Columns:
     """How they were turned on the way."""
 
 
-def columns_of(name: str, known: Known) -> Columns | None:
-    """Return which columns a tensor ``(B, H, L, W)`` is, if it is some of one tensor."""
+def columns_of(name: str, known: Known, *, swapped: bool = False) -> Columns | None:
+    """Return which columns a tensor ``(B, H, L, W)`` is, if it is some of one tensor.
+
+    Args:
+        name: Of the tensor.
+        known: Of its graph.
+        swapped: It is ``(B, H, W, L)``.
+    """
     chain, turned, source = _way_to(name, known)
     sizes = known.sizes.get(source)
     if sizes is None or len(sizes) != 3 or not isinstance(sizes[2], int):
@@ -51,6 +57,7 @@ def columns_of(name: str, known: Known) -> Columns | None:
         found = _run(chain, source, name, given, known)
         if found is None or found.ndim != 4:
             continue
+        found = found.swapaxes(2, 3) if swapped else found
         heads, start, width = found.shape[1], int(found.flat[0]), found.shape[1] * found.shape[3]
         columns = given[:, :, start : start + width]
         if columns.shape[2] < width:
