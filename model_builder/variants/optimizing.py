@@ -104,6 +104,7 @@ def optimise(
             how.gate or Gate(),
             lambda: asked.data(parent.manifest.data.name),
             progress,
+            machine,
         )
         found, failed = tries.try_all([one for one in asked.variants if one.name not in left_out])
         best = _chosen(found, asked, failed)
@@ -167,5 +168,6 @@ def _told(tried: Tried) -> dict[str, Any]:
             "core": {str(rows): round(tried.faster(rows), 3) for rows in tried.timed.core},
         },
         "latency_ms": tried.timed.model_dump(mode="json"),
+        "measured_at": tried.measured_at.isoformat(),
         "metrics": {name: one.model_dump(mode="json") for name, one in tried.metrics.items()},
     }

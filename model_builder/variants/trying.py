@@ -1,6 +1,7 @@
 """Tries variants of a release: makes each, measures it beside its parent, keeps what was found.
 
-What was made and measured lies in a folder of work, and is not made again for the same parent.
+What was made and measured lies in a folder of work, and is not made again as long as all that it
+depends on is the same (``basis``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,12 +24,13 @@ from model_builder.opened_release import Opened, opened_release
 from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
 from model_builder.task import ResolvedData
+from model_builder.variants.basis import Basis, Facts, other
 from model_builder.variants.kinds import Variant, apply
+from model_builder.variants.machine import Machine, this_machine
 from model_builder.variants.pruned import LEARNT_AGAIN, prune
-from model_builder.variants.timing import Asked, Timed, timed
+from model_builder.variants.timing import SAMPLES, Asked, Timed, timed
 from triton_models.release import Check, Metric
 from triton_models.store import ReleaseStore
-from triton_models.store_errors import ReleaseNotFound
 
 Data = Callable[[], ResolvedData]
 """Gets what the release was built from, when something has to learn again."""
@@ -46,7 +50,9 @@ class Tried(BaseModel):
     timed: Timed
     parent_timed: Timed
     """In the same minutes, taking turns."""
-    parent_manifest_sha256: str
+    basis: dict[str, str]
+    """What all this depends on."""
+    measured_at: datetime
 
     @property
     def passed(self) -> bool:
@@ -70,19 +76,34 @@ class Work:
         """Where variants lie; nothing there is proven or promoted."""
         return ReleaseStore(self.folder / "store")
 
-    def found(self, variant: str, parent: Opened) -> Tried | None:
-        """Return what was found of a variant of this very parent before, if anything was."""
+    def found(self, variant: str) -> Tried | None:
+        """Return what was found of a variant before, if it can be read: on whatever basis."""
         try:
-            tried = Tried.model_validate_json(self._path(variant).read_bytes())
+            return Tried.model_validate_json(self._path(variant).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return tried if tried.parent_manifest_sha256 == parent.manifest_sha256 else None
+
+    def made(self, release: str) -> Facts | None:
+        """Return what it depends on how a variant was made, if it is known."""
+        try:
+            return dict(json.loads(self._basis_path(release).read_bytes()))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def keep_made(self, release: str, basis: Facts) -> None:
+        """Keep what it depends on."""
+        path = self._basis_path(release)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(basis), indent=2), encoding="utf-8")
 
     def keep(self, tried: Tried) -> None:
         """Keep what was found."""
         path = self._path(tried.variant)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(tried.model_dump(mode="json"), indent=2), encoding="utf-8")
+
+    def _basis_path(self, release: str) -> Path:
+        return self.folder / "made" / f"{release}.json"
 
     def _path(self, variant: str) -> Path:
         return self.folder / "found" / f"{variant}.json"
@@ -97,13 +118,19 @@ class Tries:
     gate: Gate
     data: Data
     progress: Progress
-    samples: Mapping[int, int] | None = None
+    machine: Machine = field(default_factory=this_machine)
+    samples: Mapping[int, int] = field(default_factory=lambda: SAMPLES)
+
+    @cached_property
+    def basis(self) -> Basis:
+        """What results depend on, here and now."""
+        return Basis.of(self.parent, self.machine, self.gate, self.samples)
 
     def try_all(self, variants: Sequence[Variant]) -> tuple[list[Tried], dict[str, str]]:
         """Return what was found of each variant, and why others could not be made."""
         found, left_out = [], {}
         for variant in variants:
-            tried = self.work.found(variant.name, self.parent)
+            tried = self._measured_before(variant)
             if tried is None:
                 try:
                     tried = self._try(variant)
@@ -115,9 +142,20 @@ class Tries:
                 self.work.keep(tried)
                 self.progress.say(told(tried))
             else:
-                self.progress.say(f"{told(tried)} (measured before)")
+                when = f"{tried.measured_at:%Y-%m-%d %H:%M} UTC"
+                self.progress.say(f"{told(tried)} (reused: measured {when})")
             found.append(tried)
         return found, left_out
+
+    def _measured_before(self, variant: Variant) -> Tried | None:
+        """Return what was found before, if all that it depends on is as it was."""
+        tried = self.work.found(variant.name)
+        if tried is None:
+            return None
+        changed = other(tried.basis, self.basis.measured)
+        if changed:
+            self.progress.say(f"{variant.name}: measured before, but with {changed}: tried again")
+        return None if changed else tried
 
     def change(self, variant: Variant) -> Change:
         """Return a variant as it was made, made now if it was not.
@@ -130,6 +168,7 @@ class Tries:
 
     def _try(self, variant: Variant) -> Tried:
         self.progress.say(f"{variant.name} …")
+        self._say_if_reused(variant)
         with self._made(variant) as made:
             manifest = made.manifest
             size = made.size_bytes
@@ -147,21 +186,29 @@ class Tries:
                 checks=checks,
                 timed=times["child"],
                 parent_timed=times["parent"],
-                parent_manifest_sha256=self.parent.manifest_sha256,
+                basis=dict(self.basis.measured),
+                measured_at=datetime.now(UTC),
             )
 
     def _made(self, variant: Variant) -> AbstractContextManager[Opened]:
         """Give a variant from the folder of work, where it is put first if it is not there."""
         name = release_of(variant)
         store, line = self.work.store, self.parent.manifest.line
-        try:
-            known = store.manifest(line, name).derived
-            if known is None or known.manifest_sha256 != self.parent.manifest_sha256:
+        if not self._made_before(name):
+            if (line, name) in store.releases():
                 store.remove(line, name)
-                raise ReleaseNotFound(line, name, store.url)
-        except ReleaseNotFound:
             self._make(variant)
+            self.work.keep_made(name, self.basis.made)
         return opened_release(store, line, name)
+
+    def _made_before(self, release: str) -> bool:
+        """Say whether a variant is there as it would be made now."""
+        there = (self.parent.manifest.line, release) in self.work.store.releases()
+        return there and self.work.made(release) == self.basis.made
+
+    def _say_if_reused(self, variant: Variant) -> None:
+        if self._made_before(release_of(variant)):
+            self.progress.say(f"{variant.name}: reused as it was made before")
 
     def _make(self, variant: Variant) -> None:
         parent = self.parent
@@ -177,6 +224,7 @@ class Tries:
             steps = parent.steps
         else:
             pruned = Variant(variant.name.split("+")[0], (), variant.prune)
+            self._say_if_reused(pruned)
             with self._made(pruned) as made:
                 base, steps = change_of(made, parent), made.steps
         applied = apply(variant.parts, parent, steps)

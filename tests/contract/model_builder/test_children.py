@@ -86,7 +86,7 @@ def test_the_command_measures_goes_on_and_publishes(store: ReleaseStore, tmp_pat
     assert "<svg" in page
     again = CliRunner().invoke(cli, [*arguments, "--release", "best"], catch_exceptions=False)
     assert again.exit_code == 0
-    assert again.stderr.count("measured before") == 2
+    assert again.stderr.count("(reused: measured ") == 2
     made = store.manifest(LINE, "best")
     assert json.loads(again.stdout)["release"] == "best"
     assert made.derived is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_a_variant_is_named_by_its_parts() -> None:
     (one,) = parse(["prune-0.3+graph+int8-static"])
     assert (one.prune, one.parts, one.precision) == (0.3, ("graph", "int8-static"), "int8")
     assert "30% of it was removed" in one.how
+    assert parse(["graph+int8-static+ort"])[0].precision == "int8"
     (half,) = parse(["fp16-weights"])
     assert half.precision == "fp32", "it computes in 32 bits"
 
@@ -88,7 +90,8 @@ def tried(name: str, ms: float, auc: float = 0.9, size: int = 10, passed: bool =
         checks=(Check(name="c", wanted="w", found="f", passed=passed),),
         timed=times(ms),
         parent_timed=times(2.0),
-        parent_manifest_sha256="0",
+        basis={},
+        measured_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
 
 

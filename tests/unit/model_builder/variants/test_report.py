@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from manifests import manifest
@@ -34,7 +35,8 @@ def tried(variant: str, ms: float, passed: bool = True) -> Tried:
         checks=(Check(name="auc", wanted="at least 0.81", found="0.7", passed=passed),),
         timed=timed(ms),
         parent_timed=timed(6),
-        parent_manifest_sha256="0",
+        basis={},
+        measured_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
 
 
