@@ -36,8 +36,8 @@ class _Attention:
     """``(B, L)`` bool: which places may be read."""
     causal: bool
     """Whether no place reads a later one."""
-    end: onnx.NodeProto
-    """Makes ``(B, L, D)``."""
+    end: str
+    """``(B, L, D)``, what is read."""
 
 
 def fused_attention(model: onnx.ModelProto) -> int:
@@ -76,7 +76,7 @@ def _attention(softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known) ->
     visible = _visible(hiding.input[0], known)
     if end is None or visible is None or len({one.heads for one in (query, key, value)}) > 1:
         return None
-    return _Attention(query, key, value, scale, *visible, end)
+    return _Attention(query, key, value, scale, *visible, end.output[0])
 
 
 def _whole(parts: Sequence[Columns], known: Known) -> bool:
@@ -119,12 +119,14 @@ def _heads_joined(
 
 def _visible(name: str, known: Known) -> tuple[str, bool] | None:
     """Return the places that hold something, and whether none reads a later one."""
+    sizes = known.sizes.get(name, ())
     while (maker := known.makers.get(name)) is not None and maker.op_type == "Unsqueeze":
         name = maker.input[0]
     if maker is None:
         return None
     if maker.op_type != "Or":
-        return (name, False) if len(known.sizes.get(name, ())) == _ALL_PLACES else None
+        same = all(size == 1 for size in sizes[1:-1])  # for all heads, and for all that read
+        return (name, False) if same and len(known.sizes.get(name, ())) == _ALL_PLACES else None
     # A place without anything to read reads itself, so that it is a number; nobody reads it.
     for one, own in (maker.input, reversed(maker.input)):
         both = _maker(one, "And", known)
@@ -182,11 +184,12 @@ class _Writing:
             scale=one.scale,
             unidirectional=int(one.causal),
         )
-        self._nodes[-1].output[0] = one.end.output[0]
-        place = next(i for i, node in enumerate(self._model.graph.node) if node is one.end)
-        del self._model.graph.node[place]
+        self._nodes[-1].output[0] = one.end
+        nodes = self._model.graph.node
+        place = next(i for i, node in enumerate(nodes) if one.end in node.output)
+        del nodes[place]
         for node in reversed(self._nodes):
-            self._model.graph.node.insert(place, node)
+            nodes.insert(place, node)
 
     def _there(self, known: str) -> str:
         """Return ``(B, L)`` int32, above 0 where there is something: the items, if it is they."""

@@ -30,6 +30,7 @@ from model_builder.recsys.task import TASK
 from model_builder.recsys.transformer import NextItemNetwork
 from model_builder.task import ResolvedData, StepModel
 from model_builder.variants.graphs import optimised
+from model_builder.variants.own_operators import with_own_operators
 from triton_models.release import ensemble_name, fused_name
 from triton_models.server import EmbeddedTriton
 from triton_models.signatures import MAX_BATCH_ROWS, RECOMMEND
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.contract
 
 LINE, RELEASE = "recommend", "r1"
 ITEMS, LENGTH, SHORTLIST = 300, 20, 120
+LAYERS = 2
 IDS = tuple(f"film {number}" for number in range(1, ITEMS + 1))
 
 
@@ -61,8 +63,13 @@ class Served:
         return found
 
 
-def without_padding(steps: Sequence[StepModel]) -> list[StepModel]:
-    """Have the step ``history`` read no more places than a batch has."""
+def without_padding(steps: Sequence[StepModel], *, own: bool) -> list[StepModel]:
+    """Have the step ``history`` read no more places than a batch has.
+
+    Args:
+        steps: Of a release.
+        own: Whether it is then written in operators of ONNX Runtime.
+    """
     draws = np.random.default_rng(2)
     rows = draws.integers(1, ITEMS + 1, (4, LENGTH)).astype(np.int32)
     made = []
@@ -73,19 +80,29 @@ def without_padding(steps: Sequence[StepModel]) -> list[StepModel]:
                 asked["history_gaps"] = draws.integers(0, 3, rows.shape).astype(np.int32)
             model, done = optimised(step.model, asked)
             assert done["padding"] == 1
+            if own:
+                found = with_own_operators(model, asked)
+                assert found is not None
+                assert found[1]["attention"] == LAYERS
+                model = found[0]
             step = StepModel(step.name, step.role, model)
         made.append(step)
     return made
 
 
 def written(
-    models: Path, release: str, *, time_gaps: bool = False, padded: bool = True
+    models: Path,
+    release: str,
+    *,
+    time_gaps: bool = False,
+    padded: bool = True,
+    own: bool = False,
 ) -> Reference:
     """Write a release whose weights are random; return what it must answer."""
     torch.manual_seed(1)
     counts = torch.from_numpy(np.random.default_rng(1).integers(0, 90, ITEMS + 1))
     network = NextItemNetwork(
-        counts, width=16, layers=2, heads=1, history_length=LENGTH, dropout=0.0,
+        counts, width=16, layers=LAYERS, heads=1, history_length=LENGTH, dropout=0.0,
         time_gaps=time_gaps,
     ).eval()  # fmt: skip
     torch.nn.init.normal_(network.items.weight)
@@ -96,7 +113,8 @@ def written(
     ranker = Ranker(first.table, LENGTH, first.count).eval()
     torch.nn.init.normal_(ranker.out.weight)
     steps: Sequence[StepModel] = export_steps(first, ranker, IDS)
-    write_models(models, LINE, release, steps if padded else without_padding(steps), RECOMMEND)
+    made = steps if padded else without_padding(steps, own=own)
+    write_models(models, LINE, release, made, RECOMMEND)
     return Reference(network, ranker, IDS, SHORTLIST)
 
 
@@ -108,6 +126,8 @@ KINDS: dict[str, dict[str, bool]] = {
     "without padding": {"padded": False},
     "with times": {"time_gaps": True},
     "with times, without padding": {"time_gaps": True, "padded": False},
+    "of own operators": {"padded": False, "own": True},
+    "with times, of own operators": {"time_gaps": True, "padded": False, "own": True},
 }
 
 
@@ -133,7 +153,7 @@ def all_kinds(
             }
 
 
-@pytest.fixture(params=["as built", "without padding"])
+@pytest.fixture(params=["as built", "without padding", "of own operators"])
 def served(request: pytest.FixtureRequest, all_kinds: dict[str, Asked]) -> Asked:
     return all_kinds[request.param]
 
@@ -178,7 +198,7 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["with times", "with times, without padding"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("with times")])
 @pytest.mark.parametrize("case", TIMES.values(), ids=TIMES)
 def test_both_variants_read_times_like_torch(
     case: tuple[Sequence[int], int], kind: str, all_kinds: dict[str, Asked]
@@ -189,7 +209,7 @@ def test_both_variants_read_times_like_torch(
     )
 
 
-@pytest.mark.parametrize("kind", ["with times", "with times, without padding"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("with times")])
 def test_a_batch_of_histories_with_and_without_times_is_answered_like_torch(
     kind: str,
     all_kinds: dict[str, Asked],

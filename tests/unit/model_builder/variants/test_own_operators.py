@@ -113,13 +113,17 @@ class Reads(nn.Module):
             "causal": lambda: (self.causal & there) | self.own,
             "backward": lambda: (self.causal.T & there) | self.own,
             "all": lambda: there | self.own,
+            "there": lambda: there,
+            "askers": lambda: there.transpose(1, 2),
         }[self.hidden]()[:, None]
         weights = parts[0] @ parts[1].transpose(-2, -1) / 2
         read = torch.where(visible, weights, -1e4).softmax(-1) @ parts[2]
         return read.transpose(1, 2).flatten(2).sum(1)
 
 
-@pytest.mark.parametrize(("hidden", "fused"), [("causal", 1), ("backward", 0), ("all", 0)])
+@pytest.mark.parametrize(
+    ("hidden", "fused"), [("causal", 1), ("there", 1), ("backward", 0), ("all", 0), ("askers", 0)]
+)
 def test_only_masks_that_are_understood_are_fused(hidden: str, fused: int) -> None:
     model = export_core(Reads(hidden), {"history": torch.ones(2, 6, dtype=torch.int32)}, ["y"])
     model, _ = optimised(model)
