@@ -64,11 +64,11 @@ def optimize(
 ) -> None:
     """Try variants of a release on this machine, and publish the best one as its child.
 
-    A variant is made of graph, fp16-weights, int8-dynamic and int8-static, joined by '+', after
-    prune-0.N if it is to be pruned. Each is measured beside its parent: latency, throughput, size,
-    and the metrics of the test split. The child waits in the store for `promote`. Exits 0 when
-    done, also if no variant is worth a release; 1 when it failed, 2 when it was asked wrongly, 3
-    when the gate refused the one chosen.
+    A variant is made of graph, fp16-weights, int8-dynamic, int8-static and ort, joined by '+',
+    after prune-0.N if it is to be pruned. Each is measured beside its parent: latency, throughput,
+    size, and the metrics of the test split. The child waits in the store for `promote`. Exits 0
+    when done, also if no variant is worth a release; 1 when it failed, 2 when it was asked wrongly,
+    3 when the gate refused the one chosen.
     """
     from model_builder.cli import check_release, console_of
     from model_builder.variants.kinds import USUAL, parse

@@ -82,6 +82,11 @@ class Variant:
             )
         return " ".join(said)
 
+    def begun(self, parts: int) -> Variant | None:
+        """Return the variant of the pruning and its first parts alone; ``None`` if that is none."""
+        names = self.name.split("+")[: parts + (self.prune is not None)]
+        return Variant("+".join(names), self.parts[:parts], self.prune) if names else None
+
     @property
     def whole_numbers(self) -> bool:
         """Say whether it needs a processor that multiplies 8-bit numbers fast."""

@@ -23,7 +23,7 @@ from model_builder.evaluation.gate import Gate
 from model_builder.opened_release import Opened, opened_release
 from model_builder.previous import WEIGHTS
 from model_builder.progress import Progress
-from model_builder.task import ResolvedData
+from model_builder.task import ResolvedData, StepModel
 from model_builder.variants.basis import Basis, Facts, other
 from model_builder.variants.kinds import Variant, apply
 from model_builder.variants.machine import Machine, this_machine
@@ -212,22 +212,8 @@ class Tries:
 
     def _make(self, variant: Variant) -> None:
         parent = self.parent
-        if variant.prune is None:
-            base = Change(variant.name, variant.precision, variant.how)
-            steps = parent.steps
-        elif not variant.parts:
-            self.progress.say(
-                f"prune-{variant.prune:g}: learns again from {parent.manifest.data.name}, which "
-                "can take most of the time of the build; what was measured so far is kept"
-            )
-            base = prune(parent, variant.prune, self.data(), self.progress)
-            steps = parent.steps
-        else:
-            pruned = Variant(variant.name.split("+")[0], (), variant.prune)
-            self._say_if_reused(pruned)
-            with self._made(pruned) as made:
-                base, steps = change_of(made, parent), made.steps
-        applied = apply(variant.parts, parent, steps)
+        base, steps, parts = self._begun(variant)
+        applied = apply(parts, parent, steps)
         change = replace(
             base,
             variant=variant.name,
@@ -239,6 +225,28 @@ class Tries:
         with tempfile.TemporaryDirectory(prefix="model-builder-variant-") as scratch:
             staged = stage_child(parent, change, Path(scratch), release_of(variant), self.progress)
             self.work.store.publish(staged.manifest, staged.models, staged.reports)
+
+    def _begun(self, variant: Variant) -> tuple[Change, Sequence[StepModel], tuple[str, ...]]:
+        """Return how far a variant is there already, its steps, and the parts that are left.
+
+        One with fewer parts may have been made before; one that is pruned only is made first.
+        """
+        for count in range(len(variant.parts) - 1, -1, -1):
+            before = variant.begun(count)
+            if before is None or (before.parts and not self._made_before(release_of(before))):
+                continue
+            self._say_if_reused(before)
+            with self._made(before) as made:
+                return change_of(made, self.parent), made.steps, variant.parts[count:]
+        if variant.prune is None:
+            base = Change(variant.name, variant.precision, variant.how)
+            return base, self.parent.steps, variant.parts
+        self.progress.say(
+            f"prune-{variant.prune:g}: learns again from {self.parent.manifest.data.name}, which "
+            "can take most of the time of the build; what was measured so far is kept"
+        )
+        base = prune(self.parent, variant.prune, self.data(), self.progress)
+        return base, self.parent.steps, ()
 
 
 def told(tried: Tried) -> str:

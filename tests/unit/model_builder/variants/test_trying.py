@@ -11,6 +11,7 @@ import pytest
 
 from model_builder.errors import CannotDerive
 from model_builder.evaluation.gate import Gate
+from model_builder.export.onnx import serialised
 from model_builder.opened_release import Opened
 from model_builder.progress import SilentProgress
 from model_builder.task import ResolvedData
@@ -115,6 +116,28 @@ def test_what_was_made_is_made_anew_only_by_other_code(tries: Tries) -> None:
     second = store.manifest(line, "graph").create_time
     elsewhere.change(GRAPH)
     assert store.manifest(line, "graph").create_time == second, "a machine makes it no other"
+
+
+def test_a_variant_goes_on_from_one_with_fewer_parts(tries: Tries, progress: Listening) -> None:
+    (quantised,) = parse(["graph+int8-static"])
+    alone = tries.change(quantised)
+    assert not progress.said, "nothing was there"
+    again = replace(tries, work=Work(tries.work.folder / "again"))
+    again.change(GRAPH)
+    onwards = again.change(quantised)
+    assert progress.said == ["graph: reused as it was made before"]
+    assert onwards.steps.keys() == alone.steps.keys()
+    for name, model in alone.steps.items():
+        assert serialised(onwards.steps[name]) == serialised(model)
+    assert onwards.details == alone.details
+    assert (onwards.variant, onwards.precision) == ("graph+int8-static", "int8")
+
+
+def test_a_variant_begins_with_what_was_pruned() -> None:
+    (one,) = parse(["prune-0.3+graph+ort"])
+    found = [one.begun(count) for count in (1, 0)]
+    assert found == [*parse(["prune-0.3+graph", "prune-0.3"])]
+    assert parse(["graph+ort"])[0].begun(0) is None
 
 
 def test_what_depends_on_code_changes_with_it(images: Opened, tmp_path: Path) -> None:
