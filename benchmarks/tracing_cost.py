@@ -27,6 +27,7 @@ from rich.table import Table
 from gateway.telemetry.call_spans import CallSpans
 from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
+from gateway.telemetry.passage import Passage
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import Event, Kind, Source, Span, new_span_id, new_trace_id
@@ -85,22 +86,23 @@ def ignore(call: CallRecord) -> None:
 
 def one_batch(tracing: Tracing, size: int) -> None:
     """What the gateway tells of calls that travel together."""
-    calls = []
+    company = []
     for _ in range(size):
         call = tracing.start_call(Caller())
-        start_ns = time.time_ns()
-        call.add_stage("decode", start_ns, time.time_ns())
+        company.append(Passage(call, time.time_ns(), time.time_ns()))
         call.set_release(*RELEASE)
-        calls.append((call, time.time_ns()))
     left_ns = time.time_ns()
-    for call, asked_ns in calls:
-        call.add_stage("queue", asked_ns, left_ns)
-    inference = shared_inference([call for call, _ in calls])
+    for one in company:
+        one.left_ns = left_ns
+    inference = shared_inference(company)
     inference.admitted()
     inference.ask(MODEL, "10.0.0.8:8001")
     inference.end()
-    for call, _ in calls:
-        call.add_stage("encode", left_ns, time.time_ns())
+    for one in company:
+        call = one.call
+        if call.records:
+            one.end_ns = time.time_ns()
+            call.went(one)
         call.finish(0)
 
 

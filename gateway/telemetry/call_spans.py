@@ -17,8 +17,9 @@ from urllib.parse import unquote
 
 from google.rpc import code_pb2
 
+from gateway.telemetry.passage import Failure, Inference
 from gateway.telemetry.record import ADMISSION, ATTEMPT, BATCH, SERVER_FAULTS, TRITON
-from gateway.telemetry.recording import Failure, Inference, RecordedCall
+from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status, server_attributes
 from gateway.telemetry.span_encoding import SpanEncoder
 
@@ -31,6 +32,9 @@ TRITON_METHOD = "inference.GRPCInferenceService/ModelInfer"
 _NAMES: dict[int, str] = {number: name for name, number in code_pb2.Code.items()}
 _RPC: Attributes = {"rpc.system.name": "grpc"}
 _MAX_CONSTANTS = 4096
+_FAR, _APART = 1 << 48, 1 << 20
+"""Between the numbers of a call's stages and those of what it asked Triton without telling it of
+the trace, and between two of these, which have one for each call and attempt."""
 
 
 class CallSpans:
@@ -44,17 +48,16 @@ class CallSpans:
 
     def encode(self, call: RecordedCall) -> list[bytes]:
         """Return the spans of a call, the server's last; of a part of a stream, those so far."""
-        encoder, failures, constants = self._encoder, call.failures, self._constants
+        encoder, constants = self._encoder, self._constants
         trace_number, number = call.ids()
         trace, server = encoder.trace(trace_number), encoder.parent(number)
         state = encoder.rest(trace_state=call.trace_state) if call.trace_state else b""
         # The same for every exporter, and for no other stage of the call.
         number += call.sent_stages
-        span, spans, place = encoder.span, [], 0
-        for name, start_ns, end_ns in call.stages:
+        far = number + _FAR
+        span, spans = encoder.span, []
+        for name, start_ns, end_ns, error in call.all_stages():
             number += 1
-            error = failures.get(place, "") if failures else ""
-            place += 1
             if name in _SPECIAL and (
                 name != ADMISSION or (not error and end_ns - start_ns < _AT_ONCE_NS)
             ):
@@ -63,8 +66,12 @@ class CallSpans:
             constant = constants.get(key) or self._remember(key, self._stage(name, error))
             own = number & ALL_BITS or 1
             spans.append(span(constant, trace, own, server, start_ns, end_ns, state))
-        for inference, span_number in call.inferences:
-            spans += self._inference(call, inference, span_number, trace, server, state)
+        for passage in call.passages():
+            far += _APART
+            trip = passage.trip
+            if trip is not None and trip.start_ns:
+                number = passage.span_id or far & ALL_BITS or 1
+                spans += self._inference(call, trip, number, trace, server, state)
         if call.end_ns:
             spans.append(self._server_span(call, trace, state))
         return spans

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from google.rpc import code_pb2
 
+DECODE, QUEUE, ENCODE = "decode", "queue", "encode"
 ADMISSION = "admission"
 ATTEMPT = "attempt"
 """The time of an attempt to ask Triton that gave no answer, until the next one."""
@@ -25,6 +26,10 @@ SERVER_FAULTS = frozenset(
 )
 
 
+Stage = tuple[str, int, int, str]
+"""Its name, start and end in ns since 1970, and the class of what went wrong in it, or nothing."""
+
+
 class CallRecord:
     """A call and its stages, as they happened. Times in ns since 1970.
 
@@ -33,7 +38,7 @@ class CallRecord:
         end_ns: 0 in a part of a stream that goes on: only its stages count.
         code: A ``google.rpc.Code``.
         line: Which release answered, with ``release`` and ``variant``; empty until one was chosen.
-        stages: Name, start and end of each.
+        stages: That are over.
         batch_calls: Calls in its inference; 0: there was none.
         batch_rows: Rows in it.
         step: Of the ensemble, where it failed.
@@ -49,7 +54,7 @@ class CallRecord:
     def __init__(self, method: str, start_ns: int) -> None:
         self.method = method
         self.start_ns = start_ns
-        self.stages: list[tuple[str, int, int]] = []
+        self.stages: list[Stage] = []
         self.end_ns = self.code = self.batch_calls = self.batch_rows = self.trace_id = 0
         self.line = self.release = self.variant = self.step = ""
 

@@ -1,32 +1,27 @@
 """A call while it is answered: cheap notes, of which spans are made once it has ended, if at all.
 
 Times are always taken, because only the end tells whether the call failed or was slow, and then
-its trace is kept whatever the sampling said. A note is a tuple in a list; IDs, attributes and
-texts are made when the spans are written, on another thread.
+its trace is kept whatever the sampling said. Most calls are neither, nor sampled: so stages, IDs,
+attributes and texts are made of the notes when somebody wants them, mostly on another thread.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
-from itertools import pairwise
 from random import random
-from traceback import format_exception
 from typing import Protocol
 
-from gateway.telemetry.record import ADMISSION, BATCH, TRITON, CallRecord
+from gateway.telemetry.passage import Failure, Inference, Passage
+from gateway.telemetry.record import CallRecord, Stage
 from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_span_id, new_trace_id
-from gateway.telemetry.trace_context import (
-    BAGGAGE,
-    TRACEPARENT,
-    TRACESTATE,
-    read_parent,
-    write_traceparent,
-)
+from gateway.telemetry.trace_context import BAGGAGE, TRACEPARENT, TRACESTATE, read_parent
 
 MAX_STAGES = 512
 """Of a stream: then those so far are sent, or forgotten, as its sampling says."""
+
+_STAGES_OF_A_PASSAGE = 5
 
 
 class Caller(Protocol):
@@ -44,19 +39,15 @@ class Caller(Protocol):
         ...
 
 
-class Failure:
-    """What went wrong, kept without the frames and all that they hold."""
+class Keeper(Protocol):
+    """Decides what becomes of calls."""
 
-    __slots__ = ("details", "status", "text", "trace", "type")
+    ratio: float
+    """Chance that a call is sampled if its client does not decide."""
 
-    def __init__(self, error: BaseException, *, with_trace: bool = False) -> None:
-        self.type = type(error).__qualname__
-        code, details = getattr(error, "code", None), getattr(error, "details", None)
-        self.status: str = getattr(code() if callable(code) else None, "name", "")
-        """gRPC's name of its status, if it has one."""
-        self.details = (details() if callable(details) else str(error)) or ""
-        self.text = str(error)
-        self.trace = "".join(format_exception(error)) if with_trace else ""
+    def ended(self, call: RecordedCall) -> None:
+        """Take a call that has ended, or a part of a stream that goes on."""
+        ...
 
 
 class RecordedCall(CallRecord):
@@ -64,51 +55,49 @@ class RecordedCall(CallRecord):
 
     Args:
         caller: The call; let go of when it ends.
-        ended: Gets it when it has ended, and parts of a stream before.
-        ratio: Chance that it is sampled if the client does not decide.
+        keeper: Gets it when it has ended, and parts of a stream before.
 
     Attributes:
         caller: Until it has ended: it holds much.
         sampled: Whether it is; ``None``: not decided. Calls that travel to Triton together are
             decided together, so that Triton traces as few requests as calls.
-        failures: Of stages, by their place.
+        notes: Stages that were told one by one, if any.
+        passage: The last of its requests whose way was told; each knows the one before.
+        size: How many stages were noted, at most.
         dropped_stages: Of a stream that is not sampled: those forgotten.
-        sent_stages: Of a stream that is: those that went before.
-        inferences: What it asked of Triton, each with the ID of this call's span for it.
+        sent_stages: Of a stream that is: those that went before, at most.
+        awaited: Inferences that were under way when it ended, and still are.
     """
 
     __slots__ = (
-        "_ended", "_ratio", "attributes", "caller", "dropped_stages", "failure", "failures",
-        "inferences", "parent_id", "peer", "sampled", "sent_stages", "span_id", "trace_state",
+        "_keeper", "attributes", "awaited", "caller", "dropped_stages", "failure", "notes",
+        "parent_id", "passage", "peer", "sampled", "sent_stages", "size", "span_id", "trace_state",
     )  # fmt: skip
 
-    def __init__(self, caller: Caller, ended: Callable[[RecordedCall], None], ratio: float) -> None:
-        # What CallRecord's own does too, written out: every call pays for this.
+    records = True
+    """Whether anything is recorded."""
+
+    def __init__(self, caller: Caller, keeper: Keeper) -> None:
+        # What CallRecord's own does too, written out, because every call pays for this; what only
+        # metrics read is written by `settle`.
         self.method, self.start_ns = caller.method, caller.received_ns
-        self.stages: list[tuple[str, int, int]] = []
-        self.inferences: list[tuple[Inference, int]] = []
-        self.end_ns = self.code = self.batch_calls = self.batch_rows = self.trace_id = 0
-        self.parent_id = self.span_id = self.dropped_stages = self.sent_stages = 0
+        self.end_ns = self.code = self.trace_id = self.parent_id = self.span_id = 0
+        self.size = self.dropped_stages = self.sent_stages = self.awaited = 0
         self.line = self.release = self.variant = self.step = self.peer = self.trace_state = ""
         self.sampled: bool | None = None
         self.attributes: Attributes | None = None
         self.failure: Failure | None = None
-        self.failures: dict[int, str] | None = None
+        self.notes: list[Stage] | None = None
+        self.passage: Passage | None = None
         self.caller: Caller | None = caller
-        self._ended = ended
-        self._ratio = ratio
+        self._keeper = keeper
         header = caller.header(TRACEPARENT)
         parent = read_parent(header) if header else None
         if parent is not None:
             self.trace_id, self.parent_id = parent.trace_id, parent.span_id
             self.sampled = parent.sampled
-        elif ratio >= 1:
+        elif keeper.ratio >= 1:
             self.sampled = True
-
-    @property
-    def records(self) -> bool:
-        """It does."""
-        return True
 
     def passed_on(self) -> dict[str, str]:
         """Return the client's headers that go on to Triton as they came."""
@@ -138,7 +127,7 @@ class RecordedCall(CallRecord):
     def decide(self) -> bool:
         """Return whether it is sampled; decide now, if that is still open."""
         if self.sampled is None:
-            self.sampled = random() < self._ratio
+            self.sampled = random() < self._keeper.ratio
         return self.sampled
 
     def add_stage(
@@ -147,13 +136,19 @@ class RecordedCall(CallRecord):
         """Add a stage that is over; times in ns since 1970. Nothing, once the call has ended."""
         if self.end_ns:  # a thread may be reading it
             return
-        if error is not None:
-            if self.failures is None:
-                self.failures = {}
-            self.failures[len(self.stages)] = type(error).__qualname__
-        self.stages.append((name, start_ns, end_ns))
-        if len(self.stages) >= MAX_STAGES:
-            self._send_part()
+        if self.notes is None:
+            self.notes = []
+        failed = "" if error is None else type(error).__qualname__
+        self.notes.append((name, start_ns, end_ns, failed))
+        self._grow(1)
+
+    def went(self, passage: Passage) -> None:
+        """Take note of the way of a request. Nothing, once the call has ended."""
+        if self.end_ns:
+            return
+        passage.before = self.passage
+        self.passage = passage
+        self._grow(_STAGES_OF_A_PASSAGE)
 
     def set_release(self, line: str, release: str, variant: str) -> None:
         """Say which release answers."""
@@ -167,7 +162,9 @@ class RecordedCall(CallRecord):
 
     def inference(self, rows: int = 1) -> Inference:
         """Return what records an inference for this call alone."""
-        return Inference((self,), 1, rows)
+        passage = Passage(self)
+        self.went(passage)
+        return Inference((passage,), 1, rows)
 
     def finish(self, code: int, error: BaseException | None = None, *, fault: bool = False) -> None:
         """End it. Who travels with others may end before they do: then it is told when they have.
@@ -184,156 +181,81 @@ class RecordedCall(CallRecord):
             metadata = getattr(error, "metadata", None)
             if isinstance(metadata, Mapping):
                 self.step = str(metadata.get("step", ""))
-        for inference, _ in self.inferences:
-            if not inference.end_ns:
-                return
-        self._ended(self)
+        passage = self.passage
+        while passage is not None:
+            passage.call = None  # they would hold each other
+            trip = passage.trip
+            if trip is not None and not trip.end_ns:
+                if trip.start_ns:
+                    trip.late.append(self)
+                    self.awaited += 1
+                else:  # whatever becomes of it, this call has left
+                    passage.trip = None
+            passage = passage.before
+        if not self.awaited:
+            self._keeper.ended(self)
 
-    def came_back_late(self, stages: Sequence[tuple[str, int, int]]) -> None:
+    def came_back_late(self) -> None:
         """Take note that an inference is over that this call, which has ended, was in."""
-        # What came after it had left is no time of its own.
-        self.stages += [(name, start, min(end, self.end_ns)) for name, start, end in stages]
-        if all(inference.end_ns for inference, _ in self.inferences):
-            self._ended(self)
+        self.awaited -= 1
+        if not self.awaited:
+            self._keeper.ended(self)
+
+    def passages(self) -> list[Passage]:
+        """Return the ways of its requests, as they were noted."""
+        passage = self.passage
+        if passage is not None and passage.before is None:
+            return [passage]
+        found = []
+        while passage is not None:
+            found.append(passage)
+            passage = passage.before
+        found.reverse()
+        return found
+
+    def all_stages(self) -> list[Stage]:
+        """Return all that was noted; on any thread, once it has ended."""
+        stages = list(self.notes or ())
+        for passage in self.passages():
+            passage.add_stages(stages, self.end_ns or ALL_BITS)
+        return stages
+
+    def settle(self) -> None:
+        """Write down what metrics read."""
+        self.stages = self.all_stages()
+        self.batch_calls = self.batch_rows = 0
+        passage = self.passage
+        while passage is not None:
+            trip = passage.trip
+            if trip is not None and trip.start_ns:
+                self.batch_calls, self.batch_rows = trip.size, trip.rows
+                return
+            passage = passage.before
+
+    def _grow(self, stages: int) -> None:
+        self.size += stages
+        if self.size >= MAX_STAGES:
+            self._send_part()
 
     def _send_part(self) -> None:
-        """Let the stages so far of a long stream go."""
+        """Let what is over of a long stream go."""
         self.ids()
-        part = copy(self)
-        part.inferences = [one for one in self.inferences if one[0].end_ns]
-        self.inferences = [one for one in self.inferences if not one[0].end_ns]
-        self.stages, self.failures = [], None
-        self.sent_stages += len(part.stages)
+        passages, part = self.passages(), copy(self)
+        under_way = [one for one in passages if one.trip is not None and not one.trip.end_ns]
+        over = [one for one in passages if one not in under_way]
+        self.notes, self.passage, part.passage = None, _chain(under_way), _chain(over)
+        self.size = _STAGES_OF_A_PASSAGE * len(under_way)
+        self.sent_stages += part.size
         if not self.decide():
-            self.dropped_stages += len(part.stages)
-        self._ended(part)
+            self.dropped_stages += len(part.all_stages())
+        for one in over:
+            one.call = None
+        self._keeper.ended(part)
 
 
-class Inference:
-    """A request to Triton for one call or several.
-
-    Args:
-        calls: Those that are recorded.
-        size: How many calls there are in all.
-        rows: How many rows.
-    """
-
-    __slots__ = (
-        "_answered", "_calls", "_entered_ns", "admitted_ns", "attempts", "end_ns", "failure",
-        "mates", "model", "owner_span_id", "owner_trace_id", "rows", "size", "span_id",
-        "start_ns", "target",
-    )  # fmt: skip
-
-    def __init__(self, calls: Sequence[RecordedCall], size: int, rows: int) -> None:
-        self._calls = calls
-        self.size = size
-        self.rows = rows
-        self.model = self.target = ""
-        """Who was asked first, or gave the answer."""
-        self.attempts: tuple[tuple[str, int], ...] = ()
-        """Who was asked and when, where that was done more than once."""
-        self._answered = -1
-        self.failure: Failure | None = None
-        self.span_id = 0
-        self.owner_trace_id = self.owner_span_id = 0
-        """The trace that has Triton's spans, and its call's span; 0: Triton was told of none."""
-        self.mates: list[tuple[int, int]] = []
-        """Trace and span IDs of the other calls that are sampled."""
-        self._entered_ns = time.time_ns()
-        self.admitted_ns = self.start_ns = self.end_ns = 0
-
-    def admitted(self) -> None:
-        """Take note that Triton may be asked."""
-        self.admitted_ns = time.time_ns()
-
-    def ask(self, model: str, target: str = "") -> dict[str, str]:
-        """Take note that a Triton is asked now; return the headers to send with it.
-
-        ``traceparent`` is among them only if a call is sampled, because Triton ignores the
-        sampled flag. Send it as the request's ``id`` too: Triton overlooks the header now and
-        then, and its spans are put in their place by the ID (:mod:`.triton_spans`).
-        """
-        self.model = model
-        self.target = target
-        self._decide()
-        owner, somebody_left = None, False
-        # The spans of the calls for it are numbered from a random one: they are in other traces.
-        self.span_id = span_id = new_span_id()
-        for call in self._calls:
-            if call.end_ns:
-                somebody_left = True
-                continue
-            span_id = span_id + 1 & ALL_BITS or 1
-            call.inferences.append((self, span_id))
-            if call.sampled:
-                call.trace_id = call.trace_id or new_trace_id()
-                if owner is None:
-                    owner = call
-                    self.owner_trace_id, self.owner_span_id = call.trace_id, span_id
-                else:
-                    self.mates.append((call.trace_id, span_id))
-        if somebody_left:  # while they waited: nothing more can be noted of them
-            self._calls = [call for call in self._calls if not call.end_ns]
-        headers: dict[str, str] = {}
-        if owner is not None:
-            headers = {
-                TRACEPARENT: write_traceparent(owner.trace_id, self.span_id),
-                **owner.passed_on(),
-            }
-        self.start_ns = time.time_ns()
-        return headers
-
-    def ask_again(self, target: str) -> None:
-        """Take note that a Triton is asked too, or because another attempt failed."""
-        if not self.end_ns:  # a thread may be reading it
-            before = self.attempts or ((self.target, self.start_ns),)
-            self.attempts = (*before, (target, time.time_ns()))
-            self.target = target
-
-    def answered_by(self, attempt: int) -> None:
-        """Take note which attempt gave the answer, the first that is told; 0: the first one."""
-        if self._answered < 0 and not self.end_ns:
-            self._answered = attempt
-            self.target = self.attempts[attempt][0]
-
-    def in_vain(self) -> Iterator[tuple[str, int, int]]:
-        """Yield the attempts before the one that answered: who was asked, from when until when."""
-        last = self._answered if self._answered >= 0 else len(self.attempts) - 1
-        for (target, asked_ns), (_, next_ns) in pairwise(self.attempts[: last + 1]):
-            yield target, asked_ns, next_ns
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Take note of the end, the first that is told, and tell the calls of it."""
-        if self.end_ns:
-            return
-        now = time.time_ns()
-        self.end_ns = now
-        if error is not None:
-            self.failure = Failure(error)
-        calls, self._calls = self._calls, ()
-        if not self.start_ns:  # Triton was not asked
-            failure = None if self.admitted_ns else error
-            for call in calls:
-                call.add_stage(ADMISSION, self._entered_ns, self.admitted_ns or now, failure)
-            return
-        stages = (
-            (ADMISSION, self._entered_ns, self.admitted_ns),
-            (TRITON if self.size == 1 else BATCH, self.start_ns, now),
-        )
-        late: list[RecordedCall] = []
-        for call in calls:
-            call.batch_calls, call.batch_rows = self.size, self.rows
-            if call.end_ns:
-                late.append(call)
-            else:
-                call.stages += stages
-        for call in dict.fromkeys(late):  # a stream can be in it more than once
-            call.came_back_late(stages)
-
-    def _decide(self) -> None:
-        """Decide for all together whose clients have not."""
-        undecided = [call for call in self._calls if call.sampled is None]
-        if undecided:
-            verdict = undecided[0].decide()
-            for call in undecided:
-                call.sampled = verdict
+def _chain(passages: list[Passage]) -> Passage | None:
+    """Return the last, each knowing the one before."""
+    last = None
+    for one in passages:
+        one.before, last = last, one
+    return last

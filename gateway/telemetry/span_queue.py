@@ -63,7 +63,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
 
 def _size(item: Item) -> int:
     """Return about how many spans it is: of a call, one a stage, and two more."""
-    return len(item.stages) + 2 if isinstance(item, RecordedCall) else len(item)
+    return item.size + 2 if isinstance(item, RecordedCall) else len(item)
 
 
 class SpanQueue:

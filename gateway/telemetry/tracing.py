@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
-from gateway.telemetry.recording import Caller, Inference, RecordedCall
+from gateway.telemetry.recording import Caller, RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue
 
@@ -56,6 +57,10 @@ class CallTrace(Protocol):
         self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
     ) -> None:
         """Add a stage that is over, ``decode``, ``queue`` or ``encode``; in ns since 1970."""
+        ...
+
+    def went(self, passage: Passage) -> None:
+        """Take note of the way of a request, which nobody changes from now on."""
         ...
 
     def set_release(self, line: str, release: str, variant: str) -> None:
@@ -113,7 +118,7 @@ class Tracing:
 
     def keep(self, sample_ratio: float, keep_errors: bool, keep_slower_s: float | None) -> None:
         """Keep other traces from now on; as for the constructor."""
-        self._ratio = sample_ratio if self._queues else 0.0
+        self.ratio = sample_ratio if self._queues else 0.0
         self._keep_errors = keep_errors
         self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
 
@@ -136,7 +141,7 @@ class Tracing:
         """Start the record of a call, in the trace of its client if it sent one."""
         if not self._records:
             return NO_TRACE
-        call = RecordedCall(caller, self._ended, self._ratio)
+        call = RecordedCall(caller, self)
         if not self._queues:  # Triton is told of no trace that nobody keeps
             call.sampled = False
         return call
@@ -156,29 +161,31 @@ class Tracing:
         for queue in queues:
             queue.close(max(0.0, end - time.monotonic()))
 
-    def _ended(self, call: RecordedCall) -> None:
-        queues, sampled = self._queues, call.sampled
-        if sampled is None:
-            sampled = call.decide()
-        if queues and (sampled or self._is_kept_anyway(call)):
+    def ended(self, call: RecordedCall) -> None:
+        """Take a call that has ended, or a part of a stream that goes on."""
+        kept = call.sampled
+        if kept is None:
+            kept = call.decide()
+        if not kept:
+            slow_ns = self._keep_slower_ns
+            # Of a part of a stream the end is 0.
+            if slow_ns is not None and call.end_ns - call.start_ns >= slow_ns:
+                kept = True
+            elif call.code:
+                kept = self._keep_errors and call.code in SERVER_FAULTS
+        if kept and self._queues:
             call.let_caller_go()
             call.ids()
-            for queue in queues:
+            for queue in self._queues:
                 queue.put(call)
         else:
             call.caller, call.trace_id = None, 0
         if self._sink is not None:
+            call.settle()
             try:
                 self._sink(call)
             except Exception:  # must not fail the call
                 _log.exception("A call could not be counted")
-
-    def _is_kept_anyway(self, call: RecordedCall) -> bool:
-        if call.code and self._keep_errors and call.code in SERVER_FAULTS:
-            return True
-        slow = self._keep_slower_ns
-        # 0: it has not ended, this is a part of a stream.
-        return slow is not None and bool(call.end_ns) and call.end_ns - call.start_ns >= slow
 
 
 class _NoInference:
@@ -204,14 +211,15 @@ class _NoInference:
 class _NoTrace:
     """The record of a call that nobody records."""
 
-    @property
-    def records(self) -> bool:
-        """It does not."""
-        return False
+    records = False
+    """Whether anything is recorded."""
 
     def add_stage(
         self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
     ) -> None:
+        """Drop it."""
+
+    def went(self, passage: Passage) -> None:
         """Drop it."""
 
     def set_release(self, line: str, release: str, variant: str) -> None:
@@ -232,7 +240,7 @@ NO_INFERENCE: InferenceTrace = _NoInference()
 NO_TRACE: CallTrace = _NoTrace()
 
 
-def shared_inference(traces: Sequence[CallTrace]) -> InferenceTrace:
-    """Return what records an inference for several calls, a row each."""
-    recorded = [trace for trace in traces if isinstance(trace, RecordedCall)]
-    return Inference(recorded, len(traces), len(traces)) if recorded else NO_INFERENCE
+def shared_inference(company: Sequence[Passage]) -> InferenceTrace:
+    """Return what records an inference for several requests, a row each."""
+    recorded = [one for one in company if isinstance(one.call, RecordedCall)]
+    return Inference(recorded, len(company), len(company)) if recorded else NO_INFERENCE

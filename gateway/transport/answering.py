@@ -168,14 +168,19 @@ class Answering:
         except Exception as error:
             trace.add_stage("decode", start_ns, time.time_ns(), error)
             raise
-        trace.add_stage("decode", start_ns, time.time_ns())
+        decoded_ns = time.time_ns()
         trace.set_release(release.line, release.release, release.variant)
         rank = self._entrance.rank(call)
         if self._cache is None:
-            return await self._companies.ask(domain, release, request, row, call, rank)
+            return await self._companies.ask(
+                domain, release, request, row, call, rank, start_ns, decoded_ns
+            )
+        trace.add_stage("decode", start_ns, decoded_ns)
 
         async def ask() -> bytes:
-            response = await self._companies.ask(domain, release, request, row, call, rank)
+            response = await self._companies.ask(
+                domain, release, request, row, call, rank, decoded_ns=time.time_ns()
+            )
             return response.SerializeToString()  # type: ignore[no-any-return]
 
         model = release.model_name

@@ -23,6 +23,7 @@ from gateway.inference.queueing import WaitingRoom
 from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.passage import Passage
 from gateway.telemetry.tracing import CallTrace, shared_inference
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.call import Call
@@ -52,17 +53,22 @@ class Batching:
             raise ValueError(f"max_rows must be in [1, {MAX_BATCH_ROWS}], got {self.max_rows}")
 
 
-class _Asked:
+class _Asked(Passage):
     """One call's part of an inference."""
 
-    __slots__ = ("asked_ns", "back_ns", "left_ns", "rank", "request", "row", "trace")
+    __slots__ = ("rank", "request", "row")
 
-    def __init__(self, request: Any, row: Any, trace: CallTrace, rank: int) -> None:
+    def __init__(
+        self, request: Any, row: Any, call: CallTrace, rank: int, start_ns: int, decoded_ns: int
+    ) -> None:
+        # What Passage's own does too, written out: every call pays for this.
+        self.call, self.start_ns, self.decoded_ns = call, start_ns, decoded_ns
+        self.left_ns = self.span_id = self.end_ns = 0
+        self.error = ""
+        self.trip = self.before = None
         self.request = request
         self.row = row
-        self.trace = trace
         self.rank = rank
-        self.asked_ns = self.left_ns = self.back_ns = 0
 
 
 class Companies:
@@ -99,6 +105,8 @@ class Companies:
         row: Any,
         call: Call,
         rank: int = NORMAL,
+        start_ns: int = 0,
+        decoded_ns: int = 0,
     ) -> Any:
         """Return the response to one request.
 
@@ -109,25 +117,27 @@ class Companies:
             row: What the domain made of it.
             call: Who asks, until when, and its trace.
             rank: Of its priority; the lower, the sooner.
+            start_ns: When it came, in ns since 1970; 0: the trace knows of its decoding.
+            decoded_ns: When the row was made.
 
         Raises:
             GatewayError: Whatever keeps the release from answering.
         """
         trace = call.trace
-        asked = _Asked(request, row, trace, rank)
-        if trace.records:
-            asked.asked_ns = time.time_ns()
+        asked = _Asked(request, row, trace, rank, start_ns, decoded_ns)
         batcher = self._batcher(domain, release, request, row)
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
         try:
             response = await batcher.ask(asked, deadline, call, rank)
         except BaseException as error:
-            if not asked.left_ns:  # refused, or it waited in vain
-                trace.add_stage("queue", asked.asked_ns, time.time_ns(), error)
+            asked.error, asked.end_ns = type(error).__qualname__, time.time_ns()
+            trace.went(asked)
             raise
         if trace.records:
-            trace.add_stage("encode", asked.back_ns, time.time_ns())
+            asked.end_ns = time.time_ns()
+            asked.request = asked.row = None  # the trace may be kept for long
+            trace.went(asked)
         return response
 
     def _batcher(
@@ -176,8 +186,8 @@ class Companies:
         now_s = asyncio.get_running_loop().time()
         left_ns = time.time_ns()
         for one in company:
-            # Who is asked again by itself has waited since the batch came back.
-            one.trace.add_stage("queue", one.back_ns or one.asked_ns, left_ns)
+            if one.left_ns:  # asked again by itself
+                one.turn_back()
             one.left_ns = left_ns
         answer = await self._runner.run(
             release,
@@ -186,12 +196,10 @@ class Companies:
             timeout_s=None
             if deadline is None
             else self._after.less(release.line, deadline - now_s),
-            trace=shared_inference([one.trace for one in company]),
+            trace=shared_inference(company),
             turn=Turn(min(one.rank for one in company)),  # the others travel along
         )
         back_ns = time.time_ns()
-        for one in company:
-            one.back_ns = back_ns
         requests = [one.request for one in company]
         responses = await self._work.responses(domain, answer, requests, release, served_by)
         self._after.took(release.line, (time.time_ns() - back_ns) / 1e9)

@@ -26,7 +26,7 @@ def record(
     now = START_NS
     for name, took_ms in stages:
         end = now + round(took_ms * MS)
-        made.stages.append((name, now, end))
+        made.stages.append((name, now, end, ""))
         now = end
     made.end_ns = now if total_ms is None else START_NS + round(total_ms * MS)
     made.line, made.release, made.variant = "score-risk", "r1", "fused"
@@ -51,7 +51,7 @@ def records(draw: st.DrawFn) -> CallRecord:
         made.release = draw(st.sampled_from(["r1", "r2"]))
     for name in draw(st.lists(st.sampled_from(STAGE_NAMES), max_size=8)):
         begun = START_NS + draw(times)
-        made.stages.append((name, begun, begun + draw(times)))
+        made.stages.append((name, begun, begun + draw(times), ""))
     made.batch_calls = draw(st.integers(0, 70))
     made.batch_rows = made.batch_calls * draw(st.integers(1, 20))
     made.trace_id = draw(st.sampled_from([0, 0, 1, 2**127 + 5]))

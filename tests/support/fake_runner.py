@@ -13,6 +13,9 @@ from manifests import CATALOGUE, manifest
 from gateway.errors import ModelUnavailable
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from gateway.telemetry.passage import Passage
+from gateway.telemetry.record import Stage
+from gateway.telemetry.span import ALL_BITS
 from triton_models.release import Manifest
 from triton_models.signatures import (
     RULE_CLIPPED_TO_MAXIMUM,
@@ -70,7 +73,8 @@ class RecordingTrace:
     peer: str = ""
     stages: list[str] = field(default_factory=list)
     stage_starts: dict[str, int | None] = field(default_factory=dict)
-    stage_errors: dict[str, BaseException | None] = field(default_factory=dict)
+    stage_errors: dict[str, BaseException | str | None] = field(default_factory=dict)
+    passages: list[Passage] = field(default_factory=list)
     attributes: dict[str, object] = field(default_factory=dict)
     releases: list[tuple[str, str, str]] = field(default_factory=list)
     inferences: list[RecordingInference] = field(default_factory=list)
@@ -86,6 +90,16 @@ class RecordingTrace:
         self.stages.append(name)
         self.stage_starts[name] = start_ns
         self.stage_errors[name] = error
+
+    def went(self, passage: Passage) -> None:
+        """Remember it as the stages that it has."""
+        self.passages.append(passage)
+        stages: list[Stage] = []
+        passage.add_stages(stages, ALL_BITS)
+        for name, start_ns, _, error in stages:
+            self.stages.append(name)
+            self.stage_starts[name] = start_ns
+            self.stage_errors[name] = error or None
 
     def inference(self, rows: int = 1) -> RecordingInference:
         self.inferences.append(RecordingInference(rows))

@@ -12,12 +12,13 @@ from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_spans import KeptSpans
+from travelling import together
 
 from gateway.errors import GatewayError, ModelContractBroken
 from gateway.telemetry.call_spans import CallSpans, peer_attributes
 from gateway.telemetry.otlp_json import JsonSpans
 from gateway.telemetry.span import Attribute, Kind, Span, Status
-from gateway.telemetry.tracing import CallTrace, Tracing, shared_inference
+from gateway.telemetry.tracing import CallTrace, Tracing
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"
 TRITON = "inference.GRPCInferenceService/ModelInfer"
@@ -51,7 +52,7 @@ def infer(
     answered: int | None = None,
 ) -> dict[str, str]:
     """An inference for all of them; returns the headers for Triton."""
-    inference = shared_inference(calls)
+    inference = together(calls)
     inference.admitted()
     headers = inference.ask(model, "10.0.0.8:8001")
     for target in again:
@@ -174,7 +175,7 @@ def test_what_is_told_of_an_attempt_after_the_end_changes_nothing(
     tracing: Tracing, kept: KeptSpans
 ) -> None:
     call = start(tracing)
-    inference = shared_inference([call])
+    inference = together([call])
     inference.admitted()
     inference.ask(MODEL, "a:1")
     inference.end()
@@ -209,7 +210,7 @@ def test_an_admission_that_was_refused_is_a_span_however_fast_it_was(
     tracing: Tracing, kept: KeptSpans
 ) -> None:
     call = start(tracing)
-    shared_inference([call]).end(TimeoutError())
+    together([call]).end(TimeoutError())
     call.finish(code_pb2.RESOURCE_EXHAUSTED)
     assert kept.one("admission").attributes == {"error.type": "TimeoutError"}
     assert not kept.named(TRITON)

@@ -8,6 +8,7 @@ import pytest
 from fake_runner import FakeCall
 from google.rpc import code_pb2
 from kept_spans import KeptSpans
+from travelling import together
 
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.recording import MAX_STAGES
@@ -18,7 +19,6 @@ from gateway.telemetry.tracing import (
     CallTrace,
     InferenceTrace,
     Tracing,
-    shared_inference,
 )
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"
@@ -35,7 +35,7 @@ def start(tracing: Tracing, flags: str = "", number: int = 1) -> CallTrace:
 
 
 def asked(calls: list[CallTrace]) -> InferenceTrace:
-    inference = shared_inference(calls)
+    inference = together(calls)
     inference.admitted()
     inference.ask(MODEL)
     return inference
@@ -58,7 +58,7 @@ def calls(tracing: Tracing) -> list[CallTrace]:
 def test_there_is_one_client_span_and_each_call_has_a_span_for_it(
     calls: list[CallTrace], kept: KeptSpans
 ) -> None:
-    inference = shared_inference(calls)
+    inference = together(calls)
     inference.admitted()
     headers = inference.ask(MODEL)
     inference.end()
@@ -104,9 +104,9 @@ def test_the_only_sampled_call_of_several_has_the_client_span_and_no_links(
 
 
 def test_calls_nobody_records_leave_triton_untold(tracing: Tracing, kept: KeptSpans) -> None:
-    assert shared_inference([NO_TRACE, NO_TRACE]) is NO_INFERENCE
+    assert together([NO_TRACE, NO_TRACE]) is NO_INFERENCE
     call = start(tracing, NOT_SAMPLED)
-    inference = shared_inference([call, NO_TRACE])
+    inference = together([call, NO_TRACE])
     inference.admitted()
     assert inference.ask(MODEL) == {}
     inference.end()
@@ -121,7 +121,7 @@ def test_whose_clients_did_not_decide_are_decided_together(build: Build, kept: K
     for _ in range(100):
         calls = [start(tracing) for _ in range(8)]
         before = len(kept.items)
-        inference = shared_inference(calls)
+        inference = together(calls)
         inference.admitted()
         told += bool(inference.ask(MODEL))
         inference.end()
@@ -167,7 +167,7 @@ def test_those_kept_for_their_errors_alone_each_have_a_client_span(
 ) -> None:
     tracing = build(sample_ratio=0)
     calls = [start(tracing) for _ in range(3)]
-    inference = shared_inference(calls)
+    inference = together(calls)
     inference.admitted()
     assert inference.ask(MODEL) == {}  # Triton is told of none: nobody knew yet
     inference.end()
@@ -211,7 +211,7 @@ def test_a_call_that_left_before_triton_was_asked_owns_nothing(
     tracing: Tracing, kept: KeptSpans
 ) -> None:
     left, stayed = start(tracing, SAMPLED, 7), start(tracing, SAMPLED, 8)
-    inference = shared_inference([left, stayed])
+    inference = together([left, stayed])
     left.finish(code_pb2.CANCELLED)
     inference.admitted()
     assert inference.ask(MODEL)["traceparent"].split("-")[1] == f"{8:032x}"
@@ -246,7 +246,7 @@ def test_a_record_says_with_how_many_it_travelled_and_holds_no_caller(build: Bui
     for call in calls:
         call.finish(code_pb2.OK)
     assert [(one.batch_calls, one.batch_rows, one.trace_id) for one in records] == 3 * [(3, 3, 0)]
-    assert [[name for name, _, _ in one.stages] for one in records] == 3 * [["admission", BATCH]]
+    assert [[stage[0] for stage in one.stages] for one in records] == 3 * [["admission", BATCH]]
     assert all(one.caller is None for one in records)  # type: ignore[attr-defined]
 
 

@@ -43,7 +43,7 @@ class Naive:
             *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "17"),
         }
         labels = ("grpc", call.method, name, name if name in faults else "", *of_release)
-        for stage, start, end in call.stages:
+        for stage, start, end, _ in call.stages:
             key = (stage, call.method, *of_release)
             self.values[STAGE_DURATION, key].append((end - start) / 1e9)
         if not call.end_ns:
