@@ -4,11 +4,11 @@
 
 64 callers at a time ask ``Diagnose`` over ASGI; what they ask stands for Triton and answers at
 once. Everything else is the gateway's: its event loop, checks, batches, tensors, answers. The same
-calls are made without traces, and with, in short turns; the numbers are CPU time a call, of the
-event loop's thread and of the whole process, and what that is more than in the turn without traces beside it.
-CPU time is hardly disturbed by other processes, so small differences show that calls a second
-(``benchmarks/serving``) cannot tell. What it leaves out: Envoy, the client of Triton, and the time
-that the loop waits for Python's lock while spans are made.
+calls are made without traces, and with, in short turns. The numbers are CPU time a call, of the
+event loop's thread and of the whole process, and what that is more than in the turn without traces
+beside it. CPU time is hardly disturbed by other processes, so it shows small differences that calls
+a second (``benchmarks/serving``) cannot tell. It leaves out Envoy, the client of Triton, and the
+time that the loop waits for Python's lock while spans are made.
 """
 
 from __future__ import annotations

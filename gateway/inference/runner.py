@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,17 +24,18 @@ class ServedRelease:
     manifest: Manifest
     variant: str = "ensemble"
 
-    @property
+    # Each call asks for these three.
+    @cached_property
     def line(self) -> str:
         """The line that it belongs to."""
         return self.manifest.line
 
-    @property
+    @cached_property
     def release(self) -> str:
         """Its name within the line."""
         return self.manifest.release
 
-    @property
+    @cached_property
     def model_name(self) -> str:
         """The Triton model that answers for it."""
         return self.manifest.model_of(self.variant)

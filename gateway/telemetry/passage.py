@@ -104,7 +104,9 @@ class Passage:
             back_ns = trip.end_ns
             shared = trip.stages()
             if back_ns > until_ns:
-                shared = [(name, start, min(end, until_ns), why) for name, start, end, why in shared]
+                shared = [
+                    (name, start, min(end, until_ns), why) for name, start, end, why in shared
+                ]
             stages += shared
         if left_ns and end_ns and not self.error:
             stages.append((ENCODE, back_ns, end_ns, ""))
@@ -135,8 +137,6 @@ class Inference:
 
     def __init__(self, company: Sequence[Passage], size: int, rows: int) -> None:
         self._company = company
-        for one in company:
-            one.trip = self
         self.size = size
         self.rows = rows
         self.model = self.target = ""
@@ -164,10 +164,8 @@ class Inference:
         """
         self.model = model
         self.target = target
-        # Of calls that left while they waited nothing more can be noted.
-        company = [one for one in self._company if one.trip is self and not one.call.end_ns]
+        headers = self._introduce() if self._decide() else {}
         self._company = ()  # they would hold each other
-        headers = self._introduce(company) if self._decide(company) else {}
         self.start_ns = time.time_ns()
         return headers
 
@@ -197,7 +195,10 @@ class Inference:
         self.end_ns = time.time_ns()
         if error is not None:
             self.failure = Failure(error)
-        self._company = ()
+        company, self._company = self._company, ()
+        for one in company:  # there are any only if Triton was not asked
+            if one.call is not None and not one.call.end_ns:
+                one.trip = self
         late, self.late = self.late, []
         for call in late:
             call.came_back_late()
@@ -218,23 +219,31 @@ class Inference:
             (name, self.start_ns, self.end_ns, ""),
         ]
 
-    def _decide(self, company: Sequence[Passage]) -> bool:
+    def _decide(self) -> bool:
         """Decide for all together whose clients have not; return whether any is sampled."""
-        undecided = [one.call for one in company if one.call.sampled is None]
-        if undecided:
-            verdict = undecided[0].decide()
-            for call in undecided:
-                call.sampled = verdict
-            if verdict or len(undecided) == len(company):
-                return verdict
-        return any(one.call.sampled for one in company)
+        verdict: bool | None = None
+        any_sampled = False
+        for one in self._company:
+            call = one.call
+            if call is None or call.end_ns:  # it left while it waited: nothing more can be noted
+                continue
+            one.trip = self
+            sampled = call.sampled
+            if sampled is None:
+                if verdict is None:
+                    verdict = call.decide()
+                sampled = call.sampled = verdict
+            any_sampled = any_sampled or sampled
+        return any_sampled
 
-    def _introduce(self, company: Sequence[Passage]) -> dict[str, str]:
+    def _introduce(self) -> dict[str, str]:
         """Give all of them spans that know each other; return the headers of the one for all."""
         owner: Traveller | None = None
         # The spans of the calls for it are numbered from a random one: they are in other traces.
         self.span_id = span_id = new_span_id()
-        for one in company:
+        for one in self._company:
+            if one.trip is not self:
+                continue
             one.span_id = span_id = span_id + 1 & ALL_BITS or 1
             call: Traveller = one.call
             if call.sampled:

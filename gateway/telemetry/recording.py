@@ -78,19 +78,19 @@ class RecordedCall(CallRecord):
     """Whether anything is recorded."""
 
     def __init__(self, caller: Caller, keeper: Keeper) -> None:
-        # What CallRecord's own does too, written out, because every call pays for this; what only
-        # metrics read is written by `settle`.
+        # What CallRecord's own does too, written out, because every call pays for this. What is
+        # not here is written before it is read: by `finish`, `let_caller_go` and `settle`.
+        self.caller: Caller | None = caller
+        self._keeper = keeper
         self.method, self.start_ns = caller.method, caller.received_ns
-        self.end_ns = self.code = self.trace_id = self.parent_id = self.span_id = 0
-        self.size = self.dropped_stages = self.sent_stages = self.awaited = 0
-        self.line = self.release = self.variant = self.step = self.peer = self.trace_state = ""
+        self.end_ns = self.trace_id = self.parent_id = self.span_id = 0
+        self.size = self.dropped_stages = self.sent_stages = 0
+        self.line = self.release = self.variant = self.step = ""
         self.sampled: bool | None = None
         self.attributes: Attributes | None = None
         self.failure: Failure | None = None
         self.notes: list[Stage] | None = None
         self.passage: Passage | None = None
-        self.caller: Caller | None = caller
-        self._keeper = keeper
         header = caller.header(TRACEPARENT)
         parent = read_parent(header) if header else None
         if parent is not None:
@@ -113,8 +113,7 @@ class RecordedCall(CallRecord):
         caller, self.caller = self.caller, None
         if caller is not None:
             self.peer = caller.peer()
-            if self.parent_id:
-                self.trace_state = caller.header(TRACESTATE) or ""
+            self.trace_state = (self.parent_id and caller.header(TRACESTATE)) or ""
 
     def ids(self) -> tuple[int, int]:
         """Return its trace ID and the ID of its server span, which it has from now on."""
@@ -140,7 +139,9 @@ class RecordedCall(CallRecord):
             self.notes = []
         failed = "" if error is None else type(error).__qualname__
         self.notes.append((name, start_ns, end_ns, failed))
-        self._grow(1)
+        self.size += 1
+        if self.size >= MAX_STAGES:
+            self._send_part()
 
     def went(self, passage: Passage) -> None:
         """Take note of the way of a request. Nothing, once the call has ended."""
@@ -148,7 +149,9 @@ class RecordedCall(CallRecord):
             return
         passage.before = self.passage
         self.passage = passage
-        self._grow(_STAGES_OF_A_PASSAGE)
+        self.size = size = self.size + _STAGES_OF_A_PASSAGE
+        if size >= MAX_STAGES:
+            self._send_part()
 
     def set_release(self, line: str, release: str, variant: str) -> None:
         """Say which release answers."""
@@ -175,7 +178,7 @@ class RecordedCall(CallRecord):
             fault: Whether that is a surprise: then its traceback is kept.
         """
         self.end_ns = time.time_ns()
-        self.code = code
+        self.code, self.awaited = code, 0
         if error is not None:
             self.failure = Failure(error, with_trace=fault)
             metadata = getattr(error, "metadata", None)
@@ -186,11 +189,8 @@ class RecordedCall(CallRecord):
             passage.call = None  # they would hold each other
             trip = passage.trip
             if trip is not None and not trip.end_ns:
-                if trip.start_ns:
-                    trip.late.append(self)
-                    self.awaited += 1
-                else:  # whatever becomes of it, this call has left
-                    passage.trip = None
+                trip.late.append(self)
+                self.awaited += 1
             passage = passage.before
         if not self.awaited:
             self._keeper.ended(self)
@@ -232,14 +232,10 @@ class RecordedCall(CallRecord):
                 return
             passage = passage.before
 
-    def _grow(self, stages: int) -> None:
-        self.size += stages
-        if self.size >= MAX_STAGES:
-            self._send_part()
-
     def _send_part(self) -> None:
         """Let what is over of a long stream go."""
         self.ids()
+        self.code = 0
         passages, part = self.passages(), copy(self)
         under_way = [one for one in passages if one.trip is not None and not one.trip.end_ns]
         over = [one for one in passages if one not in under_way]

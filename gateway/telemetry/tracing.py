@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 from gateway.telemetry.passage import Inference, Passage
@@ -120,7 +121,7 @@ class Tracing:
         """Keep other traces from now on; as for the constructor."""
         self.ratio = sample_ratio if self._queues else 0.0
         self._keep_errors = keep_errors
-        self._keep_slower_ns = None if keep_slower_s is None else int(1e9 * keep_slower_s)
+        self._keep_slower_ns = inf if keep_slower_s is None else int(1e9 * keep_slower_s)
 
     @property
     def is_on(self) -> bool:
@@ -166,13 +167,10 @@ class Tracing:
         kept = call.sampled
         if kept is None:
             kept = call.decide()
-        if not kept:
-            slow_ns = self._keep_slower_ns
-            # Of a part of a stream the end is 0.
-            if slow_ns is not None and call.end_ns - call.start_ns >= slow_ns:
-                kept = True
-            elif call.code:
-                kept = self._keep_errors and call.code in SERVER_FAULTS
+        if not kept:  # of a part of a stream the end is 0
+            kept = call.end_ns - call.start_ns >= self._keep_slower_ns or (
+                call.code != 0 and self._keep_errors and call.code in SERVER_FAULTS
+            )
         if kept and self._queues:
             call.let_caller_go()
             call.ids()

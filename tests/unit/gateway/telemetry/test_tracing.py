@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from span_makers import CLIENT_SPAN_ID, TRACE_ID, TRACEPARENT, UNSAMPLED, span
 
-from gateway.telemetry.record import SERVER_FAULTS, CallRecord
 from gateway.telemetry.passage import Inference
+from gateway.telemetry.record import SERVER_FAULTS, CallRecord
 from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.tracing import (
     NO_INFERENCE,
