@@ -165,7 +165,7 @@ class Inference:
         self.model = model
         self.target = target
         headers = self._introduce() if self._decide() else {}
-        self._company = ()  # they would hold each other
+        self._company = ()
         self.start_ns = time.time_ns()
         return headers
 
@@ -195,7 +195,7 @@ class Inference:
         self.end_ns = time.time_ns()
         if error is not None:
             self.failure = Failure(error)
-        company, self._company = self._company, ()
+        company, self._company = self._company, ()  # they would hold each other
         for one in company:  # there are any only if Triton was not asked
             if one.call is not None and not one.call.end_ns:
                 one.trip = self

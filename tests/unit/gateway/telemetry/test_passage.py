@@ -125,6 +125,23 @@ def test_a_call_that_left_before_triton_was_asked_knows_nothing_of_it(
     assert stayed.trip is inference
 
 
+def test_a_stream_that_ended_owns_nothing_that_triton_is_asked_for_an_element_of_it(
+    tracing: Tracing, kept: KeptSpans
+) -> None:
+    ended, stayed = (Passage(start(tracing)) for _ in range(2))
+    inference = shared_inference([ended, stayed])
+    ended.call.finish(code_pb2.CANCELLED)  # before its element was told
+    inference.admitted()
+    inference.ask("model")
+    inference.end()
+    ended.call.went(ended)
+    call = stayed.call
+    call.went(stayed)
+    call.finish(code_pb2.OK)
+    assert [one.trace_id for one in kept.named(TRITON)] == [call.trace_id]
+    assert ended.call.passages() == []
+
+
 def test_the_numbers_of_spans_that_triton_was_not_told_of_meet_nowhere(
     build: Build, kept: KeptSpans
 ) -> None:
