@@ -234,7 +234,6 @@ async def measure(which: Mapping[str, Gateway], rounds: int, calls: int, in_flig
         await one.turn(calls, in_flight)
         one.loop_us.clear()
         one.process_us.clear()
-    settle_garbage()
     order = list(which.values())
     for _ in range(rounds):
         for one in order:
@@ -254,6 +253,7 @@ def main(rounds: int, calls: int, in_flight: int, only: str) -> None:
 
     async def run() -> dict[str, Gateway]:
         which = gateways(only.split(","))
+        settle_garbage()
         await measure(which, rounds, calls, in_flight)
         return which
 
