@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,22 +22,19 @@ class ServedRelease:
 
     manifest: Manifest
     variant: str = "ensemble"
+    # Found once, because every call asks for them.
+    line: str = field(init=False, repr=False, compare=False)
+    """The line that it belongs to."""
+    release: str = field(init=False, repr=False, compare=False)
+    """Its name within the line."""
+    model_name: str = field(init=False, repr=False, compare=False)
+    """The Triton model that answers for it."""
 
-    # Each call asks for these three.
-    @cached_property
-    def line(self) -> str:
-        """The line that it belongs to."""
-        return self.manifest.line
-
-    @cached_property
-    def release(self) -> str:
-        """Its name within the line."""
-        return self.manifest.release
-
-    @cached_property
-    def model_name(self) -> str:
-        """The Triton model that answers for it."""
-        return self.manifest.model_of(self.variant)
+    def __post_init__(self) -> None:
+        """Find what follows from the rest."""
+        found = self.manifest.line, self.manifest.release, self.manifest.model_of(self.variant)
+        for name, value in zip(("line", "release", "model_name"), found, strict=True):
+            object.__setattr__(self, name, value)  # as of a frozen one it must be
 
 
 @dataclass(frozen=True)
