@@ -197,7 +197,7 @@ class Inference:
             self.failure = Failure(error)
         company, self._company = self._company, ()  # they would hold each other
         for one in company:  # there are any only if Triton was not asked
-            if one.call is not None and not one.call.end_ns:
+            if one.call is not None and not one.call.end_ns and not one.end_ns:
                 one.trip = self
         late, self.late = self.late, []
         for call in late:
@@ -225,7 +225,8 @@ class Inference:
         any_sampled = False
         for one in self._company:
             call = one.call
-            if call is None or call.end_ns:  # it left while it waited: nothing more can be noted
+            # It left while it waited: nothing more can be noted.
+            if call is None or call.end_ns or one.end_ns:
                 continue
             one.trip = self
             sampled = call.sampled

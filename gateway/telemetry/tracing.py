@@ -240,5 +240,5 @@ NO_TRACE: CallTrace = _NoTrace()
 
 def shared_inference(company: Sequence[Passage]) -> InferenceTrace:
     """Return what records an inference for several requests, a row each."""
-    recorded = [one for one in company if isinstance(one.call, RecordedCall)]
+    recorded = [one for one in company if isinstance(one.call, RecordedCall) and not one.end_ns]
     return Inference(recorded, len(company), len(company)) if recorded else NO_INFERENCE

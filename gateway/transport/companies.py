@@ -186,6 +186,8 @@ class Companies:
         now_s = asyncio.get_running_loop().time()
         left_ns = time.time_ns()
         for one in company:
+            if one.end_ns:  # it has given up, and its trace may be read
+                continue
             if one.left_ns:  # asked again by itself
                 one.turn_back()
             one.left_ns = left_ns
