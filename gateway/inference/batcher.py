@@ -247,7 +247,8 @@ class Batcher(Generic[ItemT, AnswerT]):
             if len(batch) == 1:
                 _fail(batch, error)
             else:  # it may be the doing of one: each is asked by itself
-                await asyncio.gather(*(self._answer([entry]) for entry in batch))
+                stayed = [entry for entry in batch if not entry.future.done()]
+                await asyncio.gather(*(self._answer([entry]) for entry in stayed))
             return
         except asyncio.CancelledError:
             for entry in batch:

@@ -85,7 +85,7 @@ async def test_stages_of_calls_that_travel_together_follow_one_another(runner: F
         assert decode.end_ns == queue.start_ns <= queue.end_ns <= encode.start_ns <= encode.end_ns
 
 
-async def test_of_who_left_a_batch_nothing_is_noted_when_the_others_are_asked_one_by_one(
+async def test_who_left_a_batch_is_not_asked_for_again_when_the_others_are_one_by_one(
     runner: FakeRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     callers = Callers(runner)
@@ -104,5 +104,6 @@ async def test_of_who_left_a_batch_nothing_is_noted_when_the_others_are_asked_on
         await asyncio.gather(tasks[0], *tasks[2:])
         await asyncio.sleep(0)
     assert caplog.records == []
+    assert [one.rows for one in runner.asked] == [1, 3, 1, 1]
     found = sorted(names(spans).count("queue") for spans in callers.traces())
     assert found == [1, 1, 2, 2]  # alone; left; asked again by themselves
