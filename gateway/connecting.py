@@ -18,6 +18,7 @@ def protection_of(settings: Settings) -> Protection:
         message_s=settings.message_timeout_s,
         max_metadata_bytes=settings.max_metadata_bytes,
         max_metadata_count=settings.max_metadata_count,
+        max_concurrent_streams=settings.max_concurrent_streams,
     )
 
 

@@ -42,6 +42,11 @@ class SecuritySettings(BaseSettings):
     max_metadata_count: int = Field(default=100, ge=1, le=1000)
     """The entries of a call's metadata, at most."""
 
+    max_concurrent_streams: int = Field(default=100, ge=1, le=100_000)
+    """Calls, streams among them, that a connection has at a time; HTTP/2 tells its client, who
+    waits with more or opens another connection. What a stranger begins comes before everybody
+    else's, so honest calls wait the longer the more it may be: docs/faults.md."""
+
     keys_file: Path | None = None
     """The API keys, as ``gateway keys`` writes them; a call then needs one, or a token."""
 

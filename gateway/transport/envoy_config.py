@@ -22,15 +22,12 @@ _TYPES = "type.googleapis.com/envoy.extensions.filters"
 _HTTP_MANAGER = f"{_TYPES}.network.http_connection_manager.v3.HttpConnectionManager"
 _MODULE_FILTER = f"{_TYPES}.http.dynamic_modules.v3.DynamicModuleFilter"
 
-MAX_STREAMS = 10_000
-"""Of a connection. Clients queue above it; what may wait here is for admission to say."""
 _OWN_HEADERS = 16
 """Of each call, beside the client's metadata: the method, the deadline, and what Envoy adds."""
 _OWN_HEADER_BYTES = 1024
 _MESSAGE_OVERHEAD_BYTES = 64 * 1024
 
 _HTTP2: Mapping[str, Any] = {
-    "max_concurrent_streams": MAX_STREAMS,
     # 64 KiB, as HTTP/2 starts with, would make every larger message wait for a round trip.
     "initial_stream_window_size": 1024 * 1024,
     "initial_connection_window_size": 16 * 1024 * 1024,
@@ -73,7 +70,10 @@ def envoy_config(
         "@type": _HTTP_MANAGER,
         "stat_prefix": STAT_PREFIX,
         "codec_type": "HTTP2",
-        "http2_protocol_options": _HTTP2,
+        "http2_protocol_options": {
+            **_HTTP2,
+            "max_concurrent_streams": protection.max_concurrent_streams,
+        },
         "common_http_protocol_options": {
             "max_connection_duration": _MAX_CONNECTION_AGE,
             "max_headers_count": protection.max_metadata_count + _OWN_HEADERS,

@@ -28,17 +28,18 @@ _OPTIONS = (
     # Sends clients a GOAWAY now and then, so that they find replicas that came later. What is
     # in flight then, streams too, goes on to its end.
     ("grpc.max_connection_age_ms", 30 * 60_000),
-    # As Envoy. Unasked, a connection may have as many as it likes, and grpc's core never gives back
-    # some 3 kB of each call that is begun and abandoned. With 100 that would be next to nothing,
-    # but the core then refuses calls of honest clients that have thousands to make: it counts those
-    # that have ended until it has seen to them, and clients try again only once.
-    ("grpc.max_concurrent_streams", 10_000),
     # Calls that came and are not begun. By default grpc cancels some beyond 1,000, at random, and
     # their clients learn no more than that; what may wait is for admission to say.
     ("grpc.server.max_pending_requests", 10_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
 
+_ENDING = 2
+"""To grpc's core a call is there until our Python has let go of it, a moment after its client
+knows that it has ended and begins another. Unasked, the core counts those that end among those
+that a connection may have, and refuses calls of honest clients, by the thousand. So many times as
+many may end as may be under way: all of a connection at once, and those that took their place. Of
+what begins and is abandoned faster than that, the rest is refused."""
 
 _UNPROTECTED = Protection()
 
@@ -82,6 +83,8 @@ class GrpcServer:
             # Unasked, calls between the two limits are refused at random.
             ("grpc.max_metadata_size", protection.max_metadata_bytes),
             ("grpc.absolute_max_metadata_size", protection.max_metadata_bytes),
+            ("grpc.max_concurrent_streams", protection.max_concurrent_streams),
+            ("grpc.http2.max_deallocating_streams", _ENDING * protection.max_concurrent_streams),
             # Unasked, two gateways on one port would share calls, silently.
             ("grpc.so_reuseport", int(reuse_port)),
         )

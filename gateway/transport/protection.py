@@ -20,6 +20,7 @@ class Protection:
         message_s: Time that a message has to come whole, in seconds.
         max_metadata_bytes: The metadata of a call.
         max_metadata_count: Entries of it.
+        max_concurrent_streams: Calls that a connection has at a time.
     """
 
     tls: ServerTls | None = None
@@ -27,3 +28,4 @@ class Protection:
     message_s: float = DEFAULT_MESSAGE_S
     max_metadata_bytes: int = 16 * 1024
     max_metadata_count: int = 100
+    max_concurrent_streams: int = 100

@@ -1,4 +1,4 @@
-"""Messages that begin to come, and do not end; calls that begin, and are too many."""
+"""Messages that begin to come, and do not end."""
 
 from __future__ import annotations
 
@@ -82,17 +82,3 @@ def test_what_takes_long_to_answer_and_streams_that_are_silent_go_on(honest: Cli
 
     answers = honest.call["BidiStream"](slowly(), timeout=CALL_S)
     assert [seen(one)["value"] for one in answers] == [1, 2]
-
-
-def test_a_connection_has_only_so_many_calls_at_a_time(
-    impatient: ServedProcess,
-) -> None:
-    settings, most_calls = 4, 3
-    with socket.create_connection(("127.0.0.1", impatient.port), CALL_S) as one:
-        one.sendall(PREFACE + frame(settings, 0, 0, b""))
-        with one.makefile("rb") as answers:
-            start = answers.read(9)
-            payload = answers.read(int.from_bytes(start[:3], "big"))
-    assert start[3] == settings
-    said = dict(struct.iter_unpack(">HI", payload))
-    assert said[most_calls] == 10_000

@@ -239,6 +239,7 @@ def test_slow_calls_are_kept_unless_that_is_emptied(monkeypatch: pytest.MonkeyPa
         ("trace_sample_ratio", [0, 1], [-0.1, 1.1, "nan"]),
         ("trace_keep_slower_s", [0, 0.5], [-0.1, "nan"]),
         ("max_message_bytes", [1024], [1023]),
+        ("max_concurrent_streams", [1, 100_000], [0, 100_001]),
         ("max_in_flight", [1], [0]),
         ("max_waiting", [0], [-1]),
         ("queue_stands_s", [0, 2.5], [-0.1, "nan"]),

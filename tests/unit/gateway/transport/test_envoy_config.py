@@ -78,6 +78,11 @@ def test_metadata_is_bounded_in_size_and_count() -> None:
     assert told["common_http_protocol_options"]["max_headers_count"] == 26
 
 
+def test_a_connection_has_so_many_calls_at_a_time() -> None:
+    told = manager(config(protection=Protection(max_concurrent_streams=7)))
+    assert told["http2_protocol_options"]["max_concurrent_streams"] == 7
+
+
 def test_without_tls_nothing_is_told_of_certificates() -> None:
     (listener,) = config()["static_resources"]["listeners"]
     assert "transport_socket" not in listener["filter_chains"][0]
