@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import time
 from collections.abc import Callable
 
@@ -48,6 +49,7 @@ class MemorySweeper:
         self._settled = resident()
         self._not_before = self._not_soon_before = clock()
         self._soon = False
+        self._again_at = math.inf
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -61,14 +63,20 @@ class MemorySweeper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def soon(self) -> None:
-        """Have the next look followed by a sweep, as something is known to have been left."""
+        """Have the next look followed by a sweep, as something is known to have been left.
+
+        There is another a while later: a call that had not ended by the first may hold 12 MB.
+        """
         self._soon = True
 
     async def look(self) -> None:
         """Sweep up if it is time to."""
         begun = self._clock()
-        if begun < self._not_soon_before or not (self._soon or self._has_grown()):
+        again = begun >= self._again_at
+        if begun < self._not_soon_before or not (self._soon or again or self._has_grown()):
             return
+        if self._soon or again:
+            self._again_at = begun + PAUSE_S if self._soon else math.inf
         self._soon = False
         self._collect()
         await asyncio.to_thread(self._trim)

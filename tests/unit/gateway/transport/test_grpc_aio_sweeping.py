@@ -111,6 +111,19 @@ async def test_waste_that_is_known_of_is_swept_up_at_once_and_once(
     assert memory.sweeps == 2
 
 
+async def test_waste_of_calls_that_end_later_is_swept_up_a_while_after(
+    memory: Memory, sweeper: MemorySweeper, clock: Clock
+) -> None:
+    sweeper.soon()
+    await sweeper.look()
+    memory.garbage = 4 * MB
+    for sweeps in (1, 2, 2, 2):
+        await sweeper.look()
+        assert memory.sweeps == sweeps
+        clock.now += PAUSE_S
+    assert memory.resident() == 90 * MB
+
+
 async def test_sweeps_that_take_long_are_rare(memory: Memory, clock: Clock) -> None:
     def collect_for_long() -> None:
         clock.now += 0.25
