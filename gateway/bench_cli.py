@@ -88,7 +88,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="SECONDS",
     help="Of each call.",
 )
-@click.option("--connections", type=click.IntRange(1, 64), default=4, show_default=True)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Each has as many calls at a time as the gateway lets it (max_concurrent_streams); more "
+    "wait here, which counts too.",
+)
 @click.option(
     "--traces",
     type=_FILE,
