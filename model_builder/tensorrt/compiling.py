@@ -22,9 +22,10 @@ from model_builder.task import StepModel
 from model_builder.tensorrt.compiled import Compiled, Compiler
 from model_builder.tensorrt.errors import CannotCompile
 from model_builder.tensorrt.machine import Gpu
+from model_builder.tensorrt.modelopt import SCALED
 from model_builder.tensorrt.options import CompileOptions
 from model_builder.tensorrt.parity import TOLERANCES, check_plan, differences
-from model_builder.tensorrt.precision import SCALED, Typed, in_precision, is_quantised
+from model_builder.tensorrt.precision import Typed, in_precision, is_quantised
 from triton_models.plans import Plan, architecture, plan_file
 from triton_models.release import rows_of_triton
 

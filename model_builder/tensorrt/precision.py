@@ -10,14 +10,10 @@ weights that another layer reads, as for a CPU; and if the answers still move to
 
 from __future__ import annotations
 
-import importlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,28 +21,17 @@ import onnx
 
 from model_builder.export.onnx import serialised
 from model_builder.export.running import OnnxModel
-from model_builder.tensorrt.errors import CompileFailed, ToolMissing
+from model_builder.tensorrt.modelopt import CAST, SCALED, Order, in_own_process
 from model_builder.tensorrt.parity import differences
 from model_builder.variants.quantising import MOST_MOVED, layers_of, moved_by
 from triton_models.plans import Precision
-
-CAST = ("fp16", "bf16")
-SCALED = ("int8", "fp8")
-
-_ROWS_AT_ONCE = 32
-"""Of a calibration. By itself ModelOpt takes one row, finds that a product of one row gains nothing
-by scales, and leaves all of them out."""
 
 MOST_OFF = 0.2
 """How far scales may move any single number, as a share of the largest of its output: a score may
 hold while one reason for it is another."""
 
-_OPSET = 21
-"""Before it, what only moves values about does not take 8-bit floats, and ModelOpt leaves such
-nodes between the scales."""
-
 Inputs = Mapping[str, npt.NDArray[np.generic]]
-Load = Callable[[str], ModuleType]
+Convert = Callable[[Order], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,7 @@ def in_precision(
     model: onnx.ModelProto,
     precision: Precision,
     calibration: Inputs,
-    load: Load = importlib.import_module,
+    convert: Convert = in_own_process,
 ) -> Typed:
     """Return a network whose types say what it computes in; its inputs and outputs stay.
 
@@ -79,7 +64,7 @@ def in_precision(
         precision: Wanted.
         calibration: By input, ``(rows, …)``: what scales are taken from; of FP16 and BF16, what
             shows which nodes must stay in FP32.
-        load: Imports a module.
+        convert: Has ModelOpt write a network.
 
     Raises:
         ToolMissing: If ModelOpt is not installed.
@@ -95,16 +80,15 @@ def in_precision(
     if precision in SCALED and not layers:
         return Typed(model, "fp32", "none of its layers may be scaled")
     with TemporaryDirectory(prefix="trident-modelopt-") as scratch:
-        source, target = Path(scratch, "network.onnx"), Path(scratch, "converted.onnx")
+        folder = Path(scratch)
+        names = "network.onnx", "converted.onnx", "seen.npz"
+        source, target, seen = (folder / name for name in names)
         source.write_bytes(serialised(model))
-        try:
-            if precision in CAST:
-                return Typed(_cast(source, precision, calibration, load), precision)
-            made = _scaled(source, target, precision, calibration, layers, load)
-        except ImportError as error:
-            raise ToolMissing(f"{precision} needs ModelOpt, which is not installed") from error
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise CompileFailed(step, [f"ModelOpt: {' '.join(str(error).split())}"]) from error
+        np.savez(seen, **calibration)
+        convert(Order(step, source, target, precision, seen, tuple(layers)))
+        made = onnx.load(target)
+    if precision in CAST:
+        return Typed(made, precision)
     if not is_quantised(made):
         return Typed(model, "fp32", "ModelOpt finds its layers too small to gain by scales")
     because = _too_far(model, made, calibration)
@@ -126,51 +110,3 @@ def _too_far(model: onnx.ModelProto, made: onnx.ModelProto, seen: Inputs) -> str
         if off > MOST_OFF:
             return f"a number of '{name}' would be off by {off:.2g}, {MOST_OFF} is allowed"
     return ""
-
-
-def _cast(source: Path, precision: str, calibration: Inputs, load: Load) -> onnx.ModelProto:
-    autocast: Any = load("modelopt.onnx.autocast")
-    data = None
-    if calibration:
-        data = str(source.with_suffix(".npz"))
-        np.savez(data, **calibration)
-    made: onnx.ModelProto = autocast.convert_to_mixed_precision(
-        onnx_path=str(source),
-        low_precision_type=precision,
-        keep_io_types=True,
-        calibration_data=data,
-    )
-    return made
-
-
-def _scaled(
-    source: Path,
-    target: Path,
-    precision: str,
-    calibration: Inputs,
-    layers: list[str],
-    load: Load,
-) -> onnx.ModelProto:
-    quantization: Any = load("modelopt.onnx.quantization")
-    quantization.quantize(
-        onnx_path=str(source),
-        quantize_mode=precision,
-        calibration_data=dict(calibration),
-        calibration_shapes=_shapes_at_once(calibration),
-        calibration_method="max" if precision == "fp8" else "entropy",
-        calibration_eps=["cpu"],
-        high_precision_dtype="fp32",
-        nodes_to_quantize=[f"{re.escape(name)}$" for name in layers],  # it takes patterns
-        opset=_OPSET,
-        output_path=str(target),
-    )
-    return onnx.load(target)
-
-
-def _shapes_at_once(calibration: Inputs) -> str:
-    """Return the sizes of one part of a calibration, as ModelOpt writes them: ``x:32x8,y:32``."""
-    rows = min(_ROWS_AT_ONCE, *(len(array) for array in calibration.values()))
-    return ",".join(
-        f"{name}:{'x'.join(map(str, (rows, *array.shape[1:])))}"
-        for name, array in calibration.items()
-    )

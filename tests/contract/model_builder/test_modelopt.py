@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
+from onnxruntime.quantization import QDQQuantizer
+from onnxruntime.quantization.calibrate import CalibraterBase
 from torch import nn
 
 from model_builder.export.onnx import export_core, serialised
 from model_builder.export.running import Arrays, OnnxModel
+from model_builder.tensorrt.errors import CompileFailed
+from model_builder.tensorrt.modelopt import Order, in_own_process
 from model_builder.tensorrt.parity import TOLERANCES, differences
 from model_builder.tensorrt.precision import in_precision, is_quantised
 from model_builder.variants.quantising import MOST_MOVED, moved_by
@@ -169,3 +174,20 @@ def test_float_of_8_bits_is_what_fp8_scales_to() -> None:
         if tensor.data_type not in (TensorProto.FLOAT, TensorProto.INT64)
     }
     assert kinds == {TensorProto.FLOAT8E4M3FN}
+
+
+def test_it_leaves_this_process_and_its_output_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    before = dict(vars(CalibraterBase)), dict(vars(QDQQuantizer))
+    model, seen, _ = made("layers")
+    assert is_quantised(in_precision("core", model, "int8", seen).model)
+    assert (dict(vars(CalibraterBase)), dict(vars(QDQQuantizer))) == before
+    assert capfd.readouterr().out == "", "that is for programs"
+
+
+def test_what_it_cannot_read_is_an_error_of_the_step(tmp_path: Path) -> None:
+    source, seen = tmp_path / "network.onnx", tmp_path / "seen.npz"
+    source.write_bytes(b"no network")
+    np.savez(seen, x=np.zeros((4, WIDTH), np.float32))
+    order = Order("core", source, tmp_path / "made.onnx", "fp8", seen, ("node_linear",))
+    with pytest.raises(CompileFailed, match=r"(?s)step 'core'.*ModelOpt: \w+: "):
+        in_own_process(order)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,10 @@ def plant_modelopt(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) 
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(  # another process would not see them
+        "model_builder.tensorrt.modelopt.ProcessPoolExecutor",
+        lambda count, **_: ThreadPoolExecutor(count),
+    )
 
 
 def test_types_come_from_what_of_the_calibration_reaches_the_core(
