@@ -105,8 +105,10 @@ def _tracing(summary: Summary) -> Iterator[Bar]:
             ("traced-100", "all calls traced", 0.85),
             ("no-collector", "10 % traced, collector away", 0.97),
         ):
-            spread = summary.ratio(MLP, (f"{name}-{kind}", 64), (name, 64))
-            yield _bar(f"{MLP}, {words}, {_label(name)}: of untraced", "≥", wanted, spread)
+            pair = (f"{name}-{kind}", 64), (name, 64)
+            what = f"{MLP}, {words}, {_label(name)}: of untraced"
+            yield _bar(what, "≥", wanted, summary.ratio(MLP, *pair))
+            yield _bar(f"{what}, in like batches", "≥", wanted, summary.ratio_of_like(MLP, *pair))
         own = summary.ratio(MLP, (f"{name}-embedded-traced-100", 64), (f"{name}-embedded", 64))
         what = f"{MLP}, embedded, all calls traced, {_label(name)}: of untraced"
         yield _bar(what, "≥", 0.85, own)

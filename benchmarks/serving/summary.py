@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
 
 Burst = Mapping[str, Any]
 Key = tuple[str, str, str, int]
@@ -51,8 +55,16 @@ def median_interval(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low, high
 
 
-def _together(values: Sequence[float], groups: Sequence[int]) -> list[list[float]]:
-    found: dict[int, list[float]] = defaultdict(list)
+def _where_alike(points: npt.NDArray[np.float64]) -> float:
+    """Return the height at 0 of the line through points ``(n, 2)``, or of all at one place."""
+    x, y = points.T
+    away = x - x.mean()
+    across = float(away @ away)
+    return float(y.mean() - x.mean() * (away @ y) / across) if across else float(y.mean())
+
+
+def _together(values: Sequence[T], groups: Sequence[int]) -> list[list[T]]:
+    found: dict[int, list[T]] = defaultdict(list)
     for value, group in zip(values, groups, strict=True):
         found[group].append(value)
     return list(found.values())
@@ -101,12 +113,51 @@ class Summary:
         field: str = "rows_per_s",
     ) -> Spread | None:
         """Compare a field of two contenders, each with how many in flight, round by round."""
+        pairs, sittings = self._paired(task, one, other)
+        values = [left[field] / right[field] for left, right in pairs]
+        return Spread.of(values, sittings) if values else None
+
+    def ratio_of_like(
+        self, task: str, one: tuple[str, int], other: tuple[str, int]
+    ) -> Spread | None:
+        """Compare the rows a second of two contenders as if both had asked in like batches.
+
+        How many calls come to travel together is a habit that a load falls into: it differs by a
+        fifth from burst to burst of the same gateway, and rows a second with it. So the ratio is
+        taken where a line through the rounds, of it over the ratio of the batches' sizes (both as
+        logarithms), has batches that are alike.
+
+        Returns:
+            The ratio with its 95 % interval, which least and greatest are too; None of fewer than
+            :data:`LEAST_ROUNDS` sittings, or if the sizes are not known.
+        """
+        pairs, sittings = self._paired(task, one, other)
+        if len(set(sittings)) < LEAST_ROUNDS or not all(
+            burst.get("rows_a_request") for pair in pairs for burst in pair
+        ):
+            return None
+        rates, sizes = (
+            [math.log(left[field] / right[field]) for left, right in pairs]
+            for field in ("rows_per_s", "rows_a_request")
+        )
+        groups = [
+            np.array(group) for group in _together([*zip(sizes, rates, strict=True)], sittings)
+        ]
+        draws = np.random.default_rng(0).integers(0, len(groups), (_DRAWS, len(groups)))
+        found = [_where_alike(np.concatenate([groups[i] for i in drawn])) for drawn in draws]
+        low, high = np.exp(np.percentile(found, [2.5, 97.5])).tolist()
+        middle = math.exp(_where_alike(np.concatenate(groups)))
+        return Spread(middle, low, high, (low, high))
+
+    def _paired(
+        self, task: str, one: tuple[str, int], other: tuple[str, int]
+    ) -> tuple[list[tuple[Burst, Burst]], list[int]]:
+        """Return the bursts of two contenders by rounds, and each one's sitting."""
         left = self._rounds.get((task, one[0], "closed", one[1]), {})
         right = self._rounds.get((task, other[0], "closed", other[1]), {})
         numbers = sorted(left.keys() & right.keys())
-        values = [left[number][field] / right[number][field] for number in numbers]
-        sittings = [number // self._fresh_every for number in numbers]
-        return Spread.of(values, sittings) if values else None
+        pairs = [(left[number], right[number]) for number in numbers]
+        return pairs, [number // self._fresh_every for number in numbers]
 
     def within(
         self,

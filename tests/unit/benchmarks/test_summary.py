@@ -100,3 +100,45 @@ def test_a_run_that_started_anew_has_the_intervals_of_its_sittings() -> None:
 def test_of_a_few_rounds_there_is_no_interval() -> None:
     assert Spread.of([1.0] * (LEAST_ROUNDS - 1)).interval is None
     assert Spread.of([1.0] * LEAST_ROUNDS).interval == (1.0, 1.0)
+
+
+def of_two(rounds: int, cost: float, **changes: Any) -> Summary:
+    """Two gateways whose batches are of any size, and whose speed goes with it; one pays more."""
+    drawn = np.random.default_rng(1)
+    bursts = []
+    for round_ in range(rounds):
+        for name, share in (("gateway-grpc", 1.0), ("gateway-grpc-traced-10", 1 - cost)):
+            size = drawn.uniform(10, 40)
+            speed = 1000 * size**0.5 * share * drawn.normal(1, 0.002)
+            bursts.append(burst(name, round_, speed, rows_a_request=size) | changes)
+    return Summary(bursts, fresh_every=2)
+
+
+PAIR = ("gateway-grpc-traced-10", 64), ("gateway-grpc", 64)
+
+
+def test_in_like_batches_a_cost_is_seen_that_their_sizes_hide() -> None:
+    summary = of_two(40, cost=0.03)
+    plain, like = (ask("diagnose", *PAIR) for ask in (summary.ratio, summary.ratio_of_like))
+    assert plain is not None
+    assert plain.interval is not None
+    assert plain.interval[1] - plain.interval[0] > 0.1
+    assert like is not None
+    assert like.interval == (like.low, like.high)
+    assert 0.965 < like.low < 0.97 < like.high < 0.975
+
+
+def test_without_sizes_or_with_few_sittings_nothing_is_said_of_like_batches() -> None:
+    assert of_two(2 * LEAST_ROUNDS - 2, cost=0).ratio_of_like("diagnose", *PAIR) is None
+    assert of_two(40, cost=0, rows_a_request=0.0).ratio_of_like("diagnose", *PAIR) is None
+
+
+def test_batches_of_one_size_leave_the_ratio_as_it_is() -> None:
+    bursts = [
+        burst(name, round_, speed, rows_a_request=8)
+        for round_ in range(LEAST_ROUNDS)
+        for name, speed in (("gateway-grpc", 1000), ("gateway-grpc-traced-10", 900))
+    ]
+    like = Summary(bursts).ratio_of_like("diagnose", *PAIR)
+    assert like is not None
+    assert np.isclose(like.median, 0.9)
