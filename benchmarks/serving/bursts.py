@@ -13,7 +13,6 @@ from benchmarks.serving.contenders import Contender
 from benchmarks.serving.exchanges import Exchange
 from benchmarks.serving.h2load import Load
 from benchmarks.serving.servers import Running
-from benchmarks.serving.triton_requests import TritonRequests
 from benchmarks.serving.workloads import Workload
 
 WARM_UP_S = 0.4
@@ -44,8 +43,6 @@ class Burst:
     """CPU time per row of the contender; of Triton itself, if that is the contender."""
     triton_cpu_us: float
     """CPU time per row of the Triton behind it."""
-    rows_a_request: float
-    """Of the requests to the Triton behind; 0 if there is none."""
     client_cpu_share: float
     """Of one core, that h2load took."""
     resident_mb: list[float]
@@ -68,7 +65,6 @@ class Ready:
     workload: Workload
     running: Running
     triton_pid: int | None
-    requests: TritonRequests
     exchange: Exchange
     checker: Checker
     reply_bytes: list[int]
@@ -97,10 +93,10 @@ class Ready:
         self.let_go()
         try:
             self._load(turn, in_flight, WARM_UP_S, None)
-            before, first = self._usage(), self._requests()
+            before = self._usage()
             with self.checker.watching(watched_pause_s) as watched:
                 load = self._load(turn, in_flight, seconds, calls_per_s)
-            after, last = self._usage(), self._requests()
+            after = self._usage()
         finally:
             self.hold()
         rows = load.calls * self.exchange.rows
@@ -119,7 +115,6 @@ class Ready:
             p99_us=p99,
             server_cpu_us=1e6 * (after[0].cpu_s - before[0].cpu_s) / rows,
             triton_cpu_us=1e6 * (after[1].cpu_s - before[1].cpu_s) / rows,
-            rows_a_request=rows / (last - first) if last > first else 0.0,
             client_cpu_share=load.client_cpu_s / load.seconds,
             resident_mb=processes.megabytes(after[0].resident),
             checked=watched.answers,
@@ -134,16 +129,10 @@ class Ready:
             ],
         )
 
-    @property
-    def _is_in_front(self) -> bool:
-        return self.contender.server.kind == "gateway" and not self.contender.server.embedded
-
     def _usage(self) -> tuple[processes.Usage, processes.Usage]:
-        behind = self.triton_pid if self._is_in_front else None
+        server = self.contender.server
+        behind = self.triton_pid if server.kind == "gateway" and not server.embedded else None
         return processes.usage(self.running.pid), processes.usage(behind)
-
-    def _requests(self) -> int:
-        return self.requests.count() if self._is_in_front else 0
 
     def _load(self, turn: int, in_flight: int, seconds: float, calls_per_s: float | None) -> Load:
         address = self.running.address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from benchmarks.serving.contenders import Contender, Server
 from benchmarks.serving.exchanges import WrongAnswer
 from benchmarks.serving.h2load import LoadFailed
 from benchmarks.serving.servers import CannotRun, Running, Servers
-from benchmarks.serving.triton_requests import TritonRequests
 from benchmarks.serving.workloads import Workload
 from triton_models.server import EmbeddedTriton
 
@@ -143,7 +142,6 @@ def _run_sitting(
     """Run some rounds on servers of their own."""
     task = workload.task.name
     with Servers(store, triton) as servers, ExitStack() as stack:
-        requests = stack.enter_context(closing(TritonRequests(triton.target)))
         present = [one for one in plan.contenders if task in one.in_flight]
         running: dict[Server, Running | CannotRun] = {}
         # All are started before any is waited for: some need half a minute.
@@ -155,7 +153,7 @@ def _run_sitting(
             yield f"check {contender.name}"
             try:
                 ready[contender.name] = _check(
-                    contender, workload, running[contender.server], triton.pid, requests, stack
+                    contender, workload, running[contender.server], triton.pid, stack
                 )
             except CannotRun as error:
                 skipped = {"task": task, "contender": contender.name, "why": str(error)}
@@ -178,7 +176,6 @@ def _check(
     workload: Workload,
     server: Running | CannotRun,
     triton_pid: int | None,
-    requests: TritonRequests,
     stack: ExitStack,
 ) -> Ready:
     """Return a contender that gave the right answer to every row.
@@ -193,7 +190,7 @@ def _check(
     sizes = _first_answers(checker, len(exchange.bodies), server)
     brief = contender.exchange(workload, brief=True)
     watcher = stack.enter_context(Checker(server.address, brief))
-    return Ready(contender, workload, server, triton_pid, requests, exchange, watcher, sizes)
+    return Ready(contender, workload, server, triton_pid, exchange, watcher, sizes)
 
 
 def _first_answers(checker: Checker, turns: int, server: Running) -> list[int]:

@@ -117,31 +117,31 @@ class Summary:
         values = [left[field] / right[field] for left, right in pairs]
         return Spread.of(values, sittings) if values else None
 
-    def ratio_of_like(
+    def ratio_at_a_speed(
         self, task: str, one: tuple[str, int], other: tuple[str, int]
     ) -> Spread | None:
-        """Compare the rows a second of two contenders as if both had asked in like batches.
+        """Compare the rows a second of two gateways as if the machine had been as fast for both.
 
-        How many calls come to travel together is a habit that a load falls into: it differs by a
-        fifth from burst to burst of the same gateway, and rows a second with it. So the ratio is
-        taken where a line through the rounds, of it over the ratio of the batches' sizes (both as
-        logarithms), has batches that are alike.
+        A shared machine is faster and slower by a third from burst to burst, which is seen in the
+        CPU time that the same Triton takes for a row. So the ratio is taken where a line through
+        the rounds, of it over the ratio of these times (both as logarithms), has times that are
+        alike. What one of the two takes from Triton's caches is left out with it.
 
         Returns:
             The ratio with its 95 % interval, which least and greatest are too; None of fewer than
-            :data:`LEAST_ROUNDS` sittings, or if the sizes are not known.
+            :data:`LEAST_ROUNDS` sittings, or if Triton's time is not known.
         """
         pairs, sittings = self._paired(task, one, other)
         if len(set(sittings)) < LEAST_ROUNDS or not all(
-            burst.get("rows_a_request") for pair in pairs for burst in pair
+            burst.get("triton_cpu_us") for pair in pairs for burst in pair
         ):
             return None
-        rates, sizes = (
+        rates, times = (
             [math.log(left[field] / right[field]) for left, right in pairs]
-            for field in ("rows_per_s", "rows_a_request")
+            for field in ("rows_per_s", "triton_cpu_us")
         )
         groups = [
-            np.array(group) for group in _together([*zip(sizes, rates, strict=True)], sittings)
+            np.array(group) for group in _together([*zip(times, rates, strict=True)], sittings)
         ]
         draws = np.random.default_rng(0).integers(0, len(groups), (_DRAWS, len(groups)))
         found = [_where_alike(np.concatenate([groups[i] for i in drawn])) for drawn in draws]

@@ -103,42 +103,42 @@ def test_of_a_few_rounds_there_is_no_interval() -> None:
 
 
 def of_two(rounds: int, cost: float, **changes: Any) -> Summary:
-    """Two gateways whose batches are of any size, and whose speed goes with it; one pays more."""
+    """Two gateways on a machine that is ever as fast as it likes; one of them pays more."""
     drawn = np.random.default_rng(1)
     bursts = []
     for round_ in range(rounds):
         for name, share in (("gateway-grpc", 1.0), ("gateway-grpc-traced-10", 1 - cost)):
-            size = drawn.uniform(10, 40)
-            speed = 1000 * size**0.5 * share * drawn.normal(1, 0.002)
-            bursts.append(burst(name, round_, speed, rows_a_request=size) | changes)
+            slow = drawn.uniform(1, 1.5)
+            speed = 1000 / slow * share * drawn.normal(1, 0.002)
+            bursts.append(burst(name, round_, speed, triton_cpu_us=60 * slow) | changes)
     return Summary(bursts, fresh_every=2)
 
 
 PAIR = ("gateway-grpc-traced-10", 64), ("gateway-grpc", 64)
 
 
-def test_in_like_batches_a_cost_is_seen_that_their_sizes_hide() -> None:
+def test_at_one_speed_a_cost_is_seen_that_the_machine_hides() -> None:
     summary = of_two(40, cost=0.03)
-    plain, like = (ask("diagnose", *PAIR) for ask in (summary.ratio, summary.ratio_of_like))
+    plain, alike = (ask("diagnose", *PAIR) for ask in (summary.ratio, summary.ratio_at_a_speed))
     assert plain is not None
     assert plain.interval is not None
-    assert plain.interval[1] - plain.interval[0] > 0.1
-    assert like is not None
-    assert like.interval == (like.low, like.high)
-    assert 0.965 < like.low < 0.97 < like.high < 0.975
+    assert plain.interval[1] - plain.interval[0] > 0.05
+    assert alike is not None
+    assert alike.interval == (alike.low, alike.high)
+    assert 0.965 < alike.low < 0.97 < alike.high < 0.975
 
 
-def test_without_sizes_or_with_few_sittings_nothing_is_said_of_like_batches() -> None:
-    assert of_two(2 * LEAST_ROUNDS - 2, cost=0).ratio_of_like("diagnose", *PAIR) is None
-    assert of_two(40, cost=0, rows_a_request=0.0).ratio_of_like("diagnose", *PAIR) is None
+def test_without_its_speed_or_with_few_sittings_nothing_is_said() -> None:
+    assert of_two(2 * LEAST_ROUNDS - 2, cost=0).ratio_at_a_speed("diagnose", *PAIR) is None
+    assert of_two(40, cost=0, triton_cpu_us=0.0).ratio_at_a_speed("diagnose", *PAIR) is None
 
 
-def test_batches_of_one_size_leave_the_ratio_as_it_is() -> None:
+def test_a_machine_of_one_speed_leaves_the_ratio_as_it_is() -> None:
     bursts = [
-        burst(name, round_, speed, rows_a_request=8)
+        burst(name, round_, speed, triton_cpu_us=60)
         for round_ in range(LEAST_ROUNDS)
         for name, speed in (("gateway-grpc", 1000), ("gateway-grpc-traced-10", 900))
     ]
-    like = Summary(bursts).ratio_of_like("diagnose", *PAIR)
-    assert like is not None
-    assert np.isclose(like.median, 0.9)
+    alike = Summary(bursts).ratio_at_a_speed("diagnose", *PAIR)
+    assert alike is not None
+    assert np.isclose(alike.median, 0.9)
