@@ -46,7 +46,7 @@ def fused_attention(model: onnx.ModelProto) -> int:
     found = [
         one
         for node in model.graph.node
-        if node.op_type == "Softmax" and (one := _attention(node, model, known)) is not None
+        if node.op_type == "Softmax" and (one := _attention(node, known)) is not None
     ]
     for number, one in enumerate(found):
         _Writing(model, f"attention{number}", known).write(one)
@@ -56,9 +56,9 @@ def fused_attention(model: onnx.ModelProto) -> int:
     return len(found)
 
 
-def _attention(softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known) -> _Attention | None:
-    hiding = _maker(softmax.input[0], "Where", known)
-    read = _reader(softmax.output[0], model)
+def _attention(softmax: onnx.NodeProto, known: Known) -> _Attention | None:
+    hiding = known.made_by(softmax.input[0], "Where")
+    read = known.only_reader(softmax.output[0])
     if hiding is None or read is None or read.op_type != "MatMul":
         return None
     if attribute(softmax, "axis", -1) not in (-1, 3) or read.input[0] != softmax.output[0]:
@@ -72,7 +72,7 @@ def _attention(softmax: onnx.NodeProto, model: onnx.ModelProto, known: Known) ->
     key = columns_of(product.input[1], known, swapped=True)
     if query is None or key is None or value is None or not _whole([query, key, value], known):
         return None
-    end = _heads_joined(read, query.heads, model, known)
+    end = _heads_joined(read, query.heads, known)
     visible = _visible(hiding.input[0], known)
     if end is None or visible is None or len({one.heads for one in (query, key, value)}) > 1:
         return None
@@ -98,19 +98,17 @@ def _scaled(name: str, known: Known) -> tuple[onnx.NodeProto, float] | None:
     if node is None or node.op_type not in ("Div", "Mul"):
         return None
     by = known.constant(node.input[1])
-    product = _maker(node.input[0], "MatMul", known)
+    product = known.made_by(node.input[0], "MatMul")
     if by is None or by.size != 1 or product is None:
         return None
     return product, float(1 / by.item() if node.op_type == "Div" else by.item())
 
 
-def _heads_joined(
-    read: onnx.NodeProto, heads: int, model: onnx.ModelProto, known: Known
-) -> onnx.NodeProto | None:
+def _heads_joined(read: onnx.NodeProto, heads: int, known: Known) -> onnx.NodeProto | None:
     chain = []
     node: onnx.NodeProto | None = read
     while node is not None and len(chain) < 2:
-        node = _reader(node.output[0], model)
+        node = known.only_reader(node.output[0])
         if node is None or node.op_type not in ("Transpose", "Reshape"):
             return None
         chain.append(node)
@@ -129,7 +127,7 @@ def _visible(name: str, known: Known) -> tuple[str, bool] | None:
         return (name, False) if same and len(known.sizes.get(name, ())) == _ALL_PLACES else None
     # A place without anything to read reads itself, so that it is a number; nobody reads it.
     for one, own in (maker.input, reversed(maker.input)):
-        both = _maker(one, "And", known)
+        both = known.made_by(one, "And")
         if both is None or not _is(own, np.eye, known):
             continue
         for causal, there in (both.input, reversed(both.input)):
@@ -143,24 +141,13 @@ def _is(name: str, like: Callable[[int], npt.NDArray[Any]], known: Known) -> boo
     """Say whether a constant is such a square, or one cut on both axes alike."""
     maker = known.makers.get(name)
     if maker is not None and maker.op_type == "Slice":
-        start = _maker(maker.input[1], "Concat", known)
+        start = known.made_by(maker.input[1], "Concat")
         axes = known.constant(maker.input[3])
         if start is None or len({*start.input}) > 1 or not np.array_equal(axes, [0, 1]):
             return False
         name = maker.input[0]
     value = known.constant(name)
     return value is not None and np.array_equal(value, like(len(value)).astype(bool))
-
-
-def _maker(name: str, kind: str, known: Known) -> onnx.NodeProto | None:
-    node = known.makers.get(name)
-    return node if node is not None and node.op_type == kind else None
-
-
-def _reader(name: str, model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """Return the only node that reads a tensor."""
-    readers = [node for node in model.graph.node if name in node.input]
-    return readers[0] if len(readers) == 1 else None
 
 
 class _Writing:

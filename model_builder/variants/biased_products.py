@@ -17,14 +17,10 @@ from triton_models.pruning import prune
 def biased_products(model: onnx.ModelProto) -> int:
     """Rewrite a model in place; return how many 8-bit products add their bias themselves."""
     known = Known.of(model)
-    readers: dict[str, int] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
     done = 0
     for node in model.graph.node:
         found = _parts(node, known)
-        if found is None or readers[found[0].output[0]] > 1:
+        if found is None or known.only_reader(found[0].output[0]) is None:
             continue
         product, bias = found
         left, right = (known.makers[name] for name in product.input)
@@ -44,13 +40,12 @@ def _parts(node: onnx.NodeProto, known: Known) -> tuple[onnx.NodeProto, str] | N
     if node.op_type != "Add":
         return None
     for name, bias in (node.input, reversed(node.input)):
-        product, value = known.makers.get(name), known.constant(bias)
-        if product is None or product.op_type != "MatMul" or value is None or value.ndim != 1:
+        product, value = known.made_by(name, "MatMul"), known.constant(bias)
+        if product is None or value is None or value.ndim != 1:
             continue
-        sides = [known.makers.get(one) for one in product.input]
-        if all(
-            one is not None and one.op_type == "DequantizeLinear" and len(one.input) == 3
-            for one in sides
-        ) and (sides[1] is not None and sides[1].input[0] in known.weights):
+        left, right = (known.made_by(one, "DequantizeLinear") for one in product.input)
+        if left is None or right is None or right.input[0] not in known.weights:
+            continue
+        if len(left.input) == len(right.input) == 3:
             return product, bias
     return None

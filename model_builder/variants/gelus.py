@@ -15,14 +15,10 @@ from model_builder.variants.tensors import Known
 def halved_last(model: onnx.ModelProto) -> int:
     """Rewrite a model in place; return how many were put into that order."""
     known = Known.of(model)
-    readers: dict[str, int] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
     done = 0
     for node in model.graph.node:
         found = _parts(node, known)
-        if found is None or readers[found[0].output[0]] > 1:
+        if found is None or known.only_reader(found[0].output[0]) is None:
             continue
         inner, half, plus, x = found
         inner.input[:] = [x, plus]
@@ -38,8 +34,8 @@ def _parts(node: onnx.NodeProto, known: Known) -> tuple[onnx.NodeProto, str, str
     if node.op_type != "Mul":
         return None
     for x, name in (node.input, reversed(node.input)):
-        inner = known.makers.get(name)
-        if inner is None or inner.op_type != "Mul":
+        inner = known.made_by(name, "Mul")
+        if inner is None:
             continue
         for half, plus in (inner.input, reversed(inner.input)):
             if _is(half, 0.5, known) and _erf_of(plus, known) == x:
@@ -49,12 +45,12 @@ def _parts(node: onnx.NodeProto, known: Known) -> tuple[onnx.NodeProto, str, str
 
 def _erf_of(plus: str, known: Known) -> str | None:
     """Return ``x`` of ``1 + erf(x / …)``."""
-    added = known.makers.get(plus)
-    if added is None or added.op_type != "Add":
+    added = known.made_by(plus, "Add")
+    if added is None:
         return None
     for name, one in (added.input, reversed(added.input)):
-        erf = known.makers.get(name)
-        if erf is None or erf.op_type != "Erf" or not _is(one, 1.0, known):
+        erf = known.made_by(name, "Erf")
+        if erf is None or not _is(one, 1.0, known):
             continue
         scaled = known.makers.get(erf.input[0])
         if scaled is not None and scaled.op_type in ("Div", "Mul"):

@@ -65,15 +65,13 @@ def _orders(products: list[_Pair]) -> list[tuple[_Pair, _Pair, _Pair, _Pair]]:
 
 
 def _product(name: str, known: Known) -> _Pair | None:
-    maker = known.makers.get(name)
-    if maker is None or maker.op_type != "Mul":
-        return None
-    return maker.input[0], maker.input[1]
+    maker = known.made_by(name, "Mul")
+    return None if maker is None else (maker.input[0], maker.input[1])
 
 
 def _turned(node: onnx.NodeProto, halves: _Pair, tables: _Pair, known: Known) -> Turned | None:
-    split = known.makers.get(halves[0])
-    if split is None or split.op_type != "Split" or tuple(split.output) != halves:
+    split = known.made_by(halves[0], "Split")
+    if split is None or tuple(split.output) != halves:
         return None
     rank = len(known.sizes.get(split.output[0], ()))
     axes = {int(attribute(one, "axis", 0)) % max(rank, 1) for one in (node, split)}
@@ -95,8 +93,8 @@ def _table(name: str, known: Known) -> tuple[str, str | None] | None:
     """Return a constant, and from which of its rows on it is read."""
     if known.constant(name) is not None:
         return name, None
-    maker = known.makers.get(name)
-    if maker is None or maker.op_type != "Slice" or known.constant(maker.input[0]) is None:
+    maker = known.made_by(name, "Slice")
+    if maker is None or known.constant(maker.input[0]) is None:
         return None
     ends, axes = (known.constant(one) for one in maker.input[2:4])
     if len(maker.input) != 4 or ends is None or axes is None:

@@ -19,10 +19,12 @@ def rounded_once(model: onnx.ModelProto) -> int:
     for node in model.graph.node:
         if node.op_type != "DequantizeLinear":
             continue
-        again = _made_by(node.input[0], "QuantizeLinear", known)
-        cut = None if again is None else _made_by(again.input[0], "Slice", known)
-        whole = None if cut is None else _made_by(cut.input[0], "DequantizeLinear", known)
-        if again is None or cut is None or whole is None or _readers(cut.output[0], model) > 1:
+        again = known.made_by(node.input[0], "QuantizeLinear")
+        cut = None if again is None else known.made_by(again.input[0], "Slice")
+        whole = None if cut is None else known.made_by(cut.input[0], "DequantizeLinear")
+        if again is None or cut is None or whole is None:
+            continue
+        if known.only_reader(cut.output[0]) is None:
             continue
         if any(
             one.size != 1 for name in whole.input[1:] if (one := known.constant(name)) is not None
@@ -35,12 +37,3 @@ def rounded_once(model: onnx.ModelProto) -> int:
         prune(model.graph)
         del model.graph.value_info[:]
     return done
-
-
-def _made_by(name: str, kind: str, known: Known) -> onnx.NodeProto | None:
-    maker = known.makers.get(name)
-    return maker if maker is not None and maker.op_type == kind else None
-
-
-def _readers(name: str, model: onnx.ModelProto) -> int:
-    return sum(name in node.input for node in model.graph.node)

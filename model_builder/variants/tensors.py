@@ -1,4 +1,4 @@
-"""What is known of the tensors of a graph: who makes them, and their sizes."""
+"""What is known of the tensors of a graph: who makes and who reads them, and their sizes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Known:
     weights: dict[str, onnx.TensorProto]
     sizes: dict[str, tuple[Size, ...]]
     """An axis that varies by its letter, or ``None``."""
+    readers: dict[str, list[onnx.NodeProto]]
+    """In their order, each once."""
 
     @staticmethod
     def of(model: onnx.ModelProto) -> Known:
@@ -33,11 +35,26 @@ class Known:
             if value.type.tensor_type.HasField("shape")
         }
         sizes |= {one.name: tuple(one.dims) for one in model.graph.initializer}
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            for name in set(node.input):
+                readers.setdefault(name, []).append(node)
         return Known(
             {name: node for node in model.graph.node for name in node.output},
             {one.name: one for one in model.graph.initializer},
             sizes,
+            readers,
         )
+
+    def made_by(self, name: str, kind: str) -> onnx.NodeProto | None:
+        """Return the node that makes a tensor, if it is of a kind."""
+        maker = self.makers.get(name)
+        return maker if maker is not None and maker.op_type == kind else None
+
+    def only_reader(self, name: str) -> onnx.NodeProto | None:
+        """Return the node that reads a tensor, if no other one does."""
+        readers = self.readers.get(name, ())
+        return readers[0] if len(readers) == 1 else None
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
         """Return a tensor that is the same for every input, if it is one."""
