@@ -37,7 +37,7 @@ from model_builder.proof.comparing import Comparison
 from model_builder.proof.proving import full_batches
 from model_builder.task import StepModel
 from model_builder.tensorrt.errors import CompileFailed, ToolMissing
-from model_builder.tensorrt.machine import gpu_or_refusal
+from model_builder.tensorrt.machine import first_gpu
 from model_builder.tensorrt.parity import differences
 from model_builder.tensorrt.precision import in_precision
 from model_builder.variants.timing import drawn
@@ -47,6 +47,8 @@ from triton_models.store import ReleaseStore
 CUDA = "CUDAExecutionProvider"
 BATCHES = (1, 8, 32, 128)
 _WARM_UP = 5
+_CONFIG = Path("configs", f"{ONNX_CUDA}.pbtxt")
+"""Below a model's folder."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,6 @@ def providers_of(opened: Opened) -> dict[str, tuple[Provider, ...]]:
         for step in opened.manifest.steps
         if step.role == "core"
     }
-
-
-_CONFIG = Path("configs", f"{ONNX_CUDA}.pbtxt")
 
 
 def proved(opened: Opened, providers: Mapping[str, Sequence[Provider]], most: int) -> Proved:
@@ -212,7 +211,9 @@ def main(
     names: tuple[str, ...], store: str, precisions: str, rows: int, samples: int, as_json: bool
 ) -> None:
     """Ask, time, and print what was found."""
-    gpu = gpu_or_refusal()
+    gpu = first_gpu()
+    if gpu is None:
+        raise click.ClickException("there is no GPU here (nvidia-smi shows none)")
     if CUDA not in ort.get_available_providers():
         raise click.ClickException("onnxruntime-gpu is not installed here")
     ort.preload_dlls()

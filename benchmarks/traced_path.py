@@ -1,6 +1,6 @@
 """What notes and spans cost on the whole way of a call through a gateway, in its own process.
 
-    .venv/bin/python benchmarks/traced_path.py
+    .venv/bin/python -m benchmarks.traced_path
 
 64 callers at a time ask ``Diagnose`` over ASGI; what they ask stands for Triton and answers at
 once. Everything else is the gateway's: its event loop, checks, batches, tensors, answers. The same
@@ -33,12 +33,12 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from fake_runner import diagnosed
 from manifests import manifest
 
+from benchmarks.tracing_cost import Nowhere
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from gateway.process_tuning import new_event_loop, settle_garbage
 from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.metrics.recorder import Recorder
-from gateway.telemetry.otlp_json import JsonSpans
 from gateway.telemetry.otlp_protobuf import ProtobufSpans
 from gateway.telemetry.span import Source
 from gateway.telemetry.span_queue import SpanQueue
@@ -66,18 +66,6 @@ class Away:
         """Take as long as the sender does before it gives up, and fail."""
         time.sleep(10)
         raise SendFailed("nobody is there")
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class Nowhere:
-    """Stands for a file."""
-
-    encoder = JsonSpans()
-
-    def send(self, request: bytes) -> None:
-        """Throw it away."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 
 from model_builder.tensorrt.errors import CompileFailed, ToolMissing
 from triton_models.plans import Precision
@@ -113,8 +114,6 @@ def _attempted(order: Order) -> tuple[str, tuple[str, ...]]:
 
 
 def _cast(order: Order, autocast: Any) -> None:
-    import onnx
-
     made: onnx.ModelProto = autocast.convert_to_mixed_precision(
         onnx_path=str(order.source),
         low_precision_type=order.precision,
