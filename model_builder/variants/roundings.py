@@ -24,8 +24,8 @@ def rounded_once(model: onnx.ModelProto) -> int:
         whole = None if cut is None else known.made_by(cut.input[0], "DequantizeLinear")
         if again is None or cut is None or whole is None:
             continue
-        if known.only_reader(cut.output[0]) is None:
-            continue
+        if known.only_reader(cut.output[0]) is None or known.only_reader(again.output[0]) is None:
+            continue  # others read what is rounded here, too
         if any(
             one.size != 1 for name in whole.input[1:] if (one := known.constant(name)) is not None
         ):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import spox
+import spox.opset.ai.onnx.v18 as op
 import torch
 from small_queries import LENGTH, LONG, OfAllPlaces, answer, histories, query
 from torch import nn
 
-from model_builder.export.onnx import export_core
+from model_builder.export.onnx import export_core, serialised
+from model_builder.export.running import OnnxModel
 from model_builder.recsys.querying import Query
 from model_builder.variants.graphs import optimised
 from model_builder.variants.own_operators import with_own_operators
@@ -162,3 +165,19 @@ def test_what_is_8_bit_is_cut_as_it_is() -> None:
     makers = [known.makers.get(node.input[0]) for node in again]
     assert all(maker is None or maker.op_type != "Slice" for maker in makers)
     assert rounded_once(made) == 0
+
+
+def test_a_part_whose_numbers_two_read_is_rounded_as_it_was() -> None:
+    x = spox.argument(spox.Tensor(np.float32, ("B", 8)))
+    scale, zero = op.const(np.float32(0.1)), op.const(np.uint8(0))
+    whole = op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)
+    part = op.slice(whole, op.const([0]), op.const([4]), op.const([1]))
+    again = op.quantize_linear(part, scale, zero)
+    first, second = (op.dequantize_linear(again, scale, zero) for _ in range(2))
+    model = spox.build({"x": x}, {"first": op.relu(first), "second": op.neg(second)})
+    asked = {"x": np.random.default_rng(0).uniform(0, 9, (3, 8)).astype(np.float32)}
+    expected = OnnxModel(serialised(model)).run(asked)
+    assert rounded_once(model) == 0
+    found = OnnxModel(serialised(model)).run(asked)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
