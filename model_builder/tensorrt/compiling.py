@@ -169,7 +169,7 @@ class _Work:
         found = compiler.run(name, plan, asked, options)
         difference = check_plan(name, answers, found, typed.precision, options.tolerance)
         another = typed.model is not self.core.model
-        network = typed.model if another and _served_alike(typed, asked, answers) else None
+        network = typed.model if another and served_alike(typed, asked, answers) else None
         file = plan_file(gpu.compute_capability, plan.tensorrt)
         return _Made(
             name,
@@ -208,11 +208,16 @@ def answers_of(model: onnx.ModelProto, asked: Arrays, *, optimised: bool = True)
         return None
 
 
-def _served_alike(typed: Typed, asked: Arrays, answers: Arrays) -> bool:
+def served_alike(typed: Typed, asked: Arrays, answers: Arrays) -> bool:
     """Return whether a Triton without a GPU would answer with a network as it is meant to.
 
     ONNX Runtime's optimiser, which Triton leaves on, makes other numbers of convolutions with FP8
     scales, and takes some products with INT8 scales for ones that it then cannot compute.
+
+    Args:
+        typed: The network.
+        asked: Its inputs, each ``(rows, …)``.
+        answers: What it is meant to answer to them.
     """
     served = answers_of(typed.model, asked)
     if served is None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from model_builder.export.onnx import export_core, serialised
 from model_builder.export.running import Arrays, OnnxModel
+from model_builder.tensorrt.compiling import answers_of, served_alike
 from model_builder.tensorrt.errors import CompileFailed
 from model_builder.tensorrt.modelopt import Order, in_own_process
 from model_builder.tensorrt.parity import TOLERANCES, differences
@@ -174,6 +175,22 @@ def test_float_of_8_bits_is_what_fp8_scales_to() -> None:
         if tensor.data_type not in (TensorProto.FLOAT, TensorProto.INT64)
     }
     assert kinds == {TensorProto.FLOAT8E4M3FN}
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "alike"),
+    [("image", "fp16", True), ("image", "int8", True), ("image", "fp8", False),
+     ("layers", "bf16", False)],
+)  # fmt: skip
+def test_a_network_is_served_without_a_gpu_only_where_a_cpu_answers_as_it_is_meant_to(
+    kind: str, precision: Any, alike: bool
+) -> None:
+    model, seen, asked = made(kind)
+    typed = in_precision("core", model, precision, seen)
+    meant = answers_of(typed.model, asked, optimised=False)
+    if meant is None:
+        meant = OnnxModel(serialised(model)).run(asked)
+    assert served_alike(typed, asked, meant) is alike
 
 
 def test_it_leaves_this_process_and_its_output_alone(capfd: pytest.CaptureFixture[str]) -> None:

@@ -209,8 +209,21 @@ def test_calibration_must_have_the_inputs_of_the_release(
     assert "train.npz lacks categories" in result.stderr
 
 
-def plant_modelopt(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
-    """Put a stand-in for ModelOpt among the modules: it gives what it got, and says so."""
+def network_of(release: Manifest) -> str:
+    """The hash of its core's network."""
+    (found,) = (
+        digest for name, digest in release.files.items() if name.endswith("score/1/model.onnx")
+    )
+    return found
+
+
+def plant_modelopt(
+    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]], *, told_apart: bool = False
+) -> None:
+    """Put a stand-in for ModelOpt among the modules: it gives what it got, and says so.
+
+    ``told_apart``: with another name, so that its hash is another.
+    """
     import types
 
     import onnx
@@ -222,7 +235,10 @@ def plant_modelopt(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) 
     def cast(**given: Any) -> onnx.ModelProto:
         with np.load(given["calibration_data"]) as seen:
             told.append({**given, "calibration_data": dict(seen)})
-        return onnx.load(given["onnx_path"])
+        made = onnx.load(given["onnx_path"])
+        if told_apart:
+            made.graph.name = "cast"
+        return made
 
     for name, content in (
         ("modelopt.onnx.quantization", {"quantize": quantize}),
@@ -288,6 +304,22 @@ def test_without_a_file_types_come_from_the_rows_that_the_release_kept(
     assert told[0]["low_precision_type"] == "bf16"
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_network_that_a_cpu_would_answer_otherwise_with_stays_its_parents(
+    invoke: Invoke,
+    store: ReleaseStore,
+    gpu: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    alike: bool,
+) -> None:
+    plant_modelopt(monkeypatch, [], told_apart=True)
+    monkeypatch.setattr("model_builder.tensorrt.compiling.served_alike", lambda *given: alike)
+    child = child_of(store, invoke("score-risk/r1", "--json", "--precision", "fp16"))
+    assert child.plans[0].precision == "fp16"
+    assert (network_of(child) == network_of(store.manifest("score-risk", "r1"))) is not alike
+
+
 def test_a_core_that_cannot_be_had_in_a_precision_stays_in_fp32_and_it_says_why(
     invoke: Invoke, store: ReleaseStore, gpu: Path, tmp_path: Path
 ) -> None:
@@ -299,12 +331,7 @@ def test_a_core_that_cannot_be_had_in_a_precision_stays_in_fp32_and_it_says_why(
     assert "'score' stays in FP32: none of its layers may be scaled." in result.stderr
     assert child.plans[0].precision == "fp32"
     assert child.derived is not None
-    parent = store.manifest("score-risk", "r1")
-    networks = [
-        next(digest for name, digest in each.files.items() if name.endswith("score/1/model.onnx"))
-        for each in (parent, child)
-    ]
-    assert networks[0] == networks[1]
+    assert network_of(child) == network_of(store.manifest("score-risk", "r1"))
     assert child.derived.details["kept_in_fp32"] == {"score": "none of its layers may be scaled"}
 
 
