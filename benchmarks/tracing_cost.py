@@ -43,7 +43,18 @@ from gateway.telemetry.tracing import Tracing, shared_inference
 from gateway.telemetry.triton_spans import TritonSpans
 
 METHOD = "trident.diagnose.v1.DiagnoseService/Diagnose"
-RELEASE = ("diagnose-measurements", "20261125t101629", "fused")
+
+
+@dataclass(frozen=True)
+class Release:
+    """Who answers."""
+
+    line: str = "diagnose-measurements"
+    release: str = "20261125t101629"
+    variant: str = "fused"
+
+
+RELEASE = Release()
 MODEL = "diagnose-measurements__20261125t101629__fused"
 SLEEP_S = 3e-4
 ENCODERS: Mapping[str, Any] = {"JSON, for a file": JsonSpans, "protobuf": ProtobufSpans}
@@ -95,7 +106,7 @@ def one_batch(tracing: Tracing, size: int) -> None:
     for _ in range(size):
         call = tracing.start_call(Caller())
         company.append(Passage(call, time.time_ns(), time.time_ns()))
-        call.set_release(*RELEASE)
+        call.set_release(RELEASE)
     left_ns = time.time_ns()
     for one in company:
         one.left_ns = left_ns
@@ -127,8 +138,9 @@ def encode(encoder: Any, calls: list[RecordedCall]) -> tuple[float, float, float
     for place in range(0, len(calls), 200):
         some: list[Any] = []
         for call in calls[place : place + 200]:
-            some += made.encode(call)
-        spans += len(some)
+            pieces, count = made.encode(call)
+            some += pieces
+            spans += count
         size += len(encoder.request([(source, some)]))
     took = time.thread_time() - started
     return 1e6 * took / len(calls), spans / len(calls), size / len(calls)

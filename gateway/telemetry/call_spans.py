@@ -1,8 +1,5 @@
 """The spans of a call that has ended: server, its stages, its calls to Triton.
 
-Attribute names are OpenTelemetry's semantic conventions for RPC where there is one, else
-``trident.*``.
-
 Calls that travel to Triton together share one client span. It lies in the trace of one of them,
 with Triton's spans below it. Each call has a span ``batch`` of its own for the same time, joined to
 the client span by links both ways: from every call's trace one finds what Triton did, and with whom
@@ -12,12 +9,18 @@ of its own, unless it travelled with one that Triton traced.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from urllib.parse import unquote
+from collections.abc import Hashable, Sequence
 
-from google.rpc import code_pb2
-
+from gateway.telemetry.call_attributes import (
+    TRITON_METHOD,
+    answerer_of,
+    of_batch,
+    of_client,
+    of_server,
+    rare_of,
+)
 from gateway.telemetry.passage import Failure, Inference
+from gateway.telemetry.plain_calls import APART, AT_ONCE_NS, FAR, PlainCalls
 from gateway.telemetry.record import ADMISSION, ATTEMPT, BATCH, SERVER_FAULTS, TRITON
 from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import ALL_BITS, Attributes, Event, Kind, Status, server_attributes
@@ -25,16 +28,7 @@ from gateway.telemetry.span_encoding import SpanEncoder
 
 _SPECIAL = frozenset({ADMISSION, BATCH, TRITON})
 """Stages that get no span: inferences say more of them, or most of them are over at once."""
-_AT_ONCE_NS = 20_000
-"""Who is admitted so fast did not wait: most are, and a span for each would say nothing."""
-TRITON_METHOD = "inference.GRPCInferenceService/ModelInfer"
-
-_NAMES: dict[int, str] = {number: name for name, number in code_pb2.Code.items()}
-_RPC: Attributes = {"rpc.system.name": "grpc"}
 _MAX_CONSTANTS = 4096
-_FAR, _APART = 1 << 48, 1 << 20
-"""Between the numbers of a call's stages and those of what it asked Triton without telling it of
-the trace, and between two of these, which have one for each call and attempt."""
 
 
 class CallSpans:
@@ -42,24 +36,37 @@ class CallSpans:
 
     def __init__(self, encoder: SpanEncoder) -> None:
         self._encoder = encoder
+        self._plain = PlainCalls(encoder)
         self._constants: dict[Hashable, bytes] = {}
         # The last inference: its calls come one after the other, and their spans say the same.
         self._company: tuple[Inference | None, bytes, bytes] = (None, b"", b"")
 
-    def encode(self, call: RecordedCall) -> list[bytes]:
-        """Return the spans of a call, the server's last; of a part of a stream, those so far."""
+    def encode(self, call: RecordedCall) -> tuple[Sequence[bytes], int]:
+        """Return the spans of a call, the server's last; of a part of a stream, those so far.
+
+        In one piece or several, and how many there are.
+        """
+        call.ids()
+        plain = self._plain.encode(call)
+        if plain is not None:
+            return plain[:1], plain[1]
+        spans = self.one_by_one(call)
+        return spans, len(spans)
+
+    def one_by_one(self, call: RecordedCall) -> list[bytes]:
+        """Return the spans of a call, whatever it is."""
         encoder, constants = self._encoder, self._constants
         trace_number, number = call.ids()
         trace, server = encoder.trace(trace_number), encoder.parent(number)
         state = encoder.rest(trace_state=call.trace_state) if call.trace_state else b""
         # The same for every exporter, and for no other stage of the call.
-        number += call.sent_stages
-        far = number + _FAR
+        number += rare_of(call).sent_stages
+        far = number + FAR
         span, spans = encoder.span, []
         for name, start_ns, end_ns, error in call.all_stages():
             number += 1
             if name in _SPECIAL and (
-                name != ADMISSION or (not error and end_ns - start_ns < _AT_ONCE_NS)
+                name != ADMISSION or (not error and end_ns - start_ns < AT_ONCE_NS)
             ):
                 continue
             key = (name, error) if error else name
@@ -67,7 +74,7 @@ class CallSpans:
             own = number & ALL_BITS or 1
             spans.append(span(constant, trace, own, server, start_ns, end_ns, state))
         for passage in call.passages():
-            far += _APART
+            far += APART
             trip = passage.trip
             if trip is not None and trip.start_ns:
                 number = passage.span_id or far & ALL_BITS or 1
@@ -108,7 +115,7 @@ class CallSpans:
             number = inference.span_id if is_mine else span_number + inference.size
             client_id = number & ALL_BITS or 1
             rest = state + encoder.links(inference.mates) if inference.mates else state
-            constant = self._client(inference, call.step)
+            constant = self._client(inference, rare_of(call).step)
             spans.append(encoder.span(constant, trace, client_id, parent, begin_ns, end_ns, rest))
             if inference.attempts:
                 spans += self._in_vain(inference, number, trace, client_id, state)
@@ -139,9 +146,9 @@ class CallSpans:
         return constant, links
 
     def _server_span(self, call: RecordedCall, trace: bytes, state: bytes) -> bytes:
-        encoder, rest = self._encoder, state
-        if call.code in SERVER_FAULTS and call.failure is not None:
-            rest += encoder.rest(events=[_exception(call.failure, call.end_ns)])
+        encoder, rest, failure = self._encoder, state, rare_of(call).failure
+        if call.code in SERVER_FAULTS and failure is not None:
+            rest += encoder.rest(events=[_exception(failure, call.end_ns)])
         return encoder.span(
             self._server(call),
             trace,
@@ -166,76 +173,36 @@ class CallSpans:
         error = inference.failure.type if inference.failure else ""
         key = (BATCH, inference.size, error)
         return self._constants.get(key) or self._remember(
-            key, self._make_batch(inference.size, error)
+            key, self._encoder.constant(BATCH, Kind.INTERNAL, of_batch(inference.size, error))
         )
-
-    def _make_batch(self, size: int, error: str) -> bytes:
-        attributes: Attributes = {"trident.batch.calls": size}
-        if error:
-            attributes["error.type"] = error
-        return self._encoder.constant(BATCH, Kind.INTERNAL, attributes)
 
     def _client(self, inference: Inference, step: str) -> bytes:
-        if inference.failure is not None:
-            return self._make_client(inference, inference.failure, step)
+        failure = inference.failure
+        if failure is not None:
+            attributes = of_client(inference, failure, step)
+            return self._encoder.constant(
+                TRITON_METHOD, Kind.CLIENT, attributes, Status.ERROR, failure.details
+            )
         key = (TRITON, inference.model, inference.size, inference.target, len(inference.attempts))
         return self._constants.get(key) or self._remember(
-            key, self._make_client(inference, None, "")
-        )
-
-    def _make_client(self, inference: Inference, failure: Failure | None, step: str) -> bytes:
-        attributes = {**_RPC, "rpc.method": TRITON_METHOD, "trident.model": inference.model}
-        if inference.size > 1:
-            attributes["trident.batch.calls"] = inference.size
-        attributes |= server_attributes(inference.target)
-        if inference.attempts:
-            attributes["trident.attempts"] = len(inference.attempts)
-        if failure is None:
-            attributes["rpc.response.status_code"] = "OK"
-            return self._encoder.constant(TRITON_METHOD, Kind.CLIENT, attributes)
-        if failure.status:
-            attributes["rpc.response.status_code"] = failure.status
-        attributes["error.type"] = failure.status or failure.type
-        if step:
-            attributes["trident.step"] = step
-        return self._encoder.constant(
-            TRITON_METHOD, Kind.CLIENT, attributes, Status.ERROR, failure.details
+            key, self._encoder.constant(TRITON_METHOD, Kind.CLIENT, of_client(inference))
         )
 
     def _server(self, call: RecordedCall) -> bytes:
         if call.code in SERVER_FAULTS:
-            message = call.failure.text if call.failure else ""
+            failure = rare_of(call).failure
+            message = failure.text if failure else ""
             return self._encoder.constant(
-                call.method, Kind.SERVER, _attributes(call), Status.ERROR, message
+                call.method, Kind.SERVER, of_server(call), Status.ERROR, message
             )
+        rare = rare_of(call)
         key = (
-            call.method, call.code, call.peer, call.line, call.release, call.variant, call.step,
-            call.dropped_stages, repr(call.attributes) if call.attributes else "",
+            call.method, call.code, call.peer, answerer_of(call), rare.step, rare.dropped_stages,
+            repr(rare.attributes) if rare.attributes else "",
         )  # fmt: skip
         return self._constants.get(key) or self._remember(
-            key, self._encoder.constant(call.method, Kind.SERVER, _attributes(call))
+            key, self._encoder.constant(call.method, Kind.SERVER, of_server(call))
         )
-
-
-def _attributes(call: RecordedCall) -> Attributes:
-    name = _NAMES.get(call.code, str(call.code))
-    attributes = {**_RPC, "rpc.method": call.method, "rpc.response.status_code": name}
-    attributes |= peer_attributes(call.peer)
-    if call.line:
-        attributes |= {
-            "trident.line": call.line,
-            "trident.release": call.release,
-            "trident.variant": call.variant,
-        }
-    if call.attributes:
-        attributes |= call.attributes
-    if call.dropped_stages:
-        attributes["trident.dropped_stages"] = call.dropped_stages
-    if call.code in SERVER_FAULTS:
-        attributes["error.type"] = name
-    if call.step:
-        attributes["trident.step"] = call.step
-    return attributes
 
 
 def _exception(failure: Failure, time_ns: int) -> Event:
@@ -246,15 +213,3 @@ def _exception(failure: Failure, time_ns: int) -> Event:
     if failure.trace:
         attributes["exception.stacktrace"] = failure.trace
     return Event("exception", time_ns, attributes)
-
-
-def peer_attributes(peer: str) -> Attributes:
-    """Return the client's address and port from gRPC's ``ipv4:127.0.0.1:4711``."""
-    scheme, _, rest = peer.partition(":")
-    if scheme not in ("ipv4", "ipv6"):
-        return {"client.address": peer} if peer else {}
-    address, _, port = unquote(rest).rpartition(":")
-    attributes: Attributes = {"client.address": address.strip("[]")}
-    if port.isdigit():
-        attributes["client.port"] = int(port)
-    return attributes

@@ -22,6 +22,7 @@ _SPAN = (
     b'{"traceId":"%%b","spanId":"%%016x",%%b%b,'
     b'"startTimeUnixNano":"%%d","endTimeUnixNano":"%%d"%%b}'
 )
+_TIMES = b'%d","endTimeUnixNano":"%d'
 _LINK = b'{"traceId":"%032x","spanId":"%016x"}'
 _KINDS = tuple(Kind)
 _FAULTS = (AttributeError, KeyError, TypeError, ValueError)
@@ -39,13 +40,29 @@ class JsonSpans:
         message: str = "",
     ) -> bytes:
         """Encode what a span shares with others: a whole span, with places for what is its own."""
-        members = f'"name":{_quoted(name)},"kind":{kind.value}'
-        if attributes:
-            members += f',"attributes":{_attributes(attributes)}'
+        members = _members(name, kind, attributes)
         if status:
             said = f',"message":{_quoted(message)}' if message else ""
             members += f',"status":{{"code":{status.value}{said}}}'
         return _SPAN % members.encode().replace(b"%", b"%%")
+
+    def frame(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        *,
+        low: int | None = None,
+        parent: bool = True,
+        rest_bytes: int = 0,
+    ) -> bytes:
+        """Return a whole span, with places for what is its own."""
+        members = _members(name, kind, attributes).replace("%", "%%")
+        own = f'"spanId":"%b{"" if low is None else f"{low:02x}"}"'
+        above = ',"parentSpanId":"%b"' if parent else ""
+        rest = "%b" if rest_bytes else ""
+        text = f'{{"traceId":"%b",{own}{above},{members},"startTimeUnixNano":"%b"{rest}}}'
+        return text.encode()
 
     def trace(self, trace_id: int) -> bytes:
         """Return its ID in hex."""
@@ -68,6 +85,18 @@ class JsonSpans:
         """Encode a span."""
         return constant % (trace, span_id, parent, start_ns, end_ns, rest)
 
+    def number(self, span_id: int) -> bytes:
+        """Return the ID in hex."""
+        return b"%016x" % span_id
+
+    def high(self, number: bytes) -> bytes:
+        """Return an ID without its last two digits."""
+        return number[:-2]
+
+    def times(self, start_ns: int, end_ns: int) -> bytes:
+        """Return the digits of both, and the name of the end between them."""
+        return _TIMES % (start_ns, end_ns)
+
     def links(self, others: Iterable[tuple[int, int]]) -> bytes:
         """Return the member that a span has for its links."""
         return b',"links":[%b]' % b",".join([_LINK % one for one in others])
@@ -84,6 +113,10 @@ class JsonSpans:
         if trace_state:
             members += f',"traceState":{_quoted(trace_state)}'
         return members.encode()
+
+    def together(self, spans: Sequence[bytes]) -> bytes:
+        """Return them as elements of an array."""
+        return b",".join(spans)
 
     def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``, on one line."""
@@ -166,6 +199,11 @@ def read_span(span: Json, source: Source) -> Span:
         return _read_span(span, source)
     except _FAULTS as error:
         raise ValueError(f"not OTLP/JSON: {type(error).__name__}: {error}") from error
+
+
+def _members(name: str, kind: Kind, attributes: Attributes) -> str:
+    members = f'"name":{_quoted(name)},"kind":{kind.value}'
+    return f'{members},"attributes":{_attributes(attributes)}' if attributes else members
 
 
 def _link(link: Link) -> str:

@@ -20,6 +20,9 @@ from gateway.telemetry.span import Attribute, Attributes, Event, Kind, Link, Sou
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = 0x39, 0x41
 _OWN = Struct("<2s8sBQBQ")
+_TIMES = Struct("<BQBQ")
+_OWN_BYTES = len(_TRACE_ID) + 16 + _OWN.size
+"""Of a span that has trace, ID and times only."""
 _LINK = Struct("<2s2s16s2s8s")
 _LINKS = b"\x6a\x1c"
 _SPANS_OF_SCOPE = _SCOPES_OF_RESOURCE = b"\x12"
@@ -47,6 +50,29 @@ class ProtobufSpans:
             span.status.message = _text(message)
         return span.SerializeToString()
 
+    def frame(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        *,
+        low: int | None = None,
+        parent: bool = True,
+        rest_bytes: int = 0,
+    ) -> bytes:
+        """Return a whole span, with places for what is its own."""
+        constant = self.constant(name, kind, attributes)
+        size = _OWN_BYTES + (len(_PARENT_ID) + 8) * parent + len(constant) + rest_bytes
+        parts = [
+            _SPANS_OF_SCOPE + _varint(size), None,
+            _SPAN_ID, None, b"" if low is None else bytes([low]),
+            *((_PARENT_ID, None) if parent else ()),
+            constant, None,
+            *((None,) if rest_bytes else ()),
+        ]  # fmt: skip
+        # Any byte may be a "%".
+        return b"".join([b"%b" if one is None else one.replace(b"%", b"%%") for one in parts])
+
     def trace(self, trace_id: int) -> bytes:
         """Return the field of its ID."""
         return _TRACE_ID + trace_id.to_bytes(16, "big")
@@ -65,9 +91,24 @@ class ProtobufSpans:
         end_ns: int,
         rest: bytes = b"",
     ) -> bytes:
-        """Encode a span."""
+        """Encode a span, as a field of its scope's."""
         own = _OWN.pack(_SPAN_ID, span_id.to_bytes(8, "big"), _START, start_ns, _END, end_ns)
-        return b"%b%b%b%b%b" % (trace, own, parent, constant, rest)
+        size = _OWN_BYTES + len(parent) + len(constant) + len(rest)
+        return b"%b%b%b%b%b%b%b" % (
+            _SPANS_OF_SCOPE, _varint(size), trace, own, parent, constant, rest,
+        )  # fmt: skip
+
+    def number(self, span_id: int) -> bytes:
+        """Return its 8 bytes."""
+        return span_id.to_bytes(8, "big")
+
+    def high(self, number: bytes) -> bytes:
+        """Return an ID without its last byte."""
+        return number[:-1]
+
+    def times(self, start_ns: int, end_ns: int) -> bytes:
+        """Return the fields of both."""
+        return _TIMES.pack(_START, start_ns, _END, end_ns)
 
     def links(self, others: Iterable[tuple[int, int]]) -> bytes:
         """Return the fields that a span has for its links."""
@@ -86,6 +127,10 @@ class ProtobufSpans:
         """Return the fields that few spans have."""
         return _rest(links, events, trace_state) if links or events or trace_state else b""
 
+    def together(self, spans: Sequence[bytes]) -> bytes:
+        """Return them one after the other: each is a field."""
+        return b"".join(spans)
+
     def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
         """Return an ``ExportTraceServiceRequest``."""
         parts: list[bytes] = []
@@ -96,10 +141,7 @@ class ProtobufSpans:
             resource = trace_pb2.ResourceSpans(
                 resource=Resource(attributes=_attributes(source.resource))
             )
-            inner = [scope.SerializeToString()]
-            for span in some:
-                inner += (_SPANS_OF_SCOPE, _varint(len(span)), span)
-            content = b"".join(inner)
+            content = b"".join((scope.SerializeToString(), *some))
             head = resource.SerializeToString() + _SCOPES_OF_RESOURCE + _varint(len(content))
             parts += (_RESOURCES, _varint(len(head) + len(content)), head, content)
         return b"".join(parts)

@@ -63,7 +63,7 @@ class Passage:
     Attributes:
         left_ns: When it left for Triton; 0: it did not wait, or in vain.
         trip: The inference that it left with, if that is recorded.
-        span_id: Of its span ``batch``, where Triton was told of a trace; else 0.
+        span_id: Of its span ``batch``, where its call was sampled when Triton was asked; else 0.
         end_ns: When its answer was encoded, or it was given up; 0: neither.
         error: The class of what went wrong.
         before: Of the same call, the one that was noted before.
@@ -116,7 +116,7 @@ class Inference:
     """A request to Triton for one request or several.
 
     Args:
-        company: Those of recorded calls.
+        company: Whose; of those that are not recorded, or were given up, nothing is noted.
         size: How many calls there are in all.
         rows: How many rows.
 
@@ -130,7 +130,7 @@ class Inference:
     """
 
     __slots__ = (
-        "_answered", "_company", "_entered_ns", "_stages", "admitted_ns", "attempts", "end_ns",
+        "_answered", "_company", "_stages", "admitted_ns", "attempts", "end_ns", "entered_ns",
         "failure", "late", "mates", "model", "owner_span_id", "owner_trace_id", "rows", "size",
         "span_id", "start_ns", "target",
     )  # fmt: skip
@@ -148,7 +148,7 @@ class Inference:
         self.mates: list[tuple[int, int]] = []
         self.late: list[Traveller] = []
         self._stages: list[Stage] | None = None
-        self._entered_ns = time.time_ns()
+        self.entered_ns = time.time_ns()
         self.admitted_ns = self.start_ns = self.end_ns = 0
 
     def admitted(self) -> None:
@@ -164,7 +164,8 @@ class Inference:
         """
         self.model = model
         self.target = target
-        headers = self._introduce() if self._decide() else {}
+        sampled = self._decide()
+        headers = self._introduce(sampled) if sampled else {}
         self._company = ()
         self.start_ns = time.time_ns()
         return headers
@@ -212,17 +213,17 @@ class Inference:
     def _made_stages(self) -> list[Stage]:
         if not self.start_ns:  # Triton was not asked
             failed = self.failure.type if self.failure and not self.admitted_ns else ""
-            return [(ADMISSION, self._entered_ns, self.admitted_ns or self.end_ns, failed)]
+            return [(ADMISSION, self.entered_ns, self.admitted_ns or self.end_ns, failed)]
         name = TRITON if self.size == 1 else BATCH
         return [
-            (ADMISSION, self._entered_ns, self.admitted_ns, ""),
+            (ADMISSION, self.entered_ns, self.admitted_ns, ""),
             (name, self.start_ns, self.end_ns, ""),
         ]
 
-    def _decide(self) -> bool:
-        """Decide for all together whose clients have not; return whether any is sampled."""
+    def _decide(self) -> list[Passage]:
+        """Decide for all together whose clients have not; return those that are sampled."""
         verdict: bool | None = None
-        any_sampled = False
+        found: list[Passage] = []
         for one in self._company:
             call = one.call
             # It left while it waited: nothing more can be noted.
@@ -234,26 +235,19 @@ class Inference:
                 if verdict is None:
                     verdict = call.decide()
                 sampled = call.sampled = verdict
-            any_sampled = any_sampled or sampled
-        return any_sampled
+            if sampled:
+                found.append(one)
+        return found
 
-    def _introduce(self) -> dict[str, str]:
-        """Give all of them spans that know each other; return the headers of the one for all."""
-        owner: Traveller | None = None
+    def _introduce(self, sampled: Sequence[Passage]) -> dict[str, str]:
+        """Give these spans that know each other; return the headers of the one for all."""
         # The spans of the calls for it are numbered from a random one: they are in other traces.
         self.span_id = span_id = new_span_id()
-        for one in self._company:
-            if one.trip is not self:
-                continue
+        for one in sampled:
             one.span_id = span_id = span_id + 1 & ALL_BITS or 1
             call: Traveller = one.call
-            if call.sampled:
-                call.trace_id = call.trace_id or new_trace_id()
-                if owner is None:
-                    owner = call
-                    self.owner_trace_id, self.owner_span_id = call.trace_id, span_id
-                else:
-                    self.mates.append((call.trace_id, span_id))
-        if owner is None:
-            return {}
+            call.trace_id = call.trace_id or new_trace_id()
+            self.mates.append((call.trace_id, span_id))
+        self.owner_trace_id, self.owner_span_id = self.mates.pop(0)
+        owner: Traveller = sampled[0].call
         return {TRACEPARENT: write_traceparent(owner.trace_id, self.span_id), **owner.passed_on()}

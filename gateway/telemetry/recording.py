@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gateway.telemetry.passage import Failure, Inference, Passage
 from gateway.telemetry.record import CallRecord, Stage
-from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_span_id, new_trace_id
+from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_base_id, new_trace_id
 from gateway.telemetry.trace_context import BAGGAGE, TRACEPARENT, TRACESTATE, read_parent
 
 MAX_STAGES = 512
@@ -39,6 +39,25 @@ class Caller(Protocol):
         ...
 
 
+class Answerer(Protocol):
+    """What tracing asks of a release."""
+
+    @property
+    def line(self) -> str:
+        """The line that it belongs to."""
+        ...
+
+    @property
+    def release(self) -> str:
+        """Its name within the line."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """Which of its models answers."""
+        ...
+
+
 class Keeper(Protocol):
     """Decides what becomes of calls."""
 
@@ -48,6 +67,30 @@ class Keeper(Protocol):
     def ended(self, call: RecordedCall) -> None:
         """Take a call that has ended, or a part of a stream that goes on."""
         ...
+
+
+class Rare:
+    """What few calls have.
+
+    Attributes:
+        attributes: More of the server's span.
+        failure: What went wrong.
+        step: Of the ensemble, where it failed.
+        dropped_stages: Of a stream that is not sampled: those forgotten.
+        sent_stages: Of a stream that is: those that went before, at most.
+    """
+
+    __slots__ = ("attributes", "dropped_stages", "failure", "sent_stages", "step")
+
+    def __init__(self) -> None:
+        self.attributes: Attributes = {}
+        self.failure: Failure | None = None
+        self.step = ""
+        self.dropped_stages = self.sent_stages = 0
+
+
+NOTHING_RARE = Rare()
+"""Of all calls that have nothing of it; never changed."""
 
 
 class RecordedCall(CallRecord):
@@ -61,36 +104,34 @@ class RecordedCall(CallRecord):
         caller: Until it has ended: it holds much.
         sampled: Whether it is; ``None``: not decided. Calls that travel to Triton together are
             decided together, so that Triton traces as few requests as calls.
+        answerer: The release that answers, once it was chosen.
         notes: Stages that were told one by one, if any.
         passage: The last of its requests whose way was told; each knows the one before.
+        rare: What few calls have, if it has any of it.
         size: How many stages were noted, at most.
-        dropped_stages: Of a stream that is not sampled: those forgotten.
-        sent_stages: Of a stream that is: those that went before, at most.
         awaited: Inferences that were under way when it ended, and still are.
     """
 
     __slots__ = (
-        "_keeper", "attributes", "awaited", "caller", "dropped_stages", "failure", "notes",
-        "parent_id", "passage", "peer", "sampled", "sent_stages", "size", "span_id", "trace_state",
+        "_keeper", "answerer", "awaited", "caller", "notes", "parent_id", "passage", "peer", "rare",
+        "sampled", "size", "span_id", "trace_state",
     )  # fmt: skip
 
     records = True
     """Whether anything is recorded."""
 
     def __init__(self, caller: Caller, keeper: Keeper) -> None:
-        # What CallRecord's own does too, written out, because every call pays for this. What is
-        # not here is written before it is read: by `finish`, `let_caller_go` and `settle`.
+        # Every call pays for each line here. What is not here is written before it is read: by
+        # `finish`, by `let_caller_go` and `settle`.
         self.caller: Caller | None = caller
         self._keeper = keeper
-        self.method, self.start_ns = caller.method, caller.received_ns
-        self.end_ns = self.trace_id = self.parent_id = self.span_id = 0
-        self.size = self.dropped_stages = self.sent_stages = 0
-        self.line = self.release = self.variant = self.step = ""
+        self.start_ns = caller.received_ns
+        self.end_ns = self.trace_id = self.parent_id = self.span_id = self.size = 0
         self.sampled: bool | None = None
-        self.attributes: Attributes | None = None
-        self.failure: Failure | None = None
+        self.answerer: Answerer | None = None
         self.notes: list[Stage] | None = None
         self.passage: Passage | None = None
+        self.rare: Rare | None = None
         header = caller.header(TRACEPARENT)
         parent = read_parent(header) if header else None
         if parent is not None:
@@ -112,7 +153,7 @@ class RecordedCall(CallRecord):
         """Forget the caller and all that it holds, once what spans say of it is noted."""
         caller, self.caller = self.caller, None
         if caller is not None:
-            self.peer = caller.peer()
+            self.method, self.peer = caller.method, caller.peer()
             self.trace_state = (self.parent_id and caller.header(TRACESTATE)) or ""
 
     def ids(self) -> tuple[int, int]:
@@ -120,7 +161,7 @@ class RecordedCall(CallRecord):
         if not self.trace_id:
             self.trace_id = new_trace_id()
         if not self.span_id:
-            self.span_id = new_span_id()
+            self.span_id = new_base_id()
         return self.trace_id, self.span_id
 
     def decide(self) -> bool:
@@ -153,15 +194,13 @@ class RecordedCall(CallRecord):
         if size >= MAX_STAGES:
             self._send_part()
 
-    def set_release(self, line: str, release: str, variant: str) -> None:
+    def set_release(self, release: Answerer) -> None:
         """Say which release answers."""
-        self.line, self.release, self.variant = line, release, variant
+        self.answerer = release
 
     def set_attribute(self, name: str, value: Attribute) -> None:
         """Add an attribute to the server span."""
-        if self.attributes is None:
-            self.attributes = {}
-        self.attributes[name] = value
+        self._rarely().attributes[name] = value
 
     def inference(self, rows: int = 1) -> Inference:
         """Return what records an inference for this call alone."""
@@ -178,21 +217,24 @@ class RecordedCall(CallRecord):
             fault: Whether that is a surprise: then its traceback is kept.
         """
         self.end_ns = time.time_ns()
-        self.code, self.awaited = code, 0
+        self.code = code
         if error is not None:
-            self.failure = Failure(error, with_trace=fault)
+            rare = self._rarely()
+            rare.failure = Failure(error, with_trace=fault)
             metadata = getattr(error, "metadata", None)
             if isinstance(metadata, Mapping):
-                self.step = str(metadata.get("step", ""))
-        passage = self.passage
+                rare.step = str(metadata.get("step", ""))
+        awaited, passage = 0, self.passage
         while passage is not None:
             passage.call = None  # they would hold each other
             trip = passage.trip
             if trip is not None and not trip.end_ns:
                 trip.late.append(self)
-                self.awaited += 1
+                awaited += 1
             passage = passage.before
-        if not self.awaited:
+        if awaited:
+            self.awaited = awaited
+        else:
             self._keeper.ended(self)
 
     def came_back_late(self) -> None:
@@ -222,6 +264,16 @@ class RecordedCall(CallRecord):
 
     def settle(self) -> None:
         """Write down what metrics read."""
+        caller = self.caller
+        if caller is not None:
+            self.method = caller.method
+        answerer = self.answerer
+        if answerer is None:
+            self.line = self.release = self.variant = ""
+        else:
+            self.line, self.release = answerer.line, answerer.release
+            self.variant = answerer.variant
+        self.step = (self.rare or NOTHING_RARE).step
         self.stages = self.all_stages()
         self.batch_calls = self.batch_rows = 0
         passage = self.passage
@@ -232,18 +284,24 @@ class RecordedCall(CallRecord):
                 return
             passage = passage.before
 
+    def _rarely(self) -> Rare:
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
     def _send_part(self) -> None:
         """Let what is over of a long stream go."""
         self.ids()
         self.code = 0
-        passages, part = self.passages(), copy(self)
+        passages, part, rare = self.passages(), copy(self), self._rarely()
+        part.rare = copy(rare)
         under_way = [one for one in passages if one.trip is not None and not one.trip.end_ns]
         over = [one for one in passages if one not in under_way]
         self.notes, self.passage, part.passage = None, _chain(under_way), _chain(over)
         self.size = _STAGES_OF_A_PASSAGE * len(under_way)
-        self.sent_stages += part.size
+        rare.sent_stages += part.size
         if not self.decide():
-            self.dropped_stages += len(part.all_stages())
+            rare.dropped_stages += len(part.all_stages())
         for one in over:
             one.call = None
         self._keeper.ended(part)

@@ -98,6 +98,11 @@ def new_span_id() -> int:
     return getrandbits(64) or 1
 
 
+def new_base_id() -> int:
+    """Return a span's ID whose lowest byte is 0, so that the next ones differ in that alone."""
+    return (getrandbits(56) or 1) << 8
+
+
 def server_attributes(target: str) -> Attributes:
     """Return a server's address and port from ``host:port``; nothing if it is not known."""
     host, _, port = target.rpartition(":")

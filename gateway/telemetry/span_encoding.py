@@ -28,8 +28,45 @@ class SpanEncoder(Protocol):
         """Encode what a span shares with others."""
         ...
 
+    def frame(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        *,
+        low: int | None = None,
+        parent: bool = True,
+        rest_bytes: int = 0,
+    ) -> bytes:
+        """Return a whole span without status, with a place ``%b`` for each thing of its own.
+
+        These are, in this order: its :meth:`trace`; its ID, a :meth:`number`; its parent's, if it
+        has one; its :meth:`times`; its :meth:`rest`, if that is not empty.
+
+        Args:
+            name: The span's.
+            kind: The span's.
+            attributes: The span's.
+            low: The lowest byte of its ID, which is then no part of what goes into its place.
+            parent: Whether it will have one.
+            rest_bytes: How long its rest will be.
+        """
+        ...
+
     def trace(self, trace_id: int) -> bytes:
         """Encode which trace spans lie in."""
+        ...
+
+    def number(self, span_id: int) -> bytes:
+        """Encode a span's ID for a frame."""
+        ...
+
+    def high(self, number: bytes) -> bytes:
+        """Return an encoded ID without its lowest byte."""
+        ...
+
+    def times(self, start_ns: int, end_ns: int) -> bytes:
+        """Encode start and end for a frame."""
         ...
 
     def parent(self, span_id: int) -> bytes:
@@ -59,8 +96,15 @@ class SpanEncoder(Protocol):
         """Encode what few spans have. What is encoded apart, links too, may be joined."""
         ...
 
+    def together(self, spans: Sequence[bytes]) -> bytes:
+        """Encode several spans, or frames, as one piece."""
+        ...
+
     def request(self, spans: Iterable[tuple[Source, Sequence[bytes]]]) -> bytes:
-        """Return an ``ExportTraceServiceRequest`` of encoded spans, by where they are from."""
+        """Return an ``ExportTraceServiceRequest`` of encoded spans, by where they are from.
+
+        Spans may be alone or several in a piece.
+        """
         ...
 
 

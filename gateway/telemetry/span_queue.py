@@ -196,9 +196,9 @@ class SpanQueue:
 
     def _encode(self, item: Item, groups: dict[Source, list[bytes]]) -> int:
         if isinstance(item, RecordedCall):
-            spans = self._calls.encode(item)
+            spans, count = self._calls.encode(item)
             groups.setdefault(self._source, []).extend(spans)
-            return len(spans)
+            return count
         by_source(self._exporter.encoder, item, groups)
         return len(item)
 

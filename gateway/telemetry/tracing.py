@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
-from gateway.telemetry.recording import Caller, RecordedCall
+from gateway.telemetry.recording import Answerer, Caller, RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue
 
@@ -64,7 +64,7 @@ class CallTrace(Protocol):
         """Take note of the way of a request, which nobody changes from now on."""
         ...
 
-    def set_release(self, line: str, release: str, variant: str) -> None:
+    def set_release(self, release: Answerer) -> None:
         """Say which release answers."""
         ...
 
@@ -164,6 +164,8 @@ class Tracing:
 
     def ended(self, call: RecordedCall) -> None:
         """Take a call that has ended, or a part of a stream that goes on."""
+        if self._sink is not None:
+            call.settle()
         kept = call.sampled
         if kept is None:
             kept = call.decide()
@@ -179,7 +181,6 @@ class Tracing:
         else:
             call.caller, call.trace_id = None, 0
         if self._sink is not None:
-            call.settle()
             try:
                 self._sink(call)
             except Exception:  # must not fail the call
@@ -211,6 +212,8 @@ class _NoTrace:
 
     records = False
     """Whether anything is recorded."""
+    end_ns = 1
+    """Of one that has ended nothing is noted."""
 
     def add_stage(
         self, name: str, start_ns: int, end_ns: int, error: BaseException | None = None
@@ -220,7 +223,7 @@ class _NoTrace:
     def went(self, passage: Passage) -> None:
         """Drop it."""
 
-    def set_release(self, line: str, release: str, variant: str) -> None:
+    def set_release(self, release: Answerer) -> None:
         """Drop it."""
 
     def set_attribute(self, name: str, value: Attribute) -> None:
@@ -240,5 +243,7 @@ NO_TRACE: CallTrace = _NoTrace()
 
 def shared_inference(company: Sequence[Passage]) -> InferenceTrace:
     """Return what records an inference for several requests, a row each."""
-    recorded = [one for one in company if isinstance(one.call, RecordedCall) and not one.end_ns]
-    return Inference(recorded, len(company), len(company)) if recorded else NO_INFERENCE
+    for one in company:
+        if isinstance(one.call, RecordedCall):  # mostly the first is, or none
+            return Inference(company, len(company), len(company))
+    return NO_INFERENCE

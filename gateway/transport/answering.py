@@ -85,7 +85,7 @@ class Answering:
             rows = len(next(iter(tensors.values())))
             charge(rows)
             trace.add_stage("decode", call.received_ns, time.time_ns())
-            trace.set_release(release.line, release.release, release.variant)
+            trace.set_release(release)
             trace.set_attribute("trident.batch.size", rows)
             answer = await self._runner.run(
                 release,
@@ -169,7 +169,7 @@ class Answering:
             trace.add_stage("decode", start_ns, time.time_ns(), error)
             raise
         decoded_ns = time.time_ns()
-        trace.set_release(release.line, release.release, release.variant)
+        trace.set_release(release)
         rank = self._entrance.rank(call)
         if self._cache is None:
             return await self._companies.ask(
@@ -204,7 +204,7 @@ class Answering:
             raise
         trace.add_stage("decode", call.received_ns, time.time_ns())
         for group in groups:
-            trace.set_release(group.release.line, group.release.release, group.release.variant)
+            trace.set_release(group.release)
         turn = self._entrance.turn(call)
         answers = await _all(
             self._runner.run(

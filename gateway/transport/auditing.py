@@ -98,7 +98,7 @@ class Auditing:
         answered: tuple[int, int],
     ) -> AccessRecord:
         trace: Any = call.trace
-        client = call.client
+        answerer, client = getattr(trace, "answerer", None), call.client
         record = AccessRecord(
             start_ns=call.received_ns,
             duration_ns=time.monotonic_ns() - began_ns,  # the clock of the wall may jump
@@ -106,9 +106,9 @@ class Auditing:
             code=code,
             client=client.id if client is not None else "",
             peer=call.peer(),
-            line=getattr(trace, "line", ""),
-            release=getattr(trace, "release", ""),
-            variant=getattr(trace, "variant", ""),
+            line=answerer.line if answerer is not None else "",
+            release=answerer.release if answerer is not None else "",
+            variant=answerer.variant if answerer is not None else "",
             trace_id=getattr(trace, "trace_id", 0),
             parent=call.header(TRACEPARENT) or "",
             request_bytes=asked[1],

@@ -15,6 +15,7 @@ from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from gateway.telemetry.passage import Passage
 from gateway.telemetry.record import Stage
+from gateway.telemetry.recording import Answerer
 from gateway.telemetry.span import ALL_BITS
 from triton_models.release import Manifest
 from triton_models.signatures import (
@@ -64,6 +65,15 @@ class RecordingInference:
         self.errors.append(error)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Which release answers, without all that one has."""
+
+    line: str = "score-risk"
+    release: str = "a1"
+    variant: str = "ensemble"
+
+
 @dataclass
 class RecordingTrace:
     """What a call told its trace."""
@@ -105,8 +115,8 @@ class RecordingTrace:
         self.inferences.append(RecordingInference(rows))
         return self.inferences[-1]
 
-    def set_release(self, line: str, release: str, variant: str) -> None:
-        self.releases.append((line, release, variant))
+    def set_release(self, release: Answerer) -> None:
+        self.releases.append((release.line, release.release, release.variant))
 
     def set_attribute(self, name: str, value: object) -> None:
         self.attributes[name] = value

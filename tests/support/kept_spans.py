@@ -39,7 +39,7 @@ class KeptSpans:
         encoded: list[bytes] = []
         for item in self.items:
             if isinstance(item, RecordedCall):
-                encoded += calls.encode(item)
+                encoded += calls.encode(item)[0]
             else:
                 encoded += [encode_span(self.encoder, one) for one in item]
         request = self.encoder.request([(source, encoded)])

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import grpc
 import pytest
-from fake_runner import FakeCall
+from fake_runner import Answers, FakeCall
 from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,8 @@ from kept_spans import KeptSpans
 from travelling import together
 
 from gateway.errors import GatewayError, ModelContractBroken
-from gateway.telemetry.call_spans import CallSpans, peer_attributes
+from gateway.telemetry.call_attributes import of_peer
+from gateway.telemetry.call_spans import CallSpans
 from gateway.telemetry.otlp_json import JsonSpans
 from gateway.telemetry.span import Attribute, Kind, Span, Status
 from gateway.telemetry.tracing import CallTrace, Tracing
@@ -66,7 +67,7 @@ def infer(
 def whole_call(tracing: Tracing, metadata: Mapping[str, str] | None = None) -> dict[str, str]:
     call = start(tracing, metadata=metadata)
     call.add_stage("decode", 1_000, 2_000)
-    call.set_release("score-risk", "a1", "ensemble")
+    call.set_release(Answers())
     call.set_attribute("trident.batch.size", 3)
     call.add_stage("queue", 2_000, 3_000)
     headers = infer([call])
@@ -306,7 +307,7 @@ def test_calls_that_differ_in_anything_are_told_apart(tracing: Tracing, kept: Ke
         call.finish(code_pb2.OK)
     for release in (("l", "r", "v"), ("l", "r", "w"), ("l", "s", "v"), ("m", "r", "v")):
         call = start(tracing)
-        call.set_release(*release)
+        call.set_release(Answers(*release))
         call.finish(code_pb2.OK)
     said = [one.attributes for one in kept.spans()]
     assert [(one["x"], type(one["x"])) for one in said[: len(values)]] == [
@@ -321,7 +322,7 @@ def test_what_is_remembered_of_others_is_bounded_and_forgetting_it_changes_nothi
     tracing = Tracing([kept])  # type: ignore[list-item]
     for port in range(1, 5_000):
         tracing.start_call(FakeCall(METHOD, address=f"ipv4:10.0.0.7:{port}")).finish(0)
-        ((server,), kept.items) = calls.encode(kept.items[0]), []  # type: ignore[arg-type]
+        (((server,), _), kept.items) = calls.encode(kept.items[0]), []  # type: ignore[arg-type]
         assert f'{{"intValue":"{port}"}}'.encode() in server
     assert len(calls._constants) <= 4096
 
@@ -368,4 +369,4 @@ def test_every_exporter_is_sent_the_same_ids(tracing: Tracing, kept: KeptSpans) 
     ],
 )
 def test_a_peer_is_an_address_and_a_port(peer: str, attributes: dict[str, str | int]) -> None:
-    assert peer_attributes(peer) == attributes
+    assert of_peer(peer) == attributes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conformance_service import NAME, SERVICE
-from fake_runner import RecordingTracing
+from fake_runner import Answers, RecordingTracing
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
 from played_call import PlayedCall
@@ -29,7 +29,7 @@ class Servicer:
     error: BaseException | None = None
 
     async def Unary(self, request: Struct, call: Call) -> Struct:  # noqa: N802
-        call.trace.set_release("score-risk", "a1", "fused")
+        call.trace.set_release(Answers(variant="fused"))
         call.client = known_client(ClientKind.KEY, "billing", frozenset())
         if self.error is not None:
             raise self.error
