@@ -36,6 +36,7 @@ class Traveller(Protocol):
     """What is asked of a recorded call whose request travels."""
 
     end_ns: int
+    records: bool
     sampled: bool | None
     trace_id: int
 
@@ -56,7 +57,7 @@ class Passage:
     """The way of one request: decoded, kept waiting, asked about at Triton, its answer encoded.
 
     Args:
-        call: Whose request it is; let go of when that ends.
+        call: The record of the call whose request it is; let go of when that ends.
         start_ns: When it came; 0: its decoding is noted elsewhere.
         decoded_ns: When it had been decoded, and began to wait; 0: it waits for nobody.
 
@@ -67,10 +68,13 @@ class Passage:
         end_ns: When its answer was encoded, or it was given up; 0: neither.
         error: The class of what went wrong.
         before: Of the same call, the one that was noted before.
+        caller: The call itself, while its record may have to begin.
+        answerer: The release that is asked, where that is noted here.
     """
 
     __slots__ = (
-        "before", "call", "decoded_ns", "end_ns", "error", "left_ns", "span_id", "start_ns", "trip",
+        "answerer", "before", "call", "caller", "decoded_ns", "end_ns", "error", "left_ns",
+        "span_id", "start_ns", "trip",
     )  # fmt: skip
 
     def __init__(self, call: Any, start_ns: int = 0, decoded_ns: int = 0) -> None:
@@ -81,6 +85,8 @@ class Passage:
         self.error = ""
         self.trip: Inference | None = None
         self.before: Passage | None = None
+        self.caller: Any = None
+        self.answerer: Any = None
 
     def turn_back(self) -> None:
         """Wait once more, after an inference that brought no answer; that is noted by itself."""
@@ -229,12 +235,16 @@ class Inference:
             # It left while it waited: nothing more can be noted.
             if call is None or call.end_ns or one.end_ns:
                 continue
-            one.trip = self
             sampled = call.sampled
             if sampled is None:
                 if verdict is None:
                     verdict = call.decide()
-                sampled = call.sampled = verdict
+                sampled = verdict
+                if not call.records and verdict:
+                    call = one.call = call.begin(one.caller, one)
+                if call.records:
+                    call.sampled = verdict
+            one.trip = self
             if sampled:
                 found.append(one)
         return found

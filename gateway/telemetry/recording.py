@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from copy import copy
-from random import random
 from typing import Protocol
 
 from gateway.telemetry.passage import Failure, Inference, Passage
@@ -63,6 +62,10 @@ class Keeper(Protocol):
 
     ratio: float
     """Chance that a call is sampled if its client does not decide."""
+
+    def draw(self) -> bool:
+        """Return whether chance samples a call."""
+        ...
 
     def ended(self, call: RecordedCall) -> None:
         """Take a call that has ended, or a part of a stream that goes on."""
@@ -167,7 +170,7 @@ class RecordedCall(CallRecord):
     def decide(self) -> bool:
         """Return whether it is sampled; decide now, if that is still open."""
         if self.sampled is None:
-            self.sampled = random() < self._keeper.ratio
+            self.sampled = self._keeper.draw()
         return self.sampled
 
     def add_stage(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from math import inf
+from random import random
 from typing import Protocol
 
 from gateway.telemetry.passage import Inference, Passage
@@ -13,6 +14,8 @@ from gateway.telemetry.record import SERVER_FAULTS, RecordSink
 from gateway.telemetry.recording import Answerer, Caller, RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue
+from gateway.telemetry.trace_context import TRACEPARENT
+from gateway.telemetry.undecided import SingleCall, Undecided
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +87,12 @@ class CallTrace(Protocol):
         ...
 
 
+class Noted(SingleCall, Protocol):
+    """A call that has a trace."""
+
+    trace: CallTrace | Undecided
+
+
 class Tracing:
     """Records each call, and sends the traces that are kept.
 
@@ -111,6 +120,7 @@ class Tracing:
         always_noted: bool = False,
     ) -> None:
         self._queues = tuple(queues)
+        self._undecided = Undecided(self)
         self.keep(sample_ratio, keep_errors, keep_slower_s)
         self._sink = sink
         self._always_noted = always_noted or sink is not None
@@ -121,7 +131,7 @@ class Tracing:
         """Keep other traces from now on; as for the constructor."""
         self.ratio = sample_ratio if self._queues else 0.0
         self._keep_errors = keep_errors
-        self._keep_slower_ns = inf if keep_slower_s is None else int(1e9 * keep_slower_s)
+        self.keep_slower_ns = inf if keep_slower_s is None else int(1e9 * keep_slower_s)
 
     @property
     def is_on(self) -> bool:
@@ -147,6 +157,21 @@ class Tracing:
             call.sampled = False
         return call
 
+    def start_single(self, call: SingleCall) -> CallTrace | Undecided:
+        """Start the record of a call with one request, or leave that for when it is needed."""
+        if (
+            not self._queues
+            or self._always_noted
+            or self.ratio >= 1
+            or call.header(TRACEPARENT) is not None
+        ):
+            return self.start_call(call)
+        return self._undecided
+
+    def draw(self) -> bool:
+        """Return whether chance samples a call."""
+        return random() < self.ratio
+
     def export(self, spans: Sequence[Span]) -> None:
         """Send finished spans of another process where ours go. Returns at once."""
         for queue in self._queues:
@@ -170,7 +195,7 @@ class Tracing:
         if kept is None:
             kept = call.decide()
         if not kept:  # of a part of a stream the end is 0
-            kept = call.end_ns - call.start_ns >= self._keep_slower_ns or (
+            kept = call.end_ns - call.start_ns >= self.keep_slower_ns or (
                 call.code != 0 and self._keep_errors and call.code in SERVER_FAULTS
             )
         if kept and self._queues:
@@ -185,6 +210,17 @@ class Tracing:
                 self._sink(call)
             except Exception:  # must not fail the call
                 _log.exception("A call could not be counted")
+
+
+def recorded(call: Noted, way: Passage | None = None) -> CallTrace:
+    """Return the record of a call, which begins now if that was left open.
+
+    Args:
+        call: Which.
+        way: Of its request, if that has begun.
+    """
+    trace = call.trace
+    return trace.begin(call, way) if isinstance(trace, Undecided) else trace
 
 
 class _NoInference:
@@ -244,6 +280,6 @@ NO_TRACE: CallTrace = _NoTrace()
 def shared_inference(company: Sequence[Passage]) -> InferenceTrace:
     """Return what records an inference for several requests, a row each."""
     for one in company:
-        if isinstance(one.call, RecordedCall):  # mostly the first is, or none
+        if isinstance(one.call, RecordedCall | Undecided):  # mostly the first is, or none
             return Inference(company, len(company), len(company))
     return NO_INFERENCE

@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.inference.caching import AnswerCache
 from gateway.inference.runner import ModelRunner
 from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.tracing import recorded
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.cache_key import cache_key
 from gateway.transport.call import Call
@@ -63,7 +64,7 @@ class Answering:
         violations = Violations()
         check_count(violations, "requests", requests, 1, MAX_BATCH_ROWS)
         violations.raise_if_any()
-        call.trace.set_attribute("trident.batch.size", len(requests))
+        recorded(call).set_attribute("trident.batch.size", len(requests))
         prefixes = [f"requests[{place}]." for place in range(len(requests))]
         with self._entrance.letting_in(domain.NAME, call, len(requests)):
             return await self._answer(domain, requests, prefixes, call)
@@ -76,7 +77,7 @@ class Answering:
         release = self._runner.only(domain.BATCH_LINE)
         if release is None:
             return None
-        trace = call.trace
+        trace = recorded(call)
         # Before the rows are decoded, which may be many; only then it is known how many.
         with self._entrance.letting_in(domain.NAME, call, 0) as charge:
             tensors = domain.read_batch(data, release.manifest)
@@ -159,22 +160,22 @@ class Answering:
         violations: Violations | None = None,
     ) -> Any:
         """Answer one request in company of those who ask the same release at the same time."""
-        trace = call.trace
         start_ns = start_ns or time.time_ns()
         try:
             release, row = self._choosing.one(domain, request, violations)
             if isinstance(row, SlowRow):
                 (row,) = await self._work.made([row], [""], release.line)
         except Exception as error:
-            trace.add_stage("decode", start_ns, time.time_ns(), error)
+            recorded(call).add_stage("decode", start_ns, time.time_ns(), error)
             raise
         decoded_ns = time.time_ns()
-        trace.set_release(release)
         rank = self._entrance.rank(call)
         if self._cache is None:
             return await self._companies.ask(
                 domain, release, request, row, call, rank, start_ns, decoded_ns
             )
+        trace = recorded(call)
+        trace.set_release(release)
         trace.add_stage("decode", start_ns, decoded_ns)
 
         async def ask() -> bytes:
@@ -195,7 +196,7 @@ class Answering:
         call: Call,
     ) -> list[Any]:
         """Check all, run one inference for each release, return the responses in order."""
-        trace = call.trace
+        trace = recorded(call)
         try:
             groups = self._choosing.groups(domain, requests, prefixes, Violations())
             tensors = [await self._tensors(domain, requests, prefixes, group) for group in groups]

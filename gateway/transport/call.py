@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.security.addresses import address_of
 from gateway.security.client import Client
+from gateway.telemetry.passage import Passage
 from gateway.telemetry.tracing import NO_TRACE, CallTrace
+from gateway.telemetry.undecided import Undecided
 
 Pair = tuple[str, str | bytes]
 """One entry of metadata: a key in lower case, and bytes if the key ends in ``-bin``, else text."""
@@ -32,19 +34,21 @@ class Call(ABC):
     Attributes:
         method: The full method, such as ``trident.risk.v1.RiskService/ScoreRisk``.
         received_ns: When the call's message came, in ns since 1970.
-        trace: The trace of this call.
+        trace: The trace of this call; ask :func:`.recorded` to note something.
+        way: Of its request, once that was answered and nothing was noted of the call.
         client: Who makes it; ``None`` where nobody has to say.
         verdict: Who makes it or why it is refused, until a guard takes that; ``None`` if nobody has
             looked yet.
         reply: What the servicer wants to send beside the messages; ``None`` if nothing.
     """
 
-    __slots__ = ("client", "method", "received_ns", "reply", "trace", "verdict")
+    __slots__ = ("client", "method", "received_ns", "reply", "trace", "verdict", "way")
 
     def __init__(self, method: str, received_ns: int) -> None:
         self.method = method
         self.received_ns = received_ns
-        self.trace: CallTrace = NO_TRACE
+        self.trace: CallTrace | Undecided = NO_TRACE
+        self.way: Passage | None = None
         self.client: Client | None = None
         self.verdict: Client | Exception | None = None
         self.reply: Reply | None = None

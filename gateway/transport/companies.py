@@ -24,7 +24,8 @@ from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.passage import Passage
-from gateway.telemetry.tracing import CallTrace, shared_inference
+from gateway.telemetry.tracing import CallTrace, recorded, shared_inference
+from gateway.telemetry.undecided import Undecided
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.call import Call
 from gateway.transport.slow_work import SlowWork, served
@@ -59,10 +60,18 @@ class _Asked(Passage):
     __slots__ = ("rank", "request", "row")
 
     def __init__(
-        self, request: Any, row: Any, call: CallTrace, rank: int, start_ns: int, decoded_ns: int
+        self,
+        request: Any,
+        row: Any,
+        call: Call,
+        release: ServedRelease,
+        rank: int,
+        start_ns: int,
+        decoded_ns: int,
     ) -> None:
         # What Passage's own does too, written out: every call pays for this.
-        self.call, self.start_ns, self.decoded_ns = call, start_ns, decoded_ns
+        self.call, self.caller, self.answerer = call.trace, call, release
+        self.start_ns, self.decoded_ns = start_ns, decoded_ns
         self.left_ns = self.span_id = self.end_ns = 0
         self.error = ""
         self.trip = self.before = None
@@ -123,8 +132,7 @@ class Companies:
         Raises:
             GatewayError: Whatever keeps the release from answering.
         """
-        trace = call.trace
-        asked = _Asked(request, row, trace, rank, start_ns, decoded_ns)
+        asked = _Asked(request, row, call, release, rank, start_ns, decoded_ns)
         batcher = self._batcher(domain, release, request, row)
         remaining_s = call.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
@@ -132,13 +140,23 @@ class Companies:
             response = await batcher.ask(asked, deadline, call, rank)
         except BaseException as error:
             asked.error, asked.end_ns = type(error).__qualname__, time.time_ns()
-            trace.went(asked)
+            self._note(asked, recorded(call, asked))  # others may still be asked with its row
             raise
-        if trace.records:
+        trace = call.trace  # its record may have begun meanwhile
+        asked.request = asked.row = None  # the trace may be kept for long
+        if isinstance(trace, Undecided):
+            asked.caller = None  # they would hold each other
+            call.way = asked
+        elif trace.records:
             asked.end_ns = time.time_ns()
-            asked.request = asked.row = None  # the trace may be kept for long
-            trace.went(asked)
+            self._note(asked, trace)
         return response
+
+    def _note(self, asked: _Asked, trace: CallTrace) -> None:
+        """Tell the trace where the request went."""
+        asked.caller = None
+        trace.set_release(asked.answerer)
+        trace.went(asked)
 
     def _batcher(
         self, domain: Domain[Any, Any], release: ServedRelease, request: Any, row: Any
@@ -189,6 +207,7 @@ class Companies:
             if one.end_ns:  # it has given up, and its trace may be read
                 continue
             if one.left_ns:  # asked again by itself
+                recorded(one.caller, one)
                 one.turn_back()
             one.left_ns = left_ns
         answer = await self._runner.run(

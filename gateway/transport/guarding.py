@@ -11,6 +11,7 @@ from gateway.errors import PermissionDenied
 from gateway.security.client import Client
 from gateway.telemetry.metrics.instruments import REFUSED_CREDENTIALS
 from gateway.telemetry.metrics.readings import Reading
+from gateway.telemetry.tracing import recorded
 from gateway.transport.call import Call
 from gateway.transport.rpc import Look
 
@@ -154,6 +155,6 @@ def _check(call: Call, client: Client, method: str | None) -> None:
         PermissionDenied: If that client may not call the method.
     """
     call.client = client
-    call.trace.set_attribute(CLIENT, client.id)
+    recorded(call).set_attribute(CLIENT, client.id)
     if method is not None and method not in client.methods:
         raise PermissionDenied(method)

@@ -19,7 +19,8 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 
 from gateway.errors import GatewayError, InvalidRequest, ShuttingDown
-from gateway.telemetry.tracing import Tracing
+from gateway.telemetry.tracing import Tracing, recorded
+from gateway.telemetry.undecided import Undecided
 from gateway.transport.auditing import Auditing
 from gateway.transport.call import Call
 from gateway.transport.guarding import Guard
@@ -136,28 +137,32 @@ class Rpcs:
         return Rpc(True, surround(name, parse, handler, serialize), look)
 
     def _unary(self, name: str, parse: Parse, handler: Handler, serialize: Serialize) -> Handler:
-        start_call = self._tracing.start_call
+        start_call = self._tracing.start_single
 
         async def answer(data: bytes, call: Call) -> bytes:
-            trace = call.trace = start_call(call)
+            call.trace = start_call(call)
             self._in_flight += 1
             try:
                 if self._draining:
                     raise ShuttingDown
                 response = serialize(await handler(parse(data), call))
             except asyncio.CancelledError:
-                trace.finish(code_of_cancelled(call))
+                recorded(call).finish(code_of_cancelled(call))
                 raise
             except Exception as error:
                 failed = _failed(error, name)
-                trace.finish(failed.status.code, error, fault=_is_surprise(error))
+                recorded(call).finish(failed.status.code, error, fault=_is_surprise(error))
                 try:
                     raise failed from error
                 finally:
                     del failed  # it holds this frame: only the garbage collector would free the two
             finally:
                 self._end()
-            trace.finish(code_pb2.OK)
+            trace = call.trace  # its record may have begun meanwhile
+            if isinstance(trace, Undecided):
+                trace.ended_well(call)
+            else:
+                trace.finish(code_pb2.OK)
             return response
 
         return answer

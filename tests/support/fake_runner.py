@@ -138,6 +138,8 @@ class RecordingTracing:
         self.calls.append(RecordingTrace(caller.method, dict(caller.metadata), caller.peer()))
         return self.calls[-1]
 
+    start_single = start_call
+
     def shutdown(self) -> None:
         """Nothing is left to send."""
 
@@ -154,6 +156,7 @@ class FakeCall:
     verdict: None = None
     client: Any = None
     timeout_s: float | None = None
+    way: Passage | None = None
 
     def time_remaining(self) -> float | None:
         return self.timeout_s

@@ -201,13 +201,13 @@ async def test_what_is_known_of_a_call_is_known_when_grpc_has_freed_it(
     tracing: RecordingTracing,
 ) -> None:
     calls: list[GrpcAioCall] = []
-    start_call = tracing.start_call
+    start_call = tracing.start_single
 
     def start(call: Any) -> Any:
         calls.append(call)
         return start_call(call)
 
-    tracing.start_call = start  # type: ignore[method-assign]
+    tracing.start_single = start  # type: ignore[method-assign]
     rpcs = Rpcs(tracing)  # type: ignore[arg-type]
     rpcs.add_service(RISK, _Holding())
     server = grpc.aio.server()

@@ -1,0 +1,79 @@
+"""Calls of which nothing is noted as yet, because nothing tells that their traces will be kept.
+
+Most calls of a gateway that samples a few are not sampled, do not fail and are not slow. A record
+of such a call would be made for nothing. So it has none until somebody has something to note: its
+batch is sampled, it fails, or was slow. What spans say of it is known by then: the call knows when
+it came, and the way of its request is noted in any case.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from google.rpc import code_pb2
+
+from gateway.telemetry.passage import Passage
+from gateway.telemetry.recording import Caller, Keeper, RecordedCall
+
+
+class SlowKeeper(Keeper, Protocol):
+    """Decides what becomes of calls, slow ones too."""
+
+    keep_slower_ns: float
+    """From how many ns a call is kept."""
+
+
+class SingleCall(Caller, Protocol):
+    """What is asked of a call whose record may begin late."""
+
+    trace: Any
+    way: Passage | None
+    """Of its request, once that was answered and nothing was noted of the call."""
+
+
+class Undecided:
+    """Stands for the records of all calls that have none yet.
+
+    Attributes:
+        records: Whether anything is recorded: not yet.
+        end_ns: None of them has ended.
+        sampled: That is open.
+    """
+
+    __slots__ = ("_keeper", "end_ns", "records", "sampled")
+
+    def __init__(self, keeper: SlowKeeper) -> None:
+        self._keeper = keeper
+        self.records = False
+        self.end_ns = 0
+        self.sampled: bool | None = None
+
+    def decide(self) -> bool:
+        """Return whether one of them is sampled, or some that are decided together."""
+        return self._keeper.draw()
+
+    def begin(self, call: SingleCall, way: Passage | None = None) -> RecordedCall:
+        """Give a call its record, which is its trace from now on.
+
+        Args:
+            call: Which.
+            way: Of its request, if it has one. If that has left, the call was not sampled.
+        """
+        record = call.trace = RecordedCall(call, self._keeper)
+        if way is not None:
+            way.call, record.answerer = record, way.answerer
+            if way.trip is not None:
+                record.sampled = False
+        return record
+
+    def ended_well(self, call: SingleCall) -> None:
+        """Take a call that was answered, of which nothing was noted but its way."""
+        way, now_ns = call.way, time.time_ns()
+        if way is None:  # it asked no Triton, so that nobody has decided
+            self.begin(call).finish(code_pb2.OK)
+        elif now_ns - call.received_ns >= self._keeper.keep_slower_ns:
+            record = self.begin(call, way)
+            way.end_ns = now_ns
+            record.went(way)
+            record.finish(code_pb2.OK)
