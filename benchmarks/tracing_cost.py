@@ -41,6 +41,7 @@ from gateway.telemetry.span_rules import ROOT, SCOPE
 from gateway.telemetry.trace_context import write_traceparent
 from gateway.telemetry.tracing import Tracing, shared_inference
 from gateway.telemetry.triton_spans import TritonSpans
+from gateway.telemetry.undecided import Undecided
 
 METHOD = "trident.diagnose.v1.DiagnoseService/Diagnose"
 
@@ -66,6 +67,8 @@ class Caller:
 
     method: str = METHOD
     received_ns: int = field(default_factory=time.time_ns)
+    trace: Any = None
+    way: Passage | None = None
 
     def header(self, key: str) -> str | None:
         """Return nothing."""
@@ -104,9 +107,11 @@ def one_batch(tracing: Tracing, size: int) -> None:
     """What the gateway tells of calls that travel together."""
     company = []
     for _ in range(size):
-        call = tracing.start_call(Caller())
-        company.append(Passage(call, time.time_ns(), time.time_ns()))
-        call.set_release(RELEASE)
+        caller = Caller()
+        caller.trace = tracing.start_single(caller)
+        one = Passage(caller.trace, time.time_ns(), time.time_ns())
+        one.caller, one.answerer = caller, RELEASE
+        company.append(one)
     left_ns = time.time_ns()
     for one in company:
         one.left_ns = left_ns
@@ -115,11 +120,17 @@ def one_batch(tracing: Tracing, size: int) -> None:
     inference.ask(MODEL, "10.0.0.8:8001")
     inference.end()
     for one in company:
-        call = one.call
-        if call.records:
+        caller, one.caller = one.caller, None
+        trace = caller.trace
+        if isinstance(trace, Undecided):
+            caller.way = one
+            trace.ended_well(caller)
+            continue
+        if trace.records:
             one.end_ns = time.time_ns()
-            call.went(one)
-        call.finish(0)
+            trace.set_release(RELEASE)
+            trace.went(one)
+        trace.finish(0)
 
 
 def notes_us(tracing: Tracing, size: int, batches: int) -> float:
