@@ -74,6 +74,10 @@ class Caller:
         """Return nothing."""
         return None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
     def peer(self) -> str:
         """Return an address, the same for all."""
         return "ipv4:127.0.0.1:4711"

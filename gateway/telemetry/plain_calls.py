@@ -59,6 +59,7 @@ class PlainCalls:
         key = (
             id(call.answerer), call.method, call.peer, not call.parent_id, asks, size,
             len(batch_links), len(mates), trip.model, trip.target,
+            "" if call.rare is None else repr(call.rare.attributes),
         )  # fmt: skip
         found = self._frames.get(key)
         if found is None:
@@ -123,12 +124,13 @@ class PlainCalls:
 
 
 def _is_plain(call: RecordedCall, passage: Passage) -> bool:
-    trip = passage.trip
+    trip, rare = passage.trip, call.rare
     return (
         trip is not None
         and passage.before is None
         and call.notes is None
-        and call.rare is None
+        and (rare is None or not (rare.failure or rare.step or rare.dropped_stages))
+        and (rare is None or not rare.sent_stages)
         and not call.trace_state
         and call.code == code_pb2.OK
         and passage.start_ns > 0

@@ -15,6 +15,7 @@ from google.rpc import code_pb2
 
 from gateway.telemetry.passage import Passage
 from gateway.telemetry.recording import Caller, Keeper, RecordedCall
+from gateway.telemetry.span import Attributes
 
 
 class SlowKeeper(Keeper, Protocol):
@@ -30,6 +31,10 @@ class SingleCall(Caller, Protocol):
     trace: Any
     way: Passage | None
     """Of its request, once that was answered and nothing was noted of the call."""
+
+    def attributes(self) -> Attributes:
+        """Return what its server span is to say beside what every one does."""
+        ...
 
 
 class Undecided:
@@ -61,6 +66,8 @@ class Undecided:
             way: Of its request, if it has one. If that has left, the call was not sampled.
         """
         record = call.trace = RecordedCall(call, self._keeper)
+        for name, value in call.attributes().items():
+            record.set_attribute(name, value)
         if way is not None:
             way.call, record.answerer = record, way.answerer
             if way.trip is not None:

@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.security.addresses import address_of
 from gateway.security.client import Client
 from gateway.telemetry.passage import Passage
+from gateway.telemetry.span import Attributes
 from gateway.telemetry.tracing import NO_TRACE, CallTrace
 from gateway.telemetry.undecided import Undecided
+
+CLIENT = "enduser.id"
+"""The attribute of the server span with the client's ID."""
 
 Pair = tuple[str, str | bytes]
 """One entry of metadata: a key in lower case, and bytes if the key ends in ``-bin``, else text."""
@@ -68,6 +72,10 @@ class Call(ABC):
     @abstractmethod
     def time_remaining(self) -> float | None:
         """Return the seconds left until the client's deadline, or ``None`` if it set none."""
+
+    def attributes(self) -> Attributes:
+        """Return what its server span is to say beside what every one does: who calls."""
+        return {} if self.client is None else {CLIENT: self.client.id}
 
     def certificate(self) -> bytes | None:
         """Return what the transport tells of the client's certificate, which it has checked."""

@@ -12,7 +12,7 @@ from gateway.security.client import Client
 from gateway.telemetry.metrics.instruments import REFUSED_CREDENTIALS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import recorded
-from gateway.transport.call import Call
+from gateway.transport.call import CLIENT, Call
 from gateway.transport.rpc import Look
 
 if TYPE_CHECKING:  # what checks tokens is for gateways only that are given any
@@ -20,9 +20,6 @@ if TYPE_CHECKING:  # what checks tokens is for gateways only that are given any
 
 LOOK_AGAIN_S = 5.0
 """How long a stream goes on, at most, with credentials that hold no more."""
-
-CLIENT = "enduser.id"
-"""The attribute of the server span with the client's ID."""
 
 
 class Guard:
@@ -155,6 +152,7 @@ def _check(call: Call, client: Client, method: str | None) -> None:
         PermissionDenied: If that client may not call the method.
     """
     call.client = client
-    recorded(call).set_attribute(CLIENT, client.id)
+    if call.trace.records:  # else it says so once it is noted
+        recorded(call).set_attribute(CLIENT, client.id)
     if method is not None and method not in client.methods:
         raise PermissionDenied(method)

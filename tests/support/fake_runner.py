@@ -164,6 +164,9 @@ class FakeCall:
     def peer(self) -> str:
         return self.address
 
+    def attributes(self) -> dict[str, Any]:
+        return {} if self.client is None else {"enduser.id": self.client.id}
+
     def who(self) -> str:
         return self.client.id if self.client is not None else self.peer()
 

@@ -19,7 +19,7 @@ from gateway.telemetry.otlp_protobuf import ProtobufSpans, protobuf_to_json
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.plain_calls import PlainCalls
 from gateway.telemetry.recording import RecordedCall
-from gateway.telemetry.span import Source, Span
+from gateway.telemetry.span import Attribute, Source, Span
 from gateway.telemetry.tracing import CallTrace, Tracing, shared_inference
 
 METHOD = "trident.diagnose.v1.DiagnoseService/Diagnose"
@@ -104,10 +104,6 @@ def test_pieces_of_several_calls_stand_beside_each_other(encoder: Any) -> None:
     assert [len(pieces) for pieces, _ in encoded] == [1, 1, 1]
 
 
-def attribute(call: CallTrace, way: Passage) -> None:
-    call.set_attribute("x", 1)
-
-
 def stage(call: CallTrace, way: Passage) -> None:
     call.add_stage("encode", 1, 2)
 
@@ -130,14 +126,28 @@ def long_admission(call: CallTrace, way: Passage) -> None:
     way.trip.entered_ns -= 1_000_000
 
 
-@pytest.mark.parametrize(
-    "spoil", [attribute, stage, another_way, failure, another_attempt, long_admission]
-)
+@pytest.mark.parametrize("spoil", [stage, another_way, failure, another_attempt, long_admission])
 def test_whoever_is_unlike_others_is_told_span_by_span(spoil: Spoil) -> None:
     (call,) = travelled([{}], spoil=spoil)
     assert PlainCalls(JsonSpans()).encode(call) is None
     pieces, count = CallSpans(JsonSpans()).encode(call)
     assert len(read(JsonSpans(), [*pieces])) == count == len(pieces)
+
+
+def test_attributes_of_single_calls_are_said_and_told_apart() -> None:
+    plain = PlainCalls(JsonSpans())
+    values: list[Attribute] = ["key:billing", "key:shop", 1, "1", True]
+    for value in values:
+
+        def named(call: CallTrace, way: Passage, value: Attribute = value) -> None:
+            call.set_attribute("enduser.id", value)
+
+        (call,) = travelled([{}], spoil=named)
+        found = plain.encode(call)
+        assert found is not None
+        (server,) = [one for one in read(JsonSpans(), [found[0]]) if one.name == METHOD]
+        said_value = server.attributes["enduser.id"]
+        assert (said_value, type(said_value)) == (value, type(value))
 
 
 def test_a_trace_state_is_kept_on_every_span() -> None:

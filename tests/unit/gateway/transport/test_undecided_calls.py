@@ -17,6 +17,7 @@ from kept_spans import KeptSpans
 from gateway.errors import ModelContractBroken
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import ServedRelease, Tensors
+from gateway.security.client import ClientKind, known_client
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.span import Span
 from gateway.telemetry.tracing import NO_TRACE, Tracing, recorded
@@ -128,6 +129,12 @@ async def test_one_that_was_slow_has_all_its_spans_but_tritons() -> None:
     assert server.start_ns == decode.start_ns <= decode.end_ns == queue.start_ns
     assert queue.end_ns <= asked.start_ns <= asked.end_ns == encode.start_ns
     assert encode.end_ns <= server.end_ns
+
+
+async def test_one_that_is_kept_late_says_whose_it_was() -> None:
+    gateway = Gateway(slower_s=0)
+    await gateway.ask(client=known_client(ClientKind.KEY, "billing", frozenset()))
+    assert gateway.kept.one(METHOD).attributes["enduser.id"] == "key:billing"
 
 
 async def test_calls_of_a_slow_batch_each_have_their_own_trace() -> None:
