@@ -8,7 +8,8 @@ from gateway.inference.runner import ModelRunner
 from gateway.security.watching import Watch
 from gateway.telemetry.tracing import Tracing
 from gateway.transport.answering import MAX_OUTSTANDING
-from gateway.transport.grpc_aio_rpc import RpcHandlers
+from gateway.transport.grpc_aio_metadata import MetadataBound
+from gateway.transport.grpc_aio_rpc import RpcHandlers, refuse_metadata
 from gateway.transport.grpc_aio_sweeping import MemorySweeper
 from gateway.transport.grpc_tls import ServerCredentials
 from gateway.transport.health import DEFAULT_POLL_S
@@ -97,6 +98,9 @@ class GrpcServer:
             on_waste=self._sweeper.soon,
         )
         self._server.add_generic_rpc_handlers((handlers,))
+        self._bound = MetadataBound(
+            protection.max_metadata_count, refuse_metadata, self._sweeper.soon
+        )
         self._watch = Watch(())
         try:
             if protection.tls is None:
@@ -111,7 +115,8 @@ class GrpcServer:
     async def start(self) -> None:
         """Take calls."""
         await self._services.start()
-        await self._server.start()
+        with self._bound.holds():
+            await self._server.start()
         self._watch.start()
         self._sweeper.start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -14,13 +13,12 @@ from grpc_status import rpc_status
 
 from gateway.transport.call import Call, Pair, Reply
 from gateway.transport.grpc_aio_messages import Context, MessageReader, Messages
+from gateway.transport.grpc_aio_metadata import all_are_made
 from gateway.transport.grpc_aio_operations import to_its_end
 from gateway.transport.protection import DEFAULT_MESSAGE_S
 from gateway.transport.rpc import Rpc, RpcFailed
 
 _CERTIFICATE = "x509_pem_cert"
-_MUCH = 10_000
-"""Entries of metadata that take longer to come here than garbage takes to be collected."""
 
 
 class GrpcAioCall(Call):
@@ -96,18 +94,18 @@ class RpcHandlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._handlers = {path: _handler(path[1:], rpc, reader) for path, rpc in table.items()}
         self._max_count = max_metadata_count
         self._on_waste = on_waste
-        self._refused = grpc.stream_stream_rpc_method_handler(_refuse_metadata)
-        self._refused_much = grpc.stream_stream_rpc_method_handler(_refuse_much_metadata)
+        self._refused = grpc.stream_stream_rpc_method_handler(refuse_metadata)
         self._unknown = grpc.stream_stream_rpc_method_handler(_refuse_path)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Return what grpc calls for a path."""
+        all_are_made()
         metadata = handler_call_details.invocation_metadata
         if metadata is not None and len(metadata) > self._max_count:
             self._on_waste()
-            return self._refused_much if len(metadata) > _MUCH else self._refused
+            return self._refused
         return self._handlers.get(handler_call_details.method, self._unknown)
 
 
@@ -169,21 +167,11 @@ def _stream(method: str, rpc: Callable[..., Any]) -> Callable[[AsyncIterator[byt
     return answer
 
 
-async def _refuse_metadata(data: AsyncIterator[bytes], context: Context) -> None:
+async def refuse_metadata(data: AsyncIterator[bytes], context: Context) -> None:
     """End a call with more entries of metadata than are borne with."""
     await to_its_end(
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The call has too much metadata.")
     )
-
-
-async def _refuse_much_metadata(data: AsyncIterator[bytes], context: Context) -> None:
-    """End a call with headers by the hundred thousand, after what Python holds of them is free.
-
-    grpc lets go of it in a cycle, so it would stay until the garbage collector comes, which on a
-    worker is rarely. What others make meanwhile would come to lie between, and keep tens of MB.
-    """
-    gc.collect()
-    await _refuse_metadata(data, context)
 
 
 async def _refuse_path(data: AsyncIterator[bytes], context: Context) -> None:

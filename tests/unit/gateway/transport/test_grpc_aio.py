@@ -407,27 +407,3 @@ async def test_calls_with_far_too_much_metadata_are_known_to_leave_waste() -> No
     assert told == []
     call(3)
     assert told == [1]
-
-
-async def test_what_python_holds_of_endless_headers_is_free_when_they_are_refused() -> None:
-    handlers = RpcHandlers({}, max_metadata_count=2)
-    gone: list[int] = []
-
-    class Kept:
-        def __init__(self) -> None:
-            self.itself = self  # as grpc keeps what came of a call
-
-        def __del__(self) -> None:
-            gone.append(1)
-
-    class Context:
-        async def abort(self, code: grpc.StatusCode, details: str) -> None:
-            assert gone == [1]
-            raise grpc.aio.AbortError
-
-    Kept()
-    metadata = (("a", "b"),) * 100_000
-    handler = handlers.service(SimpleNamespace(method="/", invocation_metadata=metadata))  # type: ignore[arg-type]
-    assert gone == []
-    with pytest.raises(grpc.aio.AbortError):
-        await handler.stream_stream(None, Context())  # type: ignore[call-arg,misc,arg-type]
