@@ -25,6 +25,9 @@ _NAMES = ("_Metadatum", "_handle_rpc", "_handle_stream_stream_rpc", "RPCState")
 
 _new_entry = tuple.__new__
 
+_NO_TEXT = "Invalid encoding on %s"
+"""What grpc logs, with a traceback, of each entry that is no UTF-8."""
+
 
 class _Count:
     __slots__ = ("left",)
@@ -78,6 +81,7 @@ def all_are_made() -> None:
 
 @cache
 def _install() -> None:
+    _say_no_more_of_what_is_no_text()
     missing = [name for name in _NAMES if not hasattr(cygrpc, name)]
     if missing:
         _log.warning(
@@ -112,3 +116,19 @@ def _install() -> None:
         await cygrpc._handle_stream_stream_rpc(bound.handler, call, loop)
 
     cygrpc._Metadatum, cygrpc._handle_rpc = make_entry, handle_bounded
+
+
+@cache
+def _say_no_more_of_what_is_no_text() -> None:
+    """Keep grpc from a traceback for each entry that is no UTF-8: it takes 0.2 ms.
+
+    A client could have a worker write nothing else. The entry is read as Latin-1, as without this.
+    """
+    logger = logging.getLogger(cygrpc.__name__)
+    say = logger.exception
+
+    def exception(message: object, *args: Any, **options: Any) -> None:
+        if message != _NO_TEXT:
+            say(message, *args, **{"stacklevel": 2, **options})
+
+    vars(logger)["exception"] = exception

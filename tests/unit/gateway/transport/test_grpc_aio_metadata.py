@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from attackers import Attacker
+from attackers import PREFACE, Attacker, frame, literal, request_head
 from fake_runner import FakeRunner, RecordingTracing
 from grpc._cython import cygrpc
 
@@ -158,6 +158,27 @@ async def test_servers_of_others_in_the_process_are_not_bound(
 ) -> None:
     await elsewhere.stream_stream("/a/B")([], metadata=MANY).code()
     assert other.counts[0] >= len(MANY)
+
+
+async def test_entries_that_are_no_text_are_read_as_latin_1_and_nothing_is_said_of_them(
+    server: GrpcServer, tracing: RecordingTracing, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = b"/trident.risk.v1.RiskService/ScoreRisk"
+    head = request_head(path) + literal(b"k", b"\xff")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(PREFACE + frame(4, 0, 0, b"") + frame(1, 4, 1, head) + frame(0, 1, 1, bytes(5)))
+    async with asyncio.timeout(20):
+        await reader.readuntil(b"grpc-status")
+    writer.close()
+    await writer.wait_closed()
+    assert tracing.calls[0].metadata["k"] == "\xff"
+    assert "encoding" not in caplog.text
+
+
+def test_what_else_grpc_says_is_said(server: GrpcServer, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger(cygrpc.__name__).exception("Unexpected %s", "end")  # noqa: LOG004
+    assert "Unexpected end" in caplog.text
+    assert caplog.records[0].filename == "test_grpc_aio_metadata.py"
 
 
 def test_a_grpc_without_what_is_replaced_is_left_alone_and_said(
