@@ -25,7 +25,13 @@ _MODULE_FILTER = f"{_TYPES}.http.dynamic_modules.v3.DynamicModuleFilter"
 _OWN_HEADERS = 16
 """Of each call, beside the client's metadata: the method, the deadline, and what Envoy adds."""
 _OWN_HEADER_BYTES = 1024
-_MESSAGE_OVERHEAD_BYTES = 64 * 1024
+_BUFFER_BYTES = 256 * 1024
+"""What of a connection Envoy reads before it looks at it, and writes before its client takes it.
+
+Messages may be larger, and wait for our Python within the window of their stream. It must not
+grow with them: of headers without an end, Envoy reads so much before it sees that they are too
+many, and keeps the memory.
+"""
 
 _HTTP2: Mapping[str, Any] = {
     # 64 KiB, as HTTP/2 starts with, would make every larger message wait for a round trip.
@@ -96,10 +102,7 @@ def envoy_config(
         **first,
         "additional_addresses": others,
         "enable_reuse_port": True,
-        # Of a request that our Python has not taken yet; Envoy refuses what does not fit.
-        "per_connection_buffer_limit_bytes": (
-            protection.max_message_bytes + _MESSAGE_OVERHEAD_BYTES
-        ),
+        "per_connection_buffer_limit_bytes": _BUFFER_BYTES,
         "access_log": [failure_log()] if tls else [],
         "filter_chains": [
             {

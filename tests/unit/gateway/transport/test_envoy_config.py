@@ -64,11 +64,13 @@ def test_it_speaks_http_2_alone_and_finds_clients_that_vanished() -> None:
     assert "access_log" not in told
 
 
-def test_a_message_at_the_limit_fits() -> None:
-    (listener,) = config(protection=Protection(max_message_bytes=7))["static_resources"][
-        "listeners"
-    ]
-    assert listener["per_connection_buffer_limit_bytes"] > 7
+@pytest.mark.parametrize("max_message_bytes", [1024, 64 * 1024 * 1024])
+def test_no_more_is_read_ahead_of_a_connection_where_messages_may_be_large(
+    max_message_bytes: int,
+) -> None:
+    protection = Protection(max_message_bytes=max_message_bytes)
+    (listener,) = config(protection=protection)["static_resources"]["listeners"]
+    assert listener["per_connection_buffer_limit_bytes"] == 256 * 1024
 
 
 def test_metadata_is_bounded_in_size_and_count() -> None:
