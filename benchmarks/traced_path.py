@@ -230,8 +230,8 @@ async def measure(which: Mapping[str, Gateway], rounds: int, calls: int, in_flig
 
 
 @click.command()
-@click.option("--rounds", default=60, show_default=True)
-@click.option("--calls", default=2000, show_default=True, help="Calls of a turn.")
+@click.option("--rounds", default=240, show_default=True)
+@click.option("--calls", default=640, show_default=True, help="Calls of a turn.")
 @click.option("--in-flight", default=64, show_default=True)
 @click.option("--only", default="none,10,away,100,metrics", show_default=True)
 def main(rounds: int, calls: int, in_flight: int, only: str) -> None:

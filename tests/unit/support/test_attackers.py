@@ -36,8 +36,9 @@ def attacked(way: Callable[[Attacker], None]) -> int:
         (lambda one: one.messages(FRAMES), 2 * FRAMES),
         (lambda one: one.rapid_reset(FRAMES), 2 * FRAMES),
         (lambda one: one.header_bomb(FRAMES - 1), FRAMES),
+        (lambda one: one.no_text(FRAMES), 2 * FRAMES),
     ],
-    ids=["garbage", "messages", "rapid reset", "header bomb"],
+    ids=["garbage", "messages", "rapid reset", "header bomb", "no text"],
 )
 def test_all_that_is_sent_is_counted_once(way: Callable[[Attacker], None], frames: int) -> None:
     assert attacked(way) == frames
