@@ -49,7 +49,7 @@ class CallSpans:
         call.ids()
         plain = self._plain.encode(call)
         if plain is not None:
-            return plain[:1], plain[1]
+            return plain
         spans = self.one_by_one(call)
         return spans, len(spans)
 

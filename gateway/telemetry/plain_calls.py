@@ -9,14 +9,13 @@ by one; both give the same.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 from google.rpc import code_pb2
 
 from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import BATCH, DECODE, ENCODE, QUEUE
-from gateway.telemetry.recording import RecordedCall
+from gateway.telemetry.recording import Answerer, RecordedCall
 from gateway.telemetry.span import ALL_BITS, Kind
 from gateway.telemetry.span_encoding import SpanEncoder
 
@@ -31,64 +30,73 @@ _MAX_FRAMES = 4096
 
 
 class PlainCalls:
-    """Encodes the spans of plain calls; remembers their frames."""
+    """Encodes the spans of plain calls; remembers their frames.
+
+    A call has two: the server's span is the same for all calls of a client, what lies below it for
+    all batches of a size. One frame for both would be another for each client and size.
+    """
 
     def __init__(self, encoder: SpanEncoder) -> None:
         self._encoder = encoder
+        self._below: dict[Hashable, tuple[bytes, int]] = {}
         # Each with the release that it says, by whose identity it is found: it must not end.
-        self._frames: dict[Hashable, tuple[bytes, int, Any]] = {}
+        self._servers: dict[Hashable, tuple[bytes, Answerer | None]] = {}
         # The last inference: its calls come one after the other, and link to the same span.
         self._linked: tuple[Inference | None, bytes] = (None, b"")
 
-    def encode(self, call: RecordedCall) -> tuple[bytes, int] | None:
-        """Return the spans of a call, the server's last, and how many; ``None`` if it isn't plain.
+    def encode(self, call: RecordedCall) -> tuple[tuple[bytes, bytes], int] | None:
+        """Return the spans of a call, the server's as the last piece, and how many there are.
 
-        It has its IDs.
+        ``None`` if it isn't plain. It has its IDs.
         """
         passage = call.passage
         if passage is None or not _is_plain(call, passage):
             return None
+        encoder = self._encoder
+        trace, own = encoder.trace(call.trace_id), encoder.number(call.span_id)
+        below, count = self._spans_below(call, passage, trace, own)
+        parent = (encoder.number(call.parent_id),) if call.parent_id else ()
+        server = self._server(call) % (
+            trace,
+            own,
+            *parent,
+            encoder.times(call.start_ns, call.end_ns),
+        )
+        return (below, server), count + 1
+
+    def _spans_below(
+        self, call: RecordedCall, passage: Passage, trace: bytes, own: bytes
+    ) -> tuple[bytes, int]:
+        """Return what lies below the server's span; ``own`` is its number."""
         trip: Inference = passage.trip  # type: ignore[assignment]
-        encoder, trace_id, number, size = self._encoder, call.trace_id, call.span_id, trip.size
+        encoder, size, times = self._encoder, trip.size, self._encoder.times
         owner_id = trip.owner_trace_id
-        span_id = passage.span_id or number + FAR + APART & ALL_BITS or 1
-        is_mine = owner_id == trace_id and trip.owner_span_id == span_id
+        span_id = passage.span_id or call.span_id + FAR + APART & ALL_BITS or 1
+        is_mine = owner_id == call.trace_id and trip.owner_span_id == span_id
         asks, company = is_mine or not owner_id, size > 1
-        batch_links = b"" if asks or not company else self._link(trip)
+        link = b"" if asks or not company else self._link(trip)
         mates = encoder.links(trip.mates) if asks and trip.mates else b""
-        key = (
-            id(call.answerer), call.method, call.peer, not call.parent_id, asks, size,
-            len(batch_links), len(mates), trip.model, trip.target,
-            "" if call.rare is None else repr(call.rare.attributes),
-        )  # fmt: skip
-        found = self._frames.get(key)
-        if found is None:
-            found = self._remember(key, call, trip, asks, len(batch_links), len(mates))
-        times, trace, own = encoder.times, encoder.trace(trace_id), encoder.number(number)
-        high, begun_ns, back_ns = encoder.high(own), trip.start_ns, trip.end_ns
-        queued_ns, left_ns = passage.decoded_ns, passage.left_ns
+        key = (asks, size, len(link), len(mates), trip.model, trip.target)
+        frame, count = self._below.get(key) or self._make_below(key, trip)
+        high, queued_ns, left_ns = encoder.high(own), passage.decoded_ns, passage.left_ns
+        back_ns = trip.end_ns
         parts: tuple[bytes, ...] = (
             trace, high, own, times(passage.start_ns, queued_ns),
             trace, high, own, times(queued_ns, left_ns),
             trace, high, own, times(back_ns, passage.end_ns),
         )  # fmt: skip
-        if company or asks:
-            travel, above = times(begun_ns, back_ns), own
-            if company:
-                above = encoder.number(span_id)
-                parts += (trace, above, own, travel)
-                if batch_links:
-                    parts += (batch_links,)
-            if asks:
-                client_id = (trip.span_id if is_mine else span_id + size) & ALL_BITS or 1
-                parts += (trace, encoder.number(client_id), above, travel)
-                if mates:
-                    parts += (mates,)
-        parts += (trace, own)
-        if call.parent_id:
-            parts += (encoder.number(call.parent_id),)
-        parts += (times(call.start_ns, call.end_ns),)
-        return found[0] % parts, found[1]
+        travel, above = times(trip.start_ns, back_ns), own
+        if company:
+            above = encoder.number(span_id)
+            parts += (trace, above, own, travel)
+            if link:
+                parts += (link,)
+        if asks:
+            client_id = (trip.span_id if is_mine else span_id + size) & ALL_BITS or 1
+            parts += (trace, encoder.number(client_id), above, travel)
+            if mates:
+                parts += (mates,)
+        return frame % parts, count
 
     def _link(self, trip: Inference) -> bytes:
         """Return the link of the spans ``batch`` of the calls that are not its owner."""
@@ -98,29 +106,36 @@ class PlainCalls:
             self._linked = (trip, link)
         return link
 
-    def _remember(
-        self,
-        key: Hashable,
-        call: RecordedCall,
-        trip: Inference,
-        asks: bool,
-        batch: int,
-        client: int,
-    ) -> tuple[bytes, int, Any]:
-        """Make a frame; ``batch`` and ``client`` are the bytes of their links."""
+    def _make_below(
+        self, key: tuple[bool, int, int, int, str, str], trip: Inference
+    ) -> tuple[bytes, int]:
+        asks, size, link_bytes, mates_bytes, *_ = key
         frame = self._encoder.frame
         frames = [frame(name, Kind.INTERNAL, {}, low=low) for name, low in _STAGES]
-        if trip.size > 1:
-            frames.append(frame(BATCH, Kind.INTERNAL, of_batch(trip.size), rest_bytes=batch))
+        if size > 1:
+            frames.append(frame(BATCH, Kind.INTERNAL, of_batch(size), rest_bytes=link_bytes))
         if asks:
-            frames.append(frame(TRITON_METHOD, Kind.CLIENT, of_client(trip), rest_bytes=client))
-        above = bool(call.parent_id)
-        frames.append(frame(call.method, Kind.SERVER, of_server(call), parent=above))
-        if len(self._frames) >= _MAX_FRAMES:
-            self._frames.clear()
-        found = (self._encoder.together(frames), len(frames), call.answerer)
-        self._frames[key] = found
+            attributes = of_client(trip)
+            frames.append(frame(TRITON_METHOD, Kind.CLIENT, attributes, rest_bytes=mates_bytes))
+        if len(self._below) >= _MAX_FRAMES:
+            self._below.clear()
+        found = self._below[key] = (self._encoder.together(frames), len(frames))
         return found
+
+    def _server(self, call: RecordedCall) -> bytes:
+        """Return the frame of a call's server span."""
+        key = (
+            id(call.answerer), call.method, call.peer, not call.parent_id,
+            "" if call.rare is None else repr(call.rare.attributes),
+        )  # fmt: skip
+        found = self._servers.get(key)
+        if found is None:
+            above = bool(call.parent_id)
+            frame = self._encoder.frame(call.method, Kind.SERVER, of_server(call), parent=above)
+            if len(self._servers) >= _MAX_FRAMES:
+                self._servers.clear()
+            found = self._servers[key] = (frame, call.answerer)
+        return found[0]
 
 
 def _is_plain(call: RecordedCall, passage: Passage) -> bool:

@@ -295,6 +295,7 @@ class RecordedCall(CallRecord):
     def _send_part(self) -> None:
         """Let what is over of a long stream go."""
         self.ids()
+        sampled = self.decide()  # for its parts too
         self.code = 0
         passages, part, rare = self.passages(), copy(self), self._rarely()
         part.rare = copy(rare)
@@ -303,7 +304,7 @@ class RecordedCall(CallRecord):
         self.notes, self.passage, part.passage = None, _chain(under_way), _chain(over)
         self.size = _STAGES_OF_A_PASSAGE * len(under_way)
         rare.sent_stages += part.size
-        if not self.decide():
+        if not sampled:
             rare.dropped_stages += len(part.all_stages())
         for one in over:
             one.call = None

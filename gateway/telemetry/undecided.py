@@ -63,24 +63,23 @@ class Undecided:
 
         Args:
             call: Which.
-            way: Of its request, if it has one. If that has left, the call was not sampled.
+            way: Of its request, if that is under way. If Triton was asked, the call is not sampled.
         """
+        answered, call.way = call.way, None
+        way = way or answered
         record = call.trace = RecordedCall(call, self._keeper)
         for name, value in call.attributes().items():
             record.set_attribute(name, value)
         if way is not None:
             way.call, record.answerer = record, way.answerer
-            if way.trip is not None:
+            if way.trip is not None and way.trip.start_ns:
                 record.sampled = False
+        if answered is not None:
+            record.went(answered)
         return record
 
     def ended_well(self, call: SingleCall) -> None:
         """Take a call that was answered, of which nothing was noted but its way."""
-        way, now_ns = call.way, time.time_ns()
-        if way is None:  # it asked no Triton, so that nobody has decided
+        # One without a way asked no Triton, so that nobody has decided.
+        if call.way is None or (time.time_ns() - call.received_ns >= self._keeper.keep_slower_ns):
             self.begin(call).finish(code_pb2.OK)
-        elif now_ns - call.received_ns >= self._keeper.keep_slower_ns:
-            record = self.begin(call, way)
-            way.end_ns = now_ns
-            record.went(way)
-            record.finish(code_pb2.OK)

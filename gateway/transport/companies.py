@@ -24,7 +24,7 @@ from gateway.inference.runner import ModelRunner, ServedRelease
 from gateway.telemetry.metrics.instruments import REFUSED_CALLS, WAITING_CALLS, WAITING_LIMIT
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.passage import Passage
-from gateway.telemetry.tracing import CallTrace, recorded, shared_inference
+from gateway.telemetry.tracing import NO_TRACE, CallTrace, recorded, shared_inference
 from gateway.telemetry.undecided import Undecided
 from gateway.transport.after_triton import AfterTriton
 from gateway.transport.call import Call
@@ -143,13 +143,14 @@ class Companies:
             self._note(asked, recorded(call, asked))  # others may still be asked with its row
             raise
         trace = call.trace  # its record may have begun meanwhile
-        asked.request = asked.row = None  # the trace may be kept for long
-        if isinstance(trace, Undecided):
-            asked.caller = None  # they would hold each other
-            call.way = asked
-        elif trace.records:
+        if trace is not NO_TRACE:
             asked.end_ns = time.time_ns()
-            self._note(asked, trace)
+            asked.request = asked.row = None  # the trace may be kept for long
+            if isinstance(trace, Undecided):
+                asked.caller = None  # they would hold each other
+                call.way = asked
+            else:
+                self._note(asked, trace)
         return response
 
     def _note(self, asked: _Asked, trace: CallTrace) -> None:

@@ -75,8 +75,9 @@ class MetadataBound:
 
 
 def all_are_made() -> None:
-    """Say that the entries of the call are there: what else is made in its task is not counted."""
+    """Say that the entries of the call are there: nothing else that its task makes is bounded."""
     _count.set(None)
+    _in_force.set(None)
 
 
 @cache

@@ -33,8 +33,9 @@ def percentile_ms(noted: list[Noted], percent: float) -> float:
     return float(np.percentile([one.ms for one in noted], percent))
 
 
-WARM_S, CALLERS = 10.0, 64
-"""Of an honest load before: what any load makes a new worker hold is not laid to attackers."""
+WARM_S, CALLERS = 10.0, 512
+"""Of an honest load before, as much as a worker lets wait: what that makes a new worker hold is not
+laid to attackers."""
 SETTLED_S = 10.0
 """After an attack, until what it left has been swept up: a sweep begins every five seconds."""
 

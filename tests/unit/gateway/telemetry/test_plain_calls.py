@@ -26,6 +26,7 @@ METHOD = "trident.diagnose.v1.DiagnoseService/Diagnose"
 SAMPLED = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
 UNSAMPLED = {"traceparent": f"00-{'c' * 32}-{'d' * 16}-00"}
 ENCODERS = (JsonSpans(), ProtobufSpans())
+ANSWERS = Answers("diagnose", "100%", "fused")
 Spoil = Callable[[CallTrace, Passage], None]
 
 
@@ -51,7 +52,7 @@ def travelled(
     for call, way in zip(calls, ways, strict=True):
         way.end_ns = way.trip.end_ns + 3_000 if way.trip else 3_000
         call.went(way)
-        call.set_release(Answers("diagnose", "100%", "fused"))
+        call.set_release(ANSWERS)
         spoil(call, way)
         call.finish(code_pb2.OK)
     assert len(kept.items) == len(calls)
@@ -90,7 +91,7 @@ def test_both_ways_give_the_same_spans(
         at_once = plain.encode(call)
         assert at_once is not None
         one_by_one = calls.one_by_one(call)
-        spans = read(encoder, [at_once[0]])
+        spans = read(encoder, [*at_once[0]])
         assert said(spans) == said(read(encoder, one_by_one))
         assert len(spans) == at_once[1] == len(one_by_one)
 
@@ -101,7 +102,7 @@ def test_pieces_of_several_calls_stand_beside_each_other(encoder: Any) -> None:
     encoded = [calls.encode(call) for call in travelled([{}, SAMPLED, UNSAMPLED], 1.0)]
     spans = read(encoder, [piece for pieces, _ in encoded for piece in pieces])
     assert len(spans) == sum(count for _, count in encoded)
-    assert [len(pieces) for pieces, _ in encoded] == [1, 1, 1]
+    assert [len(pieces) for pieces, _ in encoded] == [2, 2, 2]
 
 
 def stage(call: CallTrace, way: Passage) -> None:
@@ -145,7 +146,7 @@ def test_attributes_of_single_calls_are_said_and_told_apart() -> None:
         (call,) = travelled([{}], spoil=named)
         found = plain.encode(call)
         assert found is not None
-        (server,) = [one for one in read(JsonSpans(), [found[0]]) if one.name == METHOD]
+        (server,) = [one for one in read(JsonSpans(), [*found[0]]) if one.name == METHOD]
         said_value = server.attributes["enduser.id"]
         assert (said_value, type(said_value)) == (value, type(value))
 
@@ -162,7 +163,24 @@ def test_frames_are_told_apart_by_all_that_they_say_and_their_number_is_bounded(
     for port in range(5_000):
         (call,) = travelled([{}])
         call.peer = f"ipv4:10.0.0.7:{port}"
+        assert call.passage is not None
+        assert call.passage.trip is not None
+        call.passage.trip.target = f"10.0.0.8:{port}"
         found = plain.encode(call)
         assert found is not None
-        assert f'{{"intValue":"{port}"}}'.encode() in found[0]
-    assert len(plain._frames) <= 4096
+        for piece in found[0]:
+            assert f'{{"intValue":"{port}"}}'.encode() in piece
+    assert len(plain._below) <= 4096
+    assert len(plain._servers) <= 4096
+
+
+def test_clients_and_sizes_of_batches_have_frames_each_and_not_one_for_both() -> None:
+    plain = PlainCalls(JsonSpans())
+    for size in range(2, 8):
+        for port in range(20):
+            for call in travelled([{}] * size):
+                call.peer = f"ipv4:10.0.0.7:{port}"
+                call.answerer = ANSWERS
+                assert plain.encode(call) is not None
+    assert len(plain._servers) == 20
+    assert len(plain._below) == 2 * 6  # of who has the client span, and of the others

@@ -303,6 +303,16 @@ def test_a_stream_that_is_kept_only_in_the_end_says_what_it_has_forgotten(
     assert kept.one(METHOD).attributes["trident.dropped_stages"] == MAX_STAGES
 
 
+def test_the_parts_of_a_stream_are_drawn_with_it(
+    build: Build, kept: KeptSpans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([0.6, 0.4])
+    monkeypatch.setattr("gateway.telemetry.tracing.random", lambda: next(drawn))
+    stream_of(build(sample_ratio=0.5), MAX_STAGES + 5).finish(code_pb2.OK)
+    assert kept.items == []
+    assert next(drawn) == 0.4
+
+
 def test_every_part_of_a_stream_reaches_the_sink(build: Build) -> None:
     records: list[CallRecord] = []
     call = stream_of(build(sample_ratio=0, sink=records.append), MAX_STAGES + 5)

@@ -153,6 +153,25 @@ async def test_what_a_server_answers_that_is_asked_meanwhile_is_not_counted(
     assert [tuple(entry) for entry in seen] == list(MANY)
 
 
+async def test_a_server_that_a_call_starts_is_not_bound(
+    runner: FakeRunner, risk: RiskServiceStub, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = grpc.aio.server(handlers=(other,))
+    port = started.add_insecure_port("127.0.0.1:0")
+    run = runner.run
+
+    async def start_and_run(*args: Any, **options: Any) -> Any:
+        await started.start()
+        return await run(*args, **options)
+
+    monkeypatch.setattr(runner, "run", start_and_run)
+    await risk.ScoreRisk(GOOD)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await channel.stream_stream("/a/B")([], metadata=MANY).code()
+    await started.stop(0)
+    assert other.counts[0] >= len(MANY)
+
+
 async def test_servers_of_others_in_the_process_are_not_bound(
     server: GrpcServer, other: Other, elsewhere: grpc.aio.Channel
 ) -> None:

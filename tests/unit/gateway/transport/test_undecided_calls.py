@@ -14,7 +14,7 @@ from fake_runner import FakeCall, FakeRunner
 from google.rpc import code_pb2
 from kept_spans import KeptSpans
 
-from gateway.errors import ModelContractBroken
+from gateway.errors import ModelContractBroken, Overloaded
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import ServedRelease, Tensors
 from gateway.security.client import ClientKind, known_client
@@ -22,6 +22,7 @@ from gateway.telemetry.record import CallRecord
 from gateway.telemetry.span import Span
 from gateway.telemetry.tracing import NO_TRACE, Tracing, recorded
 from gateway.telemetry.undecided import Undecided
+from gateway.transport.answering import Answering
 from gateway.transport.rpc import RpcFailed
 from gateway.transport.services import build_services
 from trident.common.v1.feature_value_pb2 import FeatureValue
@@ -217,6 +218,40 @@ async def test_one_that_chance_left_out_is_not_drawn_again_when_it_fails(
         await gateway.ask()
     assert gateway.kept.items == []
     assert next(drawn) == 0.4
+
+
+async def test_one_that_is_refused_before_triton_is_asked_is_as_likely_kept_as_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway = Gateway(ratio=0.5)
+
+    async def refuse(*asked: Any, trace: Any, **options: Any) -> Any:
+        error = Overloaded("score-risk", 3)
+        trace.end(error)
+        raise error
+
+    monkeypatch.setattr(gateway.runner, "run", refuse)
+    for drawn in (0.4, 0.6):
+        monkeypatch.setattr("gateway.telemetry.tracing.random", lambda drawn=drawn: drawn)
+        with pytest.raises(RpcFailed):
+            await gateway.ask()
+    assert [one.name for one in gateway.kept.spans()] == ["decode", "queue", "admission", METHOD]
+
+
+async def test_one_that_fails_after_its_answer_says_its_whole_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway, one = Gateway(), Answering.one
+
+    async def answer_and_fail(*args: Any) -> Any:
+        await one(*args)
+        raise ValueError("cannot be written")
+
+    monkeypatch.setattr(Answering, "one", answer_and_fail)
+    with pytest.raises(RpcFailed):
+        await gateway.ask()
+    assert sorted(gateway.names()) == sorted(WAY)
+    assert gateway.kept.one(METHOD).attributes["trident.line"] == "score-risk"
 
 
 async def test_one_that_leaves_its_batch_ends_when_that_is_back() -> None:
