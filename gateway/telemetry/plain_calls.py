@@ -1,4 +1,4 @@
-"""The spans of calls that are like most others, all of a call in one formatting of bytes.
+"""The spans of calls that are like most others, those of a call in two formattings of bytes.
 
 Most calls have one request, which is decoded, waits, travels, comes back and is encoded, and
 nothing goes wrong. What their spans say is the same for thousands, but for IDs and times: that is
