@@ -12,7 +12,7 @@ from collections.abc import Hashable
 
 from google.rpc import code_pb2
 
-from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server
+from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server, rare_of
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import BATCH, DECODE, ENCODE, QUEUE
 from gateway.telemetry.recording import Answerer, RecordedCall
@@ -124,9 +124,10 @@ class PlainCalls:
 
     def _server(self, call: RecordedCall) -> bytes:
         """Return the frame of a call's server span."""
+        attributes = rare_of(call).attributes
         key = (
             id(call.answerer), call.method, call.peer, not call.parent_id,
-            "" if call.rare is None else repr(call.rare.attributes),
+            repr(attributes) if attributes else "",
         )  # fmt: skip
         found = self._servers.get(key)
         if found is None:
@@ -139,13 +140,12 @@ class PlainCalls:
 
 
 def _is_plain(call: RecordedCall, passage: Passage) -> bool:
-    trip, rare = passage.trip, call.rare
+    trip, rare = passage.trip, rare_of(call)
     return (
         trip is not None
         and passage.before is None
         and call.notes is None
-        and (rare is None or not (rare.failure or rare.step or rare.dropped_stages))
-        and (rare is None or not rare.sent_stages)
+        and not (rare.failure or rare.step or rare.dropped_stages or rare.sent_stages)
         and not call.trace_state
         and call.code == code_pb2.OK
         and passage.start_ns > 0

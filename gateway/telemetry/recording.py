@@ -62,6 +62,8 @@ class Keeper(Protocol):
 
     ratio: float
     """Chance that a call is sampled if its client does not decide."""
+    keep_slower_ns: float
+    """From how many ns a call is kept, whoever decided."""
 
     def draw(self) -> bool:
         """Return whether chance samples a call."""

@@ -18,13 +18,6 @@ from gateway.telemetry.recording import Caller, Keeper, RecordedCall
 from gateway.telemetry.span import Attributes
 
 
-class SlowKeeper(Keeper, Protocol):
-    """Decides what becomes of calls, slow ones too."""
-
-    keep_slower_ns: float
-    """From how many ns a call is kept."""
-
-
 class SingleCall(Caller, Protocol):
     """What is asked of a call whose record may begin late."""
 
@@ -48,7 +41,7 @@ class Undecided:
 
     __slots__ = ("_keeper", "end_ns", "records", "sampled")
 
-    def __init__(self, keeper: SlowKeeper) -> None:
+    def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self.records = False
         self.end_ns = 0
