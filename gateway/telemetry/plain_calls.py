@@ -13,9 +13,10 @@ from collections.abc import Hashable
 from google.rpc import code_pb2
 
 from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server, rare_of
+from gateway.telemetry.parties import Answerer
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import BATCH, DECODE, ENCODE, QUEUE
-from gateway.telemetry.recording import Answerer, RecordedCall
+from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import ALL_BITS, Kind
 from gateway.telemetry.span_encoding import SpanEncoder
 

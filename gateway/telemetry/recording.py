@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Protocol
 
+from gateway.telemetry.parties import Answerer, Caller
 from gateway.telemetry.passage import Failure, Inference, Passage
 from gateway.telemetry.record import CallRecord, Stage
 from gateway.telemetry.span import ALL_BITS, Attribute, Attributes, new_base_id, new_trace_id
@@ -21,40 +22,6 @@ MAX_STAGES = 512
 """Of a stream: then those so far are sent, or forgotten, as its sampling says."""
 
 _STAGES_OF_A_PASSAGE = 5
-
-
-class Caller(Protocol):
-    """What tracing asks of a transport's call."""
-
-    method: str
-    received_ns: int
-
-    def header(self, key: str) -> str | None:
-        """Return the last text metadata with this key."""
-        ...
-
-    def peer(self) -> str:
-        """Return the client's address, as gRPC writes it."""
-        ...
-
-
-class Answerer(Protocol):
-    """What tracing asks of a release."""
-
-    @property
-    def line(self) -> str:
-        """The line that it belongs to."""
-        ...
-
-    @property
-    def release(self) -> str:
-        """Its name within the line."""
-        ...
-
-    @property
-    def variant(self) -> str:
-        """Which of its models answers."""
-        ...
 
 
 class Keeper(Protocol):

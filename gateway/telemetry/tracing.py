@@ -9,9 +9,10 @@ from math import inf
 from random import random
 from typing import Protocol
 
+from gateway.telemetry.parties import Answerer, Caller
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import SERVER_FAULTS, RecordSink
-from gateway.telemetry.recording import Answerer, Caller, RecordedCall
+from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import Attribute, Span
 from gateway.telemetry.span_queue import SpanQueue
 from gateway.telemetry.trace_context import TRACEPARENT

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from google.rpc import code_pb2
 
+from gateway.telemetry.parties import Caller
 from gateway.telemetry.passage import Passage
-from gateway.telemetry.recording import Caller, Keeper, RecordedCall
+from gateway.telemetry.recording import Keeper, RecordedCall
 from gateway.telemetry.span import Attributes
 
 

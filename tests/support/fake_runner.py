@@ -13,9 +13,9 @@ from manifests import CATALOGUE, manifest
 from gateway.errors import ModelUnavailable
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
+from gateway.telemetry.parties import Answerer
 from gateway.telemetry.passage import Passage
 from gateway.telemetry.record import Stage
-from gateway.telemetry.recording import Answerer
 from gateway.telemetry.span import ALL_BITS
 from triton_models.release import Manifest
 from triton_models.signatures import (
