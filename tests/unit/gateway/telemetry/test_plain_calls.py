@@ -127,7 +127,20 @@ def long_admission(call: CallTrace, way: Passage) -> None:
     way.trip.entered_ns -= 1_000_000
 
 
-@pytest.mark.parametrize("spoil", [stage, another_way, failure, another_attempt, long_admission])
+def parts_sent(call: CallTrace, way: Passage) -> None:
+    assert isinstance(call, RecordedCall)
+    call._rarely().sent_stages = 512
+
+
+def stages_dropped(call: CallTrace, way: Passage) -> None:
+    assert isinstance(call, RecordedCall)
+    call._rarely().dropped_stages = 512
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [parts_sent, stages_dropped, stage, another_way, failure, another_attempt, long_admission],
+)
 def test_whoever_is_unlike_others_is_told_span_by_span(spoil: Spoil) -> None:
     (call,) = travelled([{}], spoil=spoil)
     assert PlainCalls(JsonSpans()).encode(call) is None
