@@ -61,8 +61,9 @@ class Away:
     """A collector that takes nothing."""
 
     encoder = ProtobufSpans()
+    at_once = 1
 
-    def send(self, request: bytes) -> None:
+    def send(self, *requests: bytes) -> None:
         """Take as long as the sender does before it gives up, and fail."""
         time.sleep(10)
         raise SendFailed("nobody is there")

@@ -24,8 +24,13 @@ class Exporter(Protocol):
         """The encoding that it takes."""
         ...
 
-    def send(self, request: bytes) -> None:
-        """Send an ``ExportTraceServiceRequest``.
+    @property
+    def at_once(self) -> int:
+        """How many requests it likes to send together."""
+        ...
+
+    def send(self, *requests: bytes) -> None:
+        """Send ``ExportTraceServiceRequest``s, :attr:`at_once` at most.
 
         Raises:
             SendFailed: If it could not.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,14 +91,27 @@ class _Again(Exception):
         self.after_s = after_s
 
 
-class _Sender:
+class _Sender(ABC):
     """Sends again what may be."""
 
     encoder = ProtobufSpans()
+    at_once = 1
 
     def __init__(self, options: SenderOptions) -> None:
         self._options = options
         self._closed = threading.Event()
+
+    def send(self, *requests: bytes) -> None:
+        """Send each ``ExportTraceServiceRequest``.
+
+        Raises:
+            SendFailed: If the collector does not take one, in time; those after it are not sent.
+        """
+        for request in requests:
+            self._send(request)
+
+    @abstractmethod
+    def _send(self, request: bytes) -> None: ...
 
     def close(self) -> None:
         """Send nothing again."""
@@ -165,12 +179,7 @@ class HttpSender(_Sender):
                 else options.client_certificate
             )
 
-    def send(self, request: bytes) -> None:
-        """Send an ``ExportTraceServiceRequest``.
-
-        Raises:
-            SendFailed: If the collector does not take it, in time.
-        """
+    def _send(self, request: bytes) -> None:
         headers = {}
         if self._options.compress:
             request, headers = gzip.compress(request), {"Content-Encoding": "gzip"}
@@ -232,12 +241,7 @@ class GrpcSender(_Sender):
             (key.lower(), value) for key, value in options.headers.items()
         )
 
-    def send(self, request: bytes) -> None:
-        """Send an ``ExportTraceServiceRequest``.
-
-        Raises:
-            SendFailed: If the collector does not take it, in time.
-        """
+    def _send(self, request: bytes) -> None:
         self._repeat(lambda: self._call(request))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Hashable
 
 from google.rpc import code_pb2
 
-from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server, rare_of
+from gateway.telemetry.call_attributes import TRITON_METHOD, of_batch, of_client, of_server
 from gateway.telemetry.parties import Answerer
 from gateway.telemetry.passage import Inference, Passage
 from gateway.telemetry.record import BATCH, DECODE, ENCODE, QUEUE
@@ -42,8 +42,9 @@ class PlainCalls:
         self._below: dict[Hashable, tuple[bytes, int]] = {}
         # Each with the release that it says, by whose identity it is found: it must not end.
         self._servers: dict[Hashable, tuple[bytes, Answerer | None]] = {}
-        # The last inference: its calls come one after the other, and link to the same span.
-        self._linked: tuple[Inference | None, bytes] = (None, b"")
+        # The last inference and what calls that travelled with its owner say of it: they come one
+        # after the other, and say the same.
+        self._guests: tuple[Inference | None, bytes, int, bytes, bytes] = (None, b"", 0, b"", b"")
 
     def encode(self, call: RecordedCall) -> tuple[tuple[bytes, bytes], int] | None:
         """Return the spans of a call, the server's as the last piece, and how many there are.
@@ -70,54 +71,56 @@ class PlainCalls:
     ) -> tuple[bytes, int]:
         """Return what lies below the server's span; ``own`` is its number."""
         trip: Inference = passage.trip  # type: ignore[assignment]
-        encoder, size, times = self._encoder, trip.size, self._encoder.times
-        owner_id = trip.owner_trace_id
+        encoder, times = self._encoder, self._encoder.times
         span_id = passage.span_id or call.span_id + FAR + APART & ALL_BITS or 1
+        owner_id, size = trip.owner_trace_id, trip.size
         is_mine = owner_id == call.trace_id and trip.owner_span_id == span_id
-        asks, company = is_mine or not owner_id, size > 1
-        link = b"" if asks or not company else self._link(trip)
-        mates = encoder.links(trip.mates) if asks and trip.mates else b""
-        key = (asks, size, len(link), len(mates), trip.model, trip.target)
-        frame, count = self._below.get(key) or self._make_below(key, trip)
         high, queued_ns, left_ns = encoder.high(own), passage.decoded_ns, passage.left_ns
-        back_ns = trip.end_ns
-        parts: tuple[bytes, ...] = (
+        stages = (
             trace, high, own, times(passage.start_ns, queued_ns),
             trace, high, own, times(queued_ns, left_ns),
-            trace, high, own, times(back_ns, passage.end_ns),
+            trace, high, own, times(trip.end_ns, passage.end_ns),
         )  # fmt: skip
-        travel, above = times(trip.start_ns, back_ns), own
-        if company:
+        if owner_id and not is_mine:  # who goes alone is the owner
+            known, frame, count, travel, link = self._guests
+            if known is not trip:
+                frame, count, travel, link = self._guest_of(trip)
+            return frame % (*stages, trace, encoder.number(span_id), own, travel, link), count
+        mates = encoder.links(trip.mates) if trip.mates else b""
+        frame, count = self._frame_below(trip, asks=True, link=b"", mates=mates)
+        travel, above = times(trip.start_ns, trip.end_ns), own
+        batch: tuple[bytes, ...] = ()
+        if size > 1:
             above = encoder.number(span_id)
-            parts += (trace, above, own, travel)
-            if link:
-                parts += (link,)
-        if asks:
-            client_id = (trip.span_id if is_mine else span_id + size) & ALL_BITS or 1
-            parts += (trace, encoder.number(client_id), above, travel)
-            if mates:
-                parts += (mates,)
-        return frame % parts, count
+            batch = trace, above, own, travel
+        client_id = encoder.number((trip.span_id if is_mine else span_id + size) & ALL_BITS or 1)
+        rest = (mates,) if mates else ()
+        return frame % (*stages, *batch, trace, client_id, above, travel, *rest), count
 
-    def _link(self, trip: Inference) -> bytes:
-        """Return the link of the spans ``batch`` of the calls that are not its owner."""
-        known, link = self._linked
-        if known is not trip:
-            link = self._encoder.links(((trip.owner_trace_id, trip.span_id),))
-            self._linked = (trip, link)
-        return link
+    def _guest_of(self, trip: Inference) -> tuple[bytes, int, bytes, bytes]:
+        """Return frame, number of spans, times and link of those who are not a trip's owner."""
+        link = self._encoder.links(((trip.owner_trace_id, trip.span_id),))
+        frame, count = self._frame_below(trip, asks=False, link=link, mates=b"")
+        travel = self._encoder.times(trip.start_ns, trip.end_ns)
+        self._guests = (trip, frame, count, travel, link)
+        return frame, count, travel, link
 
-    def _make_below(
-        self, key: tuple[bool, int, int, int, str, str], trip: Inference
+    def _frame_below(
+        self, trip: Inference, *, asks: bool, link: bytes, mates: bytes
     ) -> tuple[bytes, int]:
-        asks, size, link_bytes, mates_bytes, *_ = key
+        """Return the frame of what lies below a server's span, and of how many spans it is."""
+        size = trip.size
+        key = (asks, size, len(link), len(mates), trip.model, trip.target)
+        found = self._below.get(key)
+        if found is not None:
+            return found
         frame = self._encoder.frame
         frames = [frame(name, Kind.INTERNAL, {}, low=low) for name, low in _STAGES]
         if size > 1:
-            frames.append(frame(BATCH, Kind.INTERNAL, of_batch(size), rest_bytes=link_bytes))
+            frames.append(frame(BATCH, Kind.INTERNAL, of_batch(size), rest_bytes=len(link)))
         if asks:
             attributes = of_client(trip)
-            frames.append(frame(TRITON_METHOD, Kind.CLIENT, attributes, rest_bytes=mates_bytes))
+            frames.append(frame(TRITON_METHOD, Kind.CLIENT, attributes, rest_bytes=len(mates)))
         if len(self._below) >= _MAX_FRAMES:
             self._below.clear()
         found = self._below[key] = (self._encoder.together(frames), len(frames))
@@ -125,10 +128,10 @@ class PlainCalls:
 
     def _server(self, call: RecordedCall) -> bytes:
         """Return the frame of a call's server span."""
-        attributes = rare_of(call).attributes
+        rare = call.rare
         key = (
             id(call.answerer), call.method, call.peer, not call.parent_id,
-            repr(attributes) if attributes else "",
+            repr(rare.attributes) if rare is not None else "",
         )  # fmt: skip
         found = self._servers.get(key)
         if found is None:
@@ -141,12 +144,15 @@ class PlainCalls:
 
 
 def _is_plain(call: RecordedCall, passage: Passage) -> bool:
-    trip, rare = passage.trip, rare_of(call)
+    trip, rare = passage.trip, call.rare
     return (
         trip is not None
         and passage.before is None
         and call.notes is None
-        and not (rare.failure or rare.step or rare.dropped_stages or rare.sent_stages)
+        and (
+            rare is None
+            or not (rare.failure or rare.step or rare.dropped_stages or rare.sent_stages)
+        )
         and not call.trace_state
         and call.code == code_pb2.OK
         and passage.start_ns > 0

@@ -1,7 +1,8 @@
 """Between the calls and an exporter: bounded, and never waited for.
 
-Calls are put in as they end, on the event loop; a thread makes their spans and sends them. When it
-does not keep up, or the collector is away, what does not fit is dropped and counted.
+Calls are put in as they end, on the event loop, which makes the spans of most a little later. A
+thread makes those of the others, and sends all. When it does not keep up, or the collector is
+away, what does not fit is dropped and counted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.telemetry.call_spans import CallSpans
+from gateway.telemetry.ended_calls import Encoded, EndedCalls
 from gateway.telemetry.exporter import Exporter, SendFailed
 from gateway.telemetry.recording import RecordedCall
 from gateway.telemetry.span import Source, Span
@@ -22,14 +24,17 @@ from gateway.telemetry.span_encoding import by_source
 
 _log = logging.getLogger(__name__)
 
-Item = RecordedCall | Sequence[Span]
+Item = RecordedCall | Encoded | Sequence[Span]
 
 _TURN = 32
-"""Items that are encoded in one go, which holds the interpreter for about 0.2 ms."""
+"""Items that the thread encodes in one go, which holds the interpreter for about 0.2 ms."""
 
 _NAP_S = 50e-6
 """After that, for the event loop. A nap of 0 would not do: the interpreter would be taken back
 before whoever waits for it has woken, which then waits for 0.1 ms or more."""
+
+_HAND_OVER_S = 0.1
+"""At the end, for what the event loop is encoding just then."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
 
 def _size(item: Item) -> int:
     """Return about how many spans it is: of a call, one a stage, and two more."""
-    return item.size + 2 if isinstance(item, RecordedCall) else len(item)
+    if isinstance(item, RecordedCall):
+        return item.size + 2
+    return item.size if isinstance(item, Encoded) else len(item)
 
 
 class SpanQueue:
@@ -87,10 +94,13 @@ class SpanQueue:
         self._exporter = exporter
         self._source = source
         self._limits = limits or Limits()
-        # Worth a request: a batch, or enough of a queue that is too small for one.
-        self._enough = min(self._limits.batch_spans, max(1, self._limits.queue_spans // 4))
+        # Worth sending: what the exporter takes, or enough of a queue that is too small for it.
+        worth = self._limits.batch_spans * exporter.at_once
+        self._enough = min(worth, max(1, self._limits.queue_spans // 4))
         self._calls = CallSpans(exporter.encoder)
         self._items: deque[Item] = deque()
+        most_spans = self._limits.batch_spans
+        self._ended = EndedCalls(exporter.encoder, most_spans, _size, self._hold)
         # Each is written by one thread only, so that none needs a lock.
         self._came = self._overflowed = 0
         self._taken = self._lost = 0
@@ -118,9 +128,8 @@ class SpanQueue:
             self._overflowed += size
             return
         self._came += size
-        self._items.append(item)
-        if held + size >= self._enough and not self._wake.is_set():
-            self._wake.set()
+        if not isinstance(item, RecordedCall) or not self._ended.take(item):
+            self._hold(item)
 
     def stop_taking(self) -> None:
         """Send what is left, take no more; wait for nothing."""
@@ -139,6 +148,11 @@ class SpanQueue:
         self._exporter.close()
         return done
 
+    def _hold(self, item: Item) -> None:
+        self._items.append(item)
+        if self._came - self._taken >= self._enough and not self._wake.is_set():
+            self._wake.set()
+
     def _start(self) -> bool:
         thread = threading.Thread(target=self._work, name="spans", daemon=True)
         try:
@@ -154,35 +168,42 @@ class SpanQueue:
             woken = self._wake.wait(self._limits.delay_s)
             self._wake.clear()
             closing = self._closing  # looked at first: what came before it is still sent
+            if closing or not woken:
+                self._items.extend(self._ended.left_lying())
             # Whoever wakes it has put enough in. What came meanwhile waits for company: sent at
             # once, each request would be smaller than the one before.
             least = self._enough if woken and not closing else 1
             while self._items and not self._given_up and self._came - self._taken >= least:
                 self._send_some()
             if closing:
-                self._lost += sum(map(_size, self._items))
+                self._send_the_last()
                 return
 
+    def _send_the_last(self) -> None:
+        """Wait a little for what the event loop still has in hands; what is left is lost."""
+        end = time.monotonic() + _HAND_OVER_S
+        while self._came > self._taken and not self._given_up and time.monotonic() < end:
+            if self._items:
+                self._send_some()
+            else:
+                time.sleep(0.001)
+        self._lost += self._came - self._taken
+
     def _send_some(self) -> None:
-        """Encode and send about one batch."""
-        groups: dict[Source, list[bytes]] = {}
-        taken = count = 0
-        while self._items and count < self._limits.batch_spans:
-            item = self._items.popleft()
-            size = _size(item)
-            self._taken += size
-            taken += 1
-            try:
-                count += self._encode(item, groups)
-            except Exception:  # a bug of ours must not end the thread
-                _log.exception("Spans could not be encoded")
-                self._lost += size
-            if taken % _TURN == 0:
-                time.sleep(_NAP_S)
+        """Encode and send about as much as the exporter takes."""
+        requests: list[bytes] = []
+        count = 0
+        for _ in range(self._exporter.at_once):
+            groups: dict[Source, list[bytes]] = {}
+            some = self._fill(groups)
+            if not some:
+                break
+            requests.append(self._exporter.encoder.request(groups.items()))
+            count += some
         if not count:
             return
         try:
-            self._exporter.send(self._exporter.encoder.request(groups.items()))
+            self._exporter.send(*requests)
         except SendFailed as error:
             lost = count if error.rejected is None else min(count, error.rejected)
             self._warn(str(error))
@@ -194,7 +215,36 @@ class SpanQueue:
         else:
             self.sent += count
 
-    def _encode(self, item: Item, groups: dict[Source, list[bytes]]) -> int:
+    def _fill(self, groups: dict[Source, list[bytes]]) -> int:
+        """Take about one batch, as encoded spans; return how many they are."""
+        taken = count = 0
+        items, most = self._items, self._limits.batch_spans
+        while items and count < most:
+            item = items[0]
+            if isinstance(item, Encoded):
+                if count and count + item.spans > most:
+                    break
+                groups.setdefault(self._source, []).extend(item.pieces)
+                count += item.spans
+                self._taken += item.size
+                items.popleft()
+                continue
+            items.popleft()
+            size = _size(item)
+            self._taken += size
+            taken += 1
+            try:
+                count += self._encode(item, groups)
+            except Exception:  # a bug of ours must not end the thread
+                _log.exception("Spans could not be encoded")
+                self._lost += size
+            if taken % _TURN == 0:
+                time.sleep(_NAP_S)
+        return count
+
+    def _encode(
+        self, item: RecordedCall | Sequence[Span], groups: dict[Source, list[bytes]]
+    ) -> int:
         if isinstance(item, RecordedCall):
             spans, count = self._calls.encode(item)
             groups.setdefault(self._source, []).extend(spans)

@@ -26,6 +26,7 @@ class Collector:
     """Takes spans, once it is let."""
 
     encoder = JsonSpans()
+    at_once = 1
 
     def __init__(self) -> None:
         self.let = threading.Event()
@@ -35,12 +36,12 @@ class Collector:
         self.requests: list[bytes] = []
         self.closed = False
 
-    def send(self, request: bytes) -> None:
+    def send(self, *requests: bytes) -> None:
         self.asked.set()
         self.let.wait(30)
         if self.error is not None:
             raise self.error
-        self.requests.append(request)
+        self.requests += requests
 
     def close(self) -> None:
         self.closed = True

@@ -13,6 +13,7 @@ from span_makers import span as make_span
 
 from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.line_file import previous_file
+from gateway.telemetry.otlp_json import spans_to_json
 from gateway.telemetry.span import Span
 from gateway.telemetry.trace_file import TraceFile
 
@@ -105,6 +106,13 @@ def test_spans_of_one_export_are_one_line(tmp_path: Path) -> None:
     exporter.close()
     assert len(file.read_text().splitlines()) == 2
     assert written(file) == [(f"{1:032x}", 2), (f"{1:032x}", 3), (f"{1:032x}", 4)]
+
+
+def test_requests_that_are_sent_together_are_a_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    TraceFile(file).send(*(spans_to_json([span(number)]) for number in (2, 3, 4)))
+    assert len(file.read_text().splitlines()) == 3
+    assert [number for _, number in written(file)] == [2, 3, 4]
 
 
 def test_what_another_process_wrote_stays(tmp_path: Path) -> None:
