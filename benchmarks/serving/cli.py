@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -236,12 +237,20 @@ def install(names: tuple[str, ...]) -> None:
 
 
 @main.command(name="report")
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--docs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True)
-def report_(results: Path, docs: Path | None, as_json: bool) -> None:
-    """Show a run again; --docs writes its table and plot into a page, between its markers."""
-    found = Results.read(results)
+def report_(results: Sequence[Path], docs: Path | None, as_json: bool) -> None:
+    """Show a run again, or runs of one plan as one; --docs writes tables and plot into a page."""
+    try:
+        found = Results.pooled([Results.read(one) for one in results])
+    except ValueError as error:
+        raise click.UsageError(f"These runs cannot be put together: {error}.") from error
     if as_json:
         click.echo(report.to_json(found))
     elif docs:

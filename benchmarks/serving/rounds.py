@@ -107,6 +107,31 @@ class Results:
         results.bursts = list(seen.values())
         return results
 
+    @classmethod
+    def pooled(cls, runs: Sequence[Results]) -> Results:
+        """Return runs of one plan as one, whose rounds go on from run to run.
+
+        Raises:
+            ValueError: If they are of different commits, or not started anew after as many rounds.
+        """
+        first, *others = runs
+        if not others:
+            return first
+        for name in ("commit", "cpu", "fresh_every", "seconds"):
+            said = [one.about.get(name) for one in runs]
+            if len(set(said)) > 1:
+                raise ValueError(f"they differ in {name}: {', '.join(map(str, said))}")
+        whole = cls(first.path, skipped=first.skipped, about=dict(first.about))
+        begin, fresh_every = 0, first.about.get("fresh_every") or 1
+        for run in runs:
+            whole.bursts += [one | {"round": begin + one["round"]} for one in run.bursts]
+            whole.complete |= {(task, begin + number) for task, number in run.complete}
+            # A sitting of one run is none of another's.
+            rounds = 1 + max((number for _, number in run.complete), default=-1)
+            begin += -(-rounds // fresh_every) * fresh_every
+        whole.about["rounds"] = sum(one.about.get("rounds", 0) for one in runs)
+        return whole
+
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
         """Write one thing down."""
         with self.path.open("a") as file:

@@ -78,3 +78,36 @@ def test_servers_are_started_anew_after_some_rounds(
 def test_a_name_that_nobody_has_is_said() -> None:
     with pytest.raises(LookupError, match="no contender gateway-envoy-traced;"):
         exactly(["gateway-envoy", "gateway-envoy-traced"])
+
+
+def a_run(rounds: int, **about: object) -> Results:
+    found = Results(Path("nowhere"), about={"rounds": rounds, "fresh_every": 4, **about})
+    for number in range(rounds):
+        found.bursts.append({"task": "diagnose", "contender": "triton", "round": number})
+        found.complete.add(("diagnose", number))
+    return found
+
+
+def test_runs_of_one_plan_are_one_in_which_no_sitting_is_of_both() -> None:
+    """Each is cut into sittings of four rounds: the second begins with a new one."""
+    runs = [a_run(6, commit="a"), a_run(5, commit="a")]
+    whole = Results.pooled(runs)
+    numbers = [one["round"] for one in whole.bursts]
+    assert numbers == [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12]
+    assert [number // 4 for number in numbers] == [0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 3]
+    assert whole.complete == {("diagnose", number) for number in numbers}
+    assert whole.about == {"rounds": 11, "fresh_every": 4, "commit": "a"}
+    assert [one["round"] for one in runs[1].bursts] == [0, 1, 2, 3, 4]
+
+
+def test_a_single_run_stays_as_it_is() -> None:
+    run = a_run(6)
+    whole = Results.pooled([run])
+    assert (whole.bursts, whole.complete, whole.about) == (run.bursts, run.complete, run.about)
+
+
+@pytest.mark.parametrize("other", [{"commit": "b"}, {"fresh_every": 5}, {"cpu": "another"}])
+def test_runs_that_do_not_go_together_are_refused(other: dict[str, object]) -> None:
+    (name,) = other
+    with pytest.raises(ValueError, match=f"they differ in {name}: .*{other[name]}"):
+        Results.pooled([a_run(6, commit="a"), a_run(6, **{"commit": "a", **other})])
