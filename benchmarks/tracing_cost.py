@@ -4,12 +4,12 @@
 
 Calls come in batches, as under load. The first table is CPU time of the event loop, which every
 call pays: by the share that is sampled, with errors and slow calls kept in any case. The second is
-CPU time of the thread that makes the spans, for each call that is kept, by encoding. The third is
+CPU time that making the spans takes, for each call that is kept, by encoding. The third is
 what the supervisor takes to read, place, repair and encode what an embedded Triton sends of a
 request to a fused model; calls that travel together share it. Each number is the best of several
 rounds in turns, because machines are noisy: run it on an idle core, and compare numbers of one run.
 The last table says how late a thread wakes that sleeps 0.3 ms, as an event loop does, while another
-makes spans without end.
+makes spans without end: those of calls that are not like most others.
 What it does to a gateway's throughput is measured by ``benchmarks/serving``.
 """
 
@@ -251,7 +251,7 @@ def main(size: int, batches: int, rounds: int) -> None:
         table.add_row(name, f"{took:.2f}")
     console.print(table)
     table = Table(
-        "thread", "CPU µs a call", "spans", "bytes", box=box.SIMPLE, title="Spans of them"
+        "spans as", "CPU µs a call", "spans", "bytes", box=box.SIMPLE, title="Spans of them"
     )
     for name, encoder in ENCODERS.items():  # of the last round, which sampled all
         took, spans, length = min(encode(encoder(), kept.calls) for _ in range(rounds))

@@ -2,7 +2,7 @@
 
 Times are always taken, because only the end tells whether the call failed or was slow, and then
 its trace is kept whatever the sampling said. Most calls are neither, nor sampled: so stages, IDs,
-attributes and texts are made of the notes when somebody wants them, mostly on another thread.
+attributes and texts are made of the notes when somebody wants them, after the call was answered.
 """
 
 from __future__ import annotations
