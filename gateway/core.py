@@ -28,6 +28,7 @@ from gateway.settings_limits import ClientLimit
 from gateway.starting import StartFailed
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector_address import UnknownCollector
+from gateway.telemetry.failed_requests import TellFailed
 from gateway.telemetry.metrics.instruments import DROPPED_SPANS
 from gateway.telemetry.metrics.readings import Reading
 from gateway.telemetry.tracing import Tracing
@@ -77,6 +78,7 @@ async def running_core(
     instance_id: str | None = None,
     on_change: Callable[[Sequence[ReleaseState]], None] = lambda states: None,
     metrics: Metrics | None = None,
+    tell_failed: TellFailed = lambda request: None,
 ) -> AsyncIterator[Core]:
     """Give what answers; on leaving, look after Triton no more and send the last spans.
 
@@ -87,6 +89,7 @@ async def running_core(
         instance_id: ``service.instance.id`` of the spans; by default one of its own.
         on_change: Called whenever the state of a release has changed, in this event loop.
         metrics: Reads what is kept here, if there are to be metrics.
+        tell_failed: Is told of each request that Triton traces and has failed.
 
     Raises:
         StartFailed: If the routes, a key, a certificate, the collector or the variant cannot be
@@ -139,7 +142,7 @@ async def running_core(
         except (OSError, StoreError, SigningImpossible, UnknownCollector, UnusableFile) as error:
             raise StartFailed(str(error)) from error
         _check_variant(settings, lifecycle)
-        runner = _runner(settings, lifecycle)
+        runner = _runner(settings, lifecycle, tell_failed)
         if metrics is not None:
             metrics.gauges(lambda: (Reading(DROPPED_SPANS, (), tracing.dropped_spans),))
             metrics.gauges(runner.readings)
@@ -206,7 +209,7 @@ def _cache(settings: Settings) -> AnswerCache[bytes] | None:
     return AnswerCache(settings.cache_bytes, settings.cache_entries, len)
 
 
-def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
+def _runner(settings: Settings, lifecycle: Lifecycle, tell_failed: TellFailed) -> TritonRunner:
     build_admission = partial(
         Admission,
         in_flight=settings.max_in_flight,
@@ -218,6 +221,7 @@ def _runner(settings: Settings, lifecycle: Lifecycle) -> TritonRunner:
         build_admission,
         call_timeout_s=settings.call_timeout_s,
         hedging=settings.hedging,
+        tell_failed=tell_failed,
     )
 
 

@@ -16,6 +16,7 @@ from gateway.security.hiding import without_secrets
 from gateway.settings import Settings
 from gateway.starting import StartFailed
 from gateway.supervising.commands import worker_command
+from gateway.supervising.failures import hearing_failures
 from gateway.supervising.listening import HeldAddress
 from gateway.supervising.news import WorkerNews
 from gateway.supervising.notices import hearing
@@ -26,6 +27,7 @@ from gateway.supervising.worker_errors import WorkerErrors
 from gateway.supervising.workers import Workers
 from gateway.telemetry.building import build_tracing
 from gateway.telemetry.collector_address import UnknownCollector
+from gateway.telemetry.failed_requests import FailedRequests
 from gateway.telemetry.metrics.wanted import metrics_wanted
 from gateway.telemetry.receiver import OtlpReceiver
 from gateway.telemetry.triton_spans import TritonSpans
@@ -100,7 +102,10 @@ async def serve(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trident-")))
         await stack.enter_async_context(hearing(folder, news.hear))
         metrics = _metrics(settings, folder, stack, news, signals)
-        triton, receiver = _embedded_triton(settings, metrics, stack)
+        failed = FailedRequests()
+        triton, receiver = _embedded_triton(settings, metrics, failed, stack)
+        if receiver:
+            await stack.enter_async_context(hearing_failures(folder, failed))
         if metrics:  # it asks Triton once more when the workers have ended, so it ends before that
             stack.push_async_callback(asyncio.to_thread, metrics.stop)
         targets = (triton.target,) if triton else settings.triton
@@ -176,7 +181,10 @@ def _launcher(
 
 
 def _embedded_triton(
-    settings: Settings, metrics: GatewayMetrics | None, stack: AsyncExitStack
+    settings: Settings,
+    metrics: GatewayMetrics | None,
+    failed: FailedRequests,
+    stack: AsyncExitStack,
 ) -> tuple[EmbeddedTriton | None, OtlpReceiver | None]:
     """Return the embedded Triton, if there is to be one, and where it sends its spans."""
     if not settings.embedded:
@@ -189,7 +197,7 @@ def _embedded_triton(
             f"The embedded Triton reads a folder, not {settings.store}: "
             "copy the store, or name a Triton that reads it with --triton."
         )
-    receiver = _triton_receiver(settings, metrics, stack)
+    receiver = _triton_receiver(settings, metrics, failed, stack)
     triton = EmbeddedTriton(
         Path(models),
         otlp_traces_url=receiver.url if receiver else None,
@@ -201,7 +209,10 @@ def _embedded_triton(
 
 
 def _triton_receiver(
-    settings: Settings, metrics: GatewayMetrics | None, stack: AsyncExitStack
+    settings: Settings,
+    metrics: GatewayMetrics | None,
+    failed: FailedRequests,
+    stack: AsyncExitStack,
 ) -> OtlpReceiver | None:
     """Return what takes Triton's spans to where those of the workers go, and to the metrics."""
     tracing = build_tracing(
@@ -222,7 +233,7 @@ def _triton_receiver(
         if metrics is not None:
             metrics.steps.add(spans)
 
-    spans = TritonSpans(take)
+    spans = TritonSpans(take, failure_of=failed.take)
     stack.callback(spans.flush)
     receiver = OtlpReceiver(spans)
     stack.push_async_callback(receiver.stop)  # after Triton, which sends what it has when it ends

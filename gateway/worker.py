@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from gateway.settings import Settings
 from gateway.starting import StartFailed
+from gateway.supervising.failures import teller
 from gateway.supervising.notices import Notifier, ReleaseNotice
 from gateway.telemetry.metrics.wanted import build_metrics
 
@@ -91,6 +92,7 @@ class Worker:
                 instance_id=self.instance_id,
                 on_change=self._show,
                 metrics=metrics,
+                tell_failed=teller(self.folder),
             ) as core:
                 watch = Watch((followed(self.folder, core.live),))
                 watch.start()

@@ -11,9 +11,10 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from gateway.errors import DeadlineExceeded
+from gateway.errors import DeadlineExceeded, ModelContractBroken
 from gateway.inference.asking import Asker
 from gateway.inference.runner import ServedRelease, Tensors
+from gateway.telemetry.failed_requests import FailedRequest, TellFailed
 from gateway.telemetry.trace_context import TRACEPARENT
 from gateway.telemetry.tracing import InferenceTrace
 from gateway.triton.client import TritonClient
@@ -27,10 +28,12 @@ class Exchange:
 
     Args:
         asker: Chooses who is asked, and who is asked again.
+        tell_failed: Is told of each request that Triton traces and has failed.
     """
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, tell_failed: TellFailed = lambda request: None) -> None:
         self._asker = asker
+        self._tell_failed = tell_failed
         self._declared: dict[str, DeclaredOutputs] = {}
 
     def forget(self) -> None:
@@ -94,9 +97,21 @@ class Exchange:
             if headers is not None:
                 said = isinstance(error.__cause__, grpc.RpcError | MalformedTensor)
                 trace.end(error.__cause__ if said else error)
+                self._tell(headers.get(TRACEPARENT), error)
             raise
         trace.end()
         return answer
+
+    def _tell(self, traceparent: str | None, error: BaseException) -> None:
+        """Tell of a request that Triton traces, if it is Triton that failed it."""
+        said = error.__cause__
+        if (
+            traceparent
+            and isinstance(error, ModelContractBroken)
+            and isinstance(said, grpc.RpcError)
+        ):
+            step, text = error.metadata.get("step", ""), said.details() or ""
+            self._tell_failed(FailedRequest(traceparent, said.code().name, text, step))
 
     def _checked(
         self,

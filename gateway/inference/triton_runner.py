@@ -20,6 +20,7 @@ from gateway.inference.fleet import Fleet
 from gateway.inference.priority import SHARED, Turn
 from gateway.inference.runner import RouteState, ServedRelease, Tensors
 from gateway.inference.shadowing import Shadowing
+from gateway.telemetry.failed_requests import TellFailed
 from gateway.telemetry.metrics.instruments import (
     ADMISSION_LIMIT,
     ADMITTED,
@@ -71,6 +72,7 @@ class TritonRunner:
             may be changed.
         hedging: Whether a second Triton is asked where the first is late.
         fleet: Chooses among the Tritons.
+        tell_failed: Is told of each request that Triton traces and has failed.
     """
 
     def __init__(
@@ -81,11 +83,12 @@ class TritonRunner:
         call_timeout_s: float = 60,
         hedging: bool = False,
         fleet: Fleet | None = None,
+        tell_failed: TellFailed = lambda request: None,
     ) -> None:
         self._lifecycle = lifecycle
         self._fleet = fleet or Fleet()
         self._asker = Asker(self._fleet, lifecycle.suspect, hedging=hedging)
-        self._exchange = Exchange(self._asker)
+        self._exchange = Exchange(self._asker, tell_failed)
         self._build_admission = build_admission
         self.call_timeout_s = call_timeout_s
         self.shadowing = Shadowing()

@@ -1,20 +1,17 @@
-"""What a worker tells its supervisor: that it is ready, why it is not, what it serves.
-
-One datagram, one notice, on a socket in a folder of the supervisor: whatever a worker is made
-of, it needs to know no more than a path.
-"""
+"""What a worker tells its supervisor: that it is ready, why it is not, what it serves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
+
+from gateway.supervising.datagrams import hearing_at, tell
 
 _log = logging.getLogger(__name__)
 
@@ -91,39 +88,14 @@ class Notifier:
             _log.warning("The supervisor could not be told: %s", error)
 
     def _deliver(self, notice: Notice, wait_s: float) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(wait_s)
-            sender.sendto(_NOTICES.dump_json(notice), self._address)
+        tell(self._address, notice, _NOTICES, wait_s)
 
 
-@asynccontextmanager
-async def hearing(folder: Path, hear: Callable[[Notice], None]) -> AsyncIterator[None]:
+def hearing(folder: Path, hear: Callable[[Notice], None]) -> AbstractAsyncContextManager[None]:
     """Pass on what workers say, while the context lasts.
 
     Args:
         folder: Where workers find the socket; only its owner may enter it.
         hear: Is called with each notice, in this event loop.
     """
-    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    receiver.bind(str(folder / _SOCKET))
-    receiver.setblocking(False)
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _Hearer(hear), sock=receiver
-    )
-    try:
-        yield
-    finally:
-        transport.close()
-
-
-class _Hearer(asyncio.DatagramProtocol):
-    def __init__(self, hear: Callable[[Notice], None]) -> None:
-        self._hear = hear
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        try:
-            notice = _NOTICES.validate_json(data)
-        except ValueError:
-            _log.warning("A notice of a worker could not be understood: %.200r", data)
-            return
-        self._hear(notice)
+    return hearing_at(folder / _SOCKET, _NOTICES, hear)

@@ -11,7 +11,8 @@ The gateway therefore also sends the ``traceparent`` as the request's ID, which 
 spans of every model as ``triton.request_id``. The root of Triton's spans, ``InferRequest``,
 ends last: until then a trace is held, then it is known whose it is.
 
-What is passed on is readable, see :mod:`.triton_repair`.
+What is passed on is readable, see :mod:`.triton_repair`, and says what failed, as far as that is
+known here (:mod:`.failed_requests`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gateway.telemetry.failed_requests import FailedRequest, mark_failed
 from gateway.telemetry.otlp_json import Json, raw_spans, read_span
 from gateway.telemetry.span import Source, Span
 from gateway.telemetry.span_rules import ROOT as _ROOT
@@ -29,6 +31,7 @@ from gateway.telemetry.triton_repair import repair_request
 _REQUEST_ID = "triton.request_id"
 
 Sink = Callable[[Sequence[Span]], object]
+FailureOf = Callable[[Parent], FailedRequest | None]
 
 
 class _Trace:
@@ -77,13 +80,17 @@ class TritonSpans:
     Args:
         sink: Gets the spans of one request at a time, those that belong to a sampled call.
         max_traces: Traces that are remembered; the oldest is let go.
+        failure_of: Tells whether a request failed, given the span that sent it.
 
     Attributes:
         moved_traces: Requests whose header Triton overlooked.
     """
 
-    def __init__(self, sink: Sink, max_traces: int = 4096) -> None:
+    def __init__(
+        self, sink: Sink, max_traces: int = 4096, failure_of: FailureOf = lambda parent: None
+    ) -> None:
         self.moved_traces = 0
+        self._failure_of = failure_of
         self._sink = sink
         self._max_traces = max_traces
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
@@ -125,6 +132,8 @@ class TritonSpans:
         if whole and trace.owner is not None and f"{trace.owner.trace_id:032x}" != trace_id:
             self.moved_traces += 1
         repair_request(spans)
+        if trace.owner is not None and (failed := self._failure_of(trace.owner)) is not None:
+            mark_failed(spans, failed)
         self._sink(spans)
 
 

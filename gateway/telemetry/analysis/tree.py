@@ -139,7 +139,7 @@ def _join_batches(nodes: dict[str, Node]) -> set[str]:
 
 
 def _blame_step(node: Node) -> None:
-    """Say at which step a call to Triton failed, since Triton does not.
+    """Say at which step a call to Triton failed, where nobody else has: Triton does not.
 
     An ensemble stops at the step that fails: it is the one that ended last.
     """
@@ -147,6 +147,8 @@ def _blame_step(node: Node) -> None:
         return
     models = [inner for inner in node.walk() if inner.model]
     steps = [one for one in models if not any(child.model for child in one.children)]
+    if any(one.status == "ERROR" for one in steps):
+        return
     if len(models) > len(steps):  # else there is no ensemble that could have stopped
         last = max(steps, key=lambda one: one.end_ns)
         last.error = last.error or f"{node.error} (the ensemble stopped here)"

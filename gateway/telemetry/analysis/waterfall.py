@@ -57,9 +57,14 @@ def render(roots: Sequence[Node], console: Console) -> None:
         line.append(f"{(node.start_ns - start_ns) / 1e6:{_NUMBER}.2f}", style="dim")
         line.append(f"{(node.end_ns - node.start_ns) / 1e6:{_NUMBER}.2f}")
         console.print(line, soft_wrap=True)
+    # A step's error is that of all above it: said once.
+    failed: dict[str, list[str]] = {}
     for row in rows:
         if row.node.error:
-            console.print(Text(f"{row.label}: {row.node.error}", style="red"), soft_wrap=True)
+            failed.setdefault(row.node.error, []).append(row.label)
+    for error, labels in failed.items():
+        console.print(Text(f"{', '.join(labels)}: {error}", style="red"), soft_wrap=True)
+    for row in rows:
         if row.node.is_batch:
             traces = {row.node.trace_id, *(trace for trace, _ in row.node.links)}
             others = traces - {roots[0].trace_id}

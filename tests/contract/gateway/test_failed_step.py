@@ -50,7 +50,6 @@ def test_the_step_is_named_in_the_error_and_on_the_spans(
     assert info.metadata["step"] == "work"
     assert gateway.stop() == 0  # so that all spans are written
     wait_until_quiet(gateway.traces, 0.5, 20)
-
     spans = spans_in(gateway.traces)
     (server,) = (one for one in spans if one["name"] == METHOD)
     (asked,) = (one for one in spans if one["name"] == TRITON)
@@ -59,4 +58,13 @@ def test_the_step_is_named_in_the_error_and_on_the_spans(
         assert span["status"]["code"] == 2
     assert attributes(server)["rpc.response.status_code"] == "INTERNAL"
     assert [one["name"] for one in server["events"]] == ["exception"]
-    assert any(one["name"] == "InferRequest" for one in spans) is (ratio == "1")
+    tritons = {one["name"]: one for one in spans if one not in (server, asked)}
+    assert ("InferRequest" in tritons) is (ratio == "1")
+    if ratio == "1":
+        said = asked["status"]["message"]
+        failed = tritons["work" if variant == "ensemble" else "fused"]
+        for span in (tritons["InferRequest"], failed):
+            assert span["status"] == {"code": 2, "message": said}
+            assert attributes(span)["error.type"] == attributes(asked)["error.type"]
+        (event,) = (one for one in failed["events"] if one["name"] == "exception")
+        assert attributes(event)["exception.message"] == said

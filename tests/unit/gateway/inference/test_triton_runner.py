@@ -23,6 +23,7 @@ from gateway.errors import (
 from gateway.inference.admission import Admission
 from gateway.inference.runner import ServedRelease
 from gateway.inference.triton_runner import TritonRunner
+from gateway.telemetry.failed_requests import FailedRequest
 from gateway.triton.states import ReleaseState
 from gateway.triton.verdicts import Suspicion
 
@@ -253,6 +254,47 @@ async def test_an_error_of_triton_is_one_of_ours_and_gives_the_place_back(
             await ask(runner)
     triton.answer = doubled
     await ask(runner)
+
+
+TRACED = {"traceparent": "00-a-b-01"}
+
+
+async def told_of(
+    triton: FakeTriton, headers: Mapping[str, str], timeout_s: float | None = None
+) -> list[FailedRequest]:
+    """Which requests are told to have failed, of one that is not answered."""
+    told: list[FailedRequest] = []
+    runner = build_runner(state(triton), tell_failed=told.append)
+    with pytest.raises(GatewayError):
+        await ask(runner, trace=RecordingInference(headers=dict(headers)), timeout_s=timeout_s)
+    return told
+
+
+async def test_who_takes_tritons_spans_is_told_what_triton_has_failed(triton: FakeTriton) -> None:
+    said = f"in ensemble '{RELEASE.ensemble}', model '{RELEASE.ensemble}__score': no"
+    triton.answer = fail(rpc_error(grpc.StatusCode.INTERNAL, said))
+    (request,) = await told_of(triton, TRACED)
+    assert request == FailedRequest("00-a-b-01", "INTERNAL", said, "score")
+
+
+async def test_nobody_is_told_of_a_request_that_triton_does_not_trace(triton: FakeTriton) -> None:
+    triton.answer = fail(rpc_error(grpc.StatusCode.INTERNAL))
+    assert await told_of(triton, {}) == []
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED], ids=str
+)
+async def test_nobody_is_told_where_triton_may_yet_have_answered(
+    code: grpc.StatusCode, triton: FakeTriton
+) -> None:
+    triton.answer = fail(rpc_error(code))
+    assert await told_of(triton, TRACED) == []
+
+
+async def test_nobody_is_told_of_an_answer_that_only_makes_no_sense(triton: FakeTriton) -> None:
+    triton.answer = lambda request: answer("another", probabilities=np.zeros((2, 3)))
+    assert await told_of(triton, TRACED) == []
 
 
 async def test_a_call_that_is_cancelled_gives_its_place_back(triton: FakeTriton) -> None:

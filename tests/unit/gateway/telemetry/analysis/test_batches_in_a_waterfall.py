@@ -113,3 +113,16 @@ def test_the_step_where_an_ensemble_stopped_is_named(tmp_path: Path) -> None:
     )
     assert "score: ERROR: no (the ensemble stopped here)" in done.stdout
     assert "prepare: " not in done.stdout
+
+
+def test_where_a_step_says_itself_that_it_failed_no_other_is_named(tmp_path: Path) -> None:
+    stopped = Planted(code="INTERNAL", steps=(Step("prepare"), Step("score")))
+    spans = call(stopped)
+    infer = next(one for one in spans if one["kind"] == 3 and one["service"] == "trident-gateway")
+    prepare = next(one for one in spans if one["name"].endswith("__prepare"))
+    infer["status"] = prepare["status"] = {"code": 2, "message": "no"}
+    done = CliRunner().invoke(
+        trace, ["show", "--last", "--file", str(write(tmp_path / "t.jsonl", [spans]))]
+    )
+    assert "ModelInfer, prepare: ERROR: no" in done.stdout
+    assert "the ensemble stopped here" not in done.stdout

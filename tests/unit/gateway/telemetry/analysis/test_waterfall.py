@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -96,6 +97,14 @@ def test_what_failed_and_what_is_missing_is_said_below() -> None:
     lines = rendered(build_tree(spans), 80).splitlines()
     assert "call: UNAVAILABLE: queue is [full]" in lines
     assert "lost: its parent 0000000000000099 is not in the file" in lines
+
+
+def test_what_failed_by_the_same_error_is_said_once() -> None:
+    wrong: dict[str, Any] = {"status": Status.ERROR, "attributes": {"error.type": "INTERNAL"}}
+    spans = [span("call", 1, message="broken", **wrong), span("asked", 2, 1, message="no", **wrong),
+             span("step", 3, 2, message="no", **wrong)]  # fmt: skip
+    lines = rendered(build_tree(spans), 80).splitlines()
+    assert lines[-2:] == ["call: INTERNAL: broken", "asked, step: INTERNAL: no"]
 
 
 def test_the_head_says_which_release_answered(recorded: list[Node]) -> None:
