@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from synthetic_traces import Planted, call, new_trace, span
 
+from gateway.telemetry.analysis.forest import TRITON_METHOD
 from gateway.telemetry.analysis.report import build_report
 
 Analysed = Callable[..., Any]
@@ -38,6 +39,22 @@ def test_one_call_that_its_server_ended_late_does_not_make_a_clock_wrong(
     lines = [call(Planted(), at=10 * n) for n in range(5)]
     root = next(one for one in lines[0] if one["name"] == "InferRequest")
     root["endTimeUnixNano"] = str(int(root["endTimeUnixNano"]) + 2_000_000)
+    traces = analysed(*lines)
+    assert build_report(traces).clocks == []
+    assert traces.calls.ms.sum(axis=1) == pytest.approx(traces.calls.total_ms, abs=1e-6)
+
+
+@pytest.mark.parametrize("late_ms", [0.3, 2.0])
+def test_a_server_that_notes_most_ends_late_does_not_make_a_clock_wrong(
+    late_ms: float, analysed: Analysed
+) -> None:
+    """On a busy machine with one clock: some end later than others begin."""
+    lines = [call(Planted(), at=10 * n) for n in range(20)]
+    for number, line in enumerate(lines):
+        asked = next(one for one in line if one["name"] == TRITON_METHOD)
+        root = next(one for one in line if one["name"] == "InferRequest")
+        late_ns = int(1e6 * late_ms * (number % 4)) or -1000
+        root["endTimeUnixNano"] = str(int(asked["endTimeUnixNano"]) + late_ns)
     traces = analysed(*lines)
     assert build_report(traces).clocks == []
     assert traces.calls.ms.sum(axis=1) == pytest.approx(traces.calls.total_ms, abs=1e-6)
