@@ -69,8 +69,9 @@ class CallSpans:
                 name != ADMISSION or (not error and end_ns - start_ns < AT_ONCE_NS)
             ):
                 continue
-            key = (name, error) if error else name
-            constant = constants.get(key) or self._remember(key, self._stage(name, error))
+            status = _status(call, error)
+            key = (name, error, status) if error else name
+            constant = constants.get(key) or self._remember(key, self._stage(name, error, status))
             own = number & ALL_BITS or 1
             spans.append(span(constant, trace, own, server, start_ns, end_ns, state))
         for passage in call.passages():
@@ -102,7 +103,7 @@ class CallSpans:
             left_ns = min(end_ns, call.end_ns) if call.end_ns else end_ns
             known, constant, links = self._company
             if known is not inference:
-                constant, links = self._travels_with(inference)
+                constant, links = self._travels_with(inference, call)
             rest = state if is_mine else state + links
             spans.append(
                 encoder.span(constant, trace, span_number, server, begin_ns, left_ns, rest)
@@ -136,13 +137,14 @@ class CallSpans:
             spans.append(encoder.span(constant, trace, own, parent, begin_ns, end_ns, state))
         return spans
 
-    def _travels_with(self, inference: Inference) -> tuple[bytes, bytes]:
+    def _travels_with(self, inference: Inference, call: RecordedCall) -> tuple[bytes, bytes]:
         """Return constant and links of the spans ``batch`` of the calls that are not its owner."""
         links, owner_id = b"", inference.owner_trace_id
         if owner_id:
             links = self._encoder.links(((owner_id, inference.span_id),))
-        constant = self._batch(inference)
-        self._company = (inference, constant, links)
+        constant = self._batch(inference, call)
+        if not inference.failure:  # what its calls say of a failure depends on how each ended
+            self._company = (inference, constant, links)
         return constant, links
 
     def _server_span(self, call: RecordedCall, trace: bytes, state: bytes) -> bytes:
@@ -165,15 +167,17 @@ class CallSpans:
         self._constants[key] = constant
         return constant
 
-    def _stage(self, name: str, error: str) -> bytes:
+    def _stage(self, name: str, error: str, status: Status) -> bytes:
         attributes: Attributes = {"error.type": error} if error else {}
-        return self._encoder.constant(name, Kind.INTERNAL, attributes)
+        return self._encoder.constant(name, Kind.INTERNAL, attributes, status)
 
-    def _batch(self, inference: Inference) -> bytes:
+    def _batch(self, inference: Inference, call: RecordedCall) -> bytes:
         error = inference.failure.type if inference.failure else ""
-        key = (BATCH, inference.size, error)
+        status = _status(call, error)
+        key = (BATCH, inference.size, error, status)
         return self._constants.get(key) or self._remember(
-            key, self._encoder.constant(BATCH, Kind.INTERNAL, of_batch(inference.size, error))
+            key,
+            self._encoder.constant(BATCH, Kind.INTERNAL, of_batch(inference.size, error), status),
         )
 
     def _client(self, inference: Inference, step: str) -> bytes:
@@ -203,6 +207,11 @@ class CallSpans:
         return self._constants.get(key) or self._remember(
             key, self._encoder.constant(call.method, Kind.SERVER, of_server(call))
         )
+
+
+def _status(call: RecordedCall, error: str) -> Status:
+    """Return the status of a part of a call that failed: whose fault it is, the call's code says."""
+    return Status.ERROR if error and call.code in SERVER_FAULTS else Status.UNSET
 
 
 def _exception(failure: Failure, time_ns: int) -> Event:

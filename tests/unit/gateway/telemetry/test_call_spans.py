@@ -217,14 +217,36 @@ def test_an_admission_that_was_refused_is_a_span_however_fast_it_was(
     assert not kept.named(TRITON)
 
 
-def test_a_stage_that_failed_says_with_what(tracing: Tracing, kept: KeptSpans) -> None:
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(code_pb2.INVALID_ARGUMENT, Status.UNSET), (code_pb2.UNAVAILABLE, Status.ERROR)],
+    ids=["the client's fault", "the server's fault"],
+)
+def test_a_stage_that_failed_says_with_what(
+    code: int, status: Status, tracing: Tracing, kept: KeptSpans
+) -> None:
+    """And has a status if the call has."""
     call = start(tracing)
     call.add_stage("decode", 1_000, 2_000, KeyError("x"))
-    call.finish(code_pb2.INVALID_ARGUMENT)
+    call.add_stage("encode", 2_000, 3_000)
+    call.finish(code)
     decode = kept.one("decode")
     assert decode.attributes == {"error.type": "KeyError"}
-    # The call decides whether that is a fault of the server.
-    assert decode.status is Status.UNSET
+    assert decode.status is status
+    assert kept.one("encode").status is Status.UNSET
+
+
+def test_of_calls_that_failed_together_each_batch_has_the_status_of_its_own_call(
+    tracing: Tracing, kept: KeptSpans
+) -> None:
+    calls = [start(tracing) for _ in range(3)]
+    infer(calls, TritonSays())
+    codes = (code_pb2.UNAVAILABLE, code_pb2.CANCELLED, code_pb2.UNAVAILABLE)
+    for call, code in zip(calls, codes, strict=True):
+        call.finish(code)
+    seen = [one.status for one in kept.named("batch")]
+    assert seen == [Status.ERROR, Status.UNSET, Status.ERROR]
+    assert all(one.attributes["error.type"] == "TritonSays" for one in kept.named("batch"))
 
 
 def test_what_triton_answered_stands_on_the_call_to_triton_alone(
