@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gateway.client.load.driver import TracedCall
 from gateway.telemetry.analysis.report import Report, Traces, build_report, read
 from gateway.telemetry.building import process_source
 from gateway.telemetry.line_file import previous_file
-from gateway.telemetry.span import Kind, Span, Status, server_attributes
+from gateway.telemetry.span import ALL_BITS, Kind, Span, Status, server_attributes
 from gateway.telemetry.trace_file import TraceFile
 
 _SPANS_A_LINE = 500
@@ -81,7 +82,9 @@ def report_of(path: Path, traced: Sequence[TracedCall]) -> Report:
     ours = {f"{call.trace_id:032x}" for call in traced}
     mask = np.array([one in ours for one in traces.calls.trace], dtype=bool)
     kept = Traces(traces.calls.select(mask), traces.forest, traces.damage, traces.files)
-    return build_report(kept)
+    low = np.array([call.trace_id & ALL_BITS for call in traced], dtype=np.uint64)
+    spans = int(np.count_nonzero(np.isin(traces.forest.column("trace"), low)))
+    return replace(build_report(kept), spans=spans)
 
 
 def _portions(spans: Iterator[Span], size: int) -> Iterator[list[Span]]:

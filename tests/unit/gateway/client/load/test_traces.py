@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from span_makers import spans_in
+from synthetic_traces import Planted, call, request
 
 from gateway.client.load.driver import TracedCall
-from gateway.client.load.traces import wait_until_quiet, write_client_spans
+from gateway.client.load.traces import report_of, wait_until_quiet, write_client_spans
 
 METHOD = "trident.risk.v1.RiskService/ScoreRisk"
 
@@ -41,3 +43,15 @@ def test_it_waits_until_nothing_was_written_for_a_while(
 
     wait_until_quiet(path, 1.75, 10, sleep=sleep)
     assert sum(slept) == waited
+
+
+def test_the_report_counts_what_the_load_left_and_nothing_else_in_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.jsonl"
+    lines = [call(Planted(), at=10 * n) for n in range(5)]
+    path.write_text("".join(json.dumps(request(one)) + "\n" for one in lines))
+    ours = [TracedCall(int(one[0]["traceId"], 16), 7, 1, 2, "OK") for one in lines[1:3]]
+    report = report_of(path, ours)
+    assert report.calls == 2
+    assert report.spans == len(lines[1]) + len(lines[2])
