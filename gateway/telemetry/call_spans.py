@@ -210,7 +210,7 @@ class CallSpans:
 
 
 def _status(call: RecordedCall, error: str) -> Status:
-    """Return the status of a part of a call that failed: whose fault it is, the call's code says."""
+    """Return the status of a part of a call: whose fault it is that it failed, its code says."""
     return Status.ERROR if error and call.code in SERVER_FAULTS else Status.UNSET
 
 

@@ -22,10 +22,14 @@ class LineFile:
     Args:
         path: The file; its folder is made.
         max_bytes: When the file is put away, in bytes; ``None``: never.
+
+    Attributes:
+        lost: Files that were put away before, and were replaced by the next.
     """
 
     def __init__(self, path: Path, max_bytes: int | None) -> None:
         self.path = path
+        self.lost = 0
         self._max_bytes = max_bytes
 
     def append(self, *lines: bytes) -> None:
@@ -63,7 +67,10 @@ class LineFile:
         with suppress(OSError):
             mine, current = os.fstat(descriptor), os.stat(self.path)
             if mine.st_ino == current.st_ino:
-                os.replace(self.path, previous_file(self.path))
+                previous = previous_file(self.path)
+                had_one = previous.exists()
+                os.replace(self.path, previous)
+                self.lost += had_one
 
 
 def _is_torn(descriptor: int) -> bool:

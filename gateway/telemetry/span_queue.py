@@ -144,7 +144,11 @@ class SpanQueue:
         done = self._thread is None or not self._thread.is_alive()
         if not done:
             self._given_up = True
-            _log.warning("The last spans could not be sent within %g s", timeout_s)
+            _log.warning(
+                "The last spans, some %s, could not be sent within %.3g s",
+                f"{self._came - self._taken:,}",
+                timeout_s,
+            )
         self._exporter.close()
         return done
 

@@ -7,6 +7,7 @@ can share a file. At ``max_bytes`` the file becomes ``<name>.1``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gateway.telemetry.exporter import SendFailed
 from gateway.telemetry.line_file import LineFile
 from gateway.telemetry.otlp_json import JsonSpans, spans_to_json
 from gateway.telemetry.span import Span
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -39,10 +42,17 @@ class TraceFile:
         Raises:
             SendFailed: If the disk does not take it.
         """
+        lost = self._file.lost
         try:
             self._file.append(*(part for request in requests for part in (request, b"\n")))
         except OSError as error:
             raise SendFailed(f"cannot write to {self._file.path}: {error}") from error
+        if self._file.lost and not lost:
+            _log.warning(
+                "Of %s only the newest are kept, this file and the one before it; from now on "
+                "older traces go without a word. A collector keeps more (otlp_endpoint)",
+                self._file.path,
+            )
 
     def write(self, spans: Iterable[Span]) -> None:
         """Write spans.

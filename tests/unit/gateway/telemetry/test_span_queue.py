@@ -233,7 +233,7 @@ def test_a_collector_that_hangs_is_not_waited_for(
     assert collector.asked.wait(20)
     assert not queue.close(0.01)
     assert collector.closed
-    assert "could not be sent within 0.01 s" in caplog.text
+    assert "The last spans, some 2, could not be sent within 0.01 s" in caplog.text
     collector.let.set()
     assert queue._thread is not None
     queue._thread.join(20)  # it gives up what is left, and ends

@@ -140,6 +140,18 @@ def test_a_full_file_is_put_away(tmp_path: Path) -> None:
     assert [number for _, number in written(previous_file(file))] == [3]
 
 
+def test_that_older_traces_are_gone_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = TraceFile(tmp_path / "t.jsonl", max_bytes=1)
+    exporter.write([span(2)])
+    assert not caplog.records  # it was put away, and is there
+    for number in (3, 4, 5):
+        exporter.write([span(number)])
+    (record,) = caplog.records
+    assert "t.jsonl only the newest are kept" in record.getMessage()
+
+
 def test_a_file_below_the_limit_stays(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     exporter = TraceFile(file, max_bytes=10_000)
