@@ -273,8 +273,10 @@ def _print(driver: Driver, report: Report | None, out: Console) -> None:
     table.add_column("ms")
     for percent in PERCENTILES:
         table.add_column(f"p{percent:g}", justify="right")
-    for name, histogram in (("from when it was due", outcome.latency),
-                            ("from when it was sent", outcome.service)):  # fmt: skip
+    measured = {"from when it was due": outcome.latency, "from when it was sent": outcome.service}
+    if driver.load.rate is None:  # in a closed loop a call is due when it can be sent
+        del measured["from when it was due"]
+    for name, histogram in measured.items():
         values = milliseconds(histogram)
         if values:
             table.add_row(name, *(f"{values[f'p{percent:g}']:.2f}" for percent in PERCENTILES))

@@ -78,8 +78,15 @@ def test_requests_of_a_file_are_sent(run: Bench, tmp_path: Path) -> None:
     done = run("recommend", "--concurrency", "1", "--requests", str(file), "--sample", "0")
     assert done.exit_code == 0, done.output
     assert "answered in" in done.stdout
-    assert "from when it was due" in done.stdout
     assert "RecommendService" not in done.stdout  # nothing was traced
+
+
+def test_calls_are_measured_from_when_they_are_due_where_a_rate_says_when_that_is(
+    run: Bench,
+) -> None:
+    for load, since in (("--rate", ["due", "sent"]), ("--concurrency", ["sent"])):
+        said = run("score-risk", load, "5", "--sample", "0").stdout
+        assert [one for one in ("due", "sent") if f"from when it was {one}" in said] == since
 
 
 def test_many_requests_go_in_one_call(run: Bench) -> None:
