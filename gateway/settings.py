@@ -283,7 +283,9 @@ class Settings(SecuritySettings, AuditSettings):
         if embedded and value:
             raise ValueError("give --embedded or --triton HOST:PORT, not both")
         if embedded is False and not value:
-            raise ValueError("give --embedded, or a Triton with --triton HOST:PORT")
+            raise ValueError(
+                "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or triton"
+            )
         return value
 
     @field_validator("client_limits")

@@ -132,7 +132,7 @@ def test_tls_is_for_other_tritons_than_the_embedded_one() -> None:
 
 def test_no_triton_at_all_is_refused() -> None:
     assert violations(embedded=None) == {
-        "triton": "give --embedded, or a Triton with --triton HOST:PORT"
+        "triton": "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or triton"
     }
 
 
