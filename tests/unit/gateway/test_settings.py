@@ -131,9 +131,8 @@ def test_tls_is_for_other_tritons_than_the_embedded_one() -> None:
 
 
 def test_no_triton_at_all_is_refused() -> None:
-    assert violations(embedded=None) == {
-        "triton": "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or triton"
-    }
+    said = "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or triton"
+    assert violations(embedded=None) == {"triton": said}
 
 
 def test_a_bad_flag_is_told_alone_and_not_taken_for_no_triton(
