@@ -284,7 +284,8 @@ class Settings(SecuritySettings, AuditSettings):
             raise ValueError("give --embedded or --triton HOST:PORT, not both")
         if embedded is False and not value:
             raise ValueError(
-                "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or triton"
+                "give --embedded, or a Triton with --triton HOST:PORT; in a file, embedded or "
+                "triton"
             )
         return value
 
