@@ -22,7 +22,7 @@ def check(traces: tuple[Path, ...], budget_file: Path, as_json: bool) -> None:
     """Hold the calls in TRACES against a budget.
 
     Ends with 0 if all is within the budget, with 3 if something is not (the stages to blame are
-    named), and with 1 if there are too few calls to say.
+    named), and with 1 if that cannot be said: too few calls, or none of such an RPC or stage.
     """
     with analysing():
         from gateway.telemetry.analysis.budget import InvalidBudget, read_budget

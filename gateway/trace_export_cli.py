@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from gateway.trace_report_cli import TRACES, analysing, read_traces
+from gateway.trace_report_cli import TRACES, analysing, read_traces, writing
+
+_DIGITS = set("0123456789abcdef")
 
 
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=TRACES)
-@click.option(
-    "--perfetto", "to", flag_value="perfetto", help="Perfetto's own format, for ui.perfetto.dev."
-)
-@click.option("--chrome", "to", flag_value="chrome", help="JSON for chrome://tracing.")
+@click.option("--perfetto", is_flag=True, help="Perfetto's own format, for ui.perfetto.dev.")
+@click.option("--chrome", is_flag=True, help="JSON for chrome://tracing.")
 @click.option(
     "--output",
     "-o",
@@ -28,31 +28,46 @@ from gateway.trace_report_cli import TRACES, analysing, read_traces
     "wanted",
     multiple=True,
     metavar="TRACE_ID",
-    help="Only this trace, and the batches its calls were in; repeatable.",
+    help="Only this trace, and the batches its calls were in; its first digits do; repeatable.",
 )
 def export(
-    traces: tuple[Path, ...], to: str | None, output: Path | None, wanted: tuple[str, ...]
+    traces: tuple[Path, ...],
+    perfetto: bool,
+    chrome: bool,
+    output: Path | None,
+    wanted: tuple[str, ...],
 ) -> None:
     """Write TRACES for a timeline viewer: lanes by service, arrows from calls into batches."""
-    if to is None:
-        raise click.UsageError("give --perfetto or --chrome")
-    if output is None and to == "perfetto" and sys.stdout.isatty():
+    if perfetto == chrome:
+        raise click.UsageError("give --perfetto or --chrome" + (", not both" if chrome else ""))
+    if output is None and perfetto and sys.stdout.isatty():
         raise click.UsageError("it is not text: give --output FILE, or send it somewhere")
-    for one in wanted:
-        if len(one) != 32 or not set(one.lower()) <= set("0123456789abcdef"):
-            raise click.BadParameter(f"'{one}' is no trace ID: 32 hexadecimal digits",
-                                     param_hint="--trace")  # fmt: skip
+    if bad := [one for one in wanted if not _is_start_of_id(one)]:
+        said = (
+            f"{', '.join(map(repr, bad))}: a trace ID has 32 hexadecimal digits; give some or all"
+        )
+        raise click.BadParameter(said, param_hint="--trace")
     with analysing():
-        if to == "perfetto":
+        from gateway.telemetry.analysis.tracks import NoSuchTrace, complete_ids
+
+        if perfetto:
             from gateway.telemetry.analysis.perfetto_trace import write_perfetto_trace as write
         else:
             from gateway.telemetry.analysis.chrome_trace import write_chrome_trace as write
         forest = read_traces(traces).forest
+        try:
+            whole = complete_ids(forest, wanted)
+        except NoSuchTrace as error:
+            raise click.ClickException(f"{error}.") from error
         if output is None:
-            count = write(forest, sys.stdout.buffer, wanted)
+            count = write(forest, sys.stdout.buffer, whole)
         else:
-            with output.open("wb") as file:
-                count = write(forest, file, wanted)
+            with writing(output), output.open("wb") as file:
+                count = write(forest, file, whole)
     if wanted and not count:
         raise click.ClickException("none of these traces is there.")
     click.echo(f"{count:,} spans" + (f" in {output}" if output else ""), err=True)
+
+
+def _is_start_of_id(text: str) -> bool:
+    return 0 < len(text) <= 32 and set(text.lower()) <= _DIGITS

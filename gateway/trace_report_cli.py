@@ -36,15 +36,43 @@ def read_traces(paths: tuple[Path, ...]) -> Traces:
     """Read traces.
 
     Raises:
-        click.ClickException: If there is nothing to read.
+        click.ClickException: If there is nothing to read, or no span in it.
     """
     from gateway.telemetry.analysis.loading import NoTraces
     from gateway.telemetry.analysis.report import read
 
     try:
-        return read(paths)
+        traces = read(paths)
     except NoTraces as error:
         raise click.ClickException(f"{error}.") from error
+    if not len(traces.forest.spans):
+        raise click.ClickException(_said_of_nothing(traces))
+    return traces
+
+
+def _said_of_nothing(traces: Traces) -> str:
+    """Return what was expected of files without a span, and what could not be read of them."""
+    from gateway.telemetry.analysis.writing import some_of
+
+    text = f"there is no span in {some_of(traces.files)}: expected lines of OTLP/JSON, as the " \
+           "gateway writes them, or an answer of Jaeger (/api/traces) or Tempo."  # fmt: skip
+    damage = traces.damage
+    if damage.named:
+        count = f"{damage.lines} lines, {damage.spans} spans of others"
+        text += "\n  ".join([f"\nCould not be read: {count}", *damage.named[:5]])
+    return text
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file, and say in one line why it cannot be written."""
+    try:
+        if not path.parent.exists():  # else a file in its place would be said to exist already
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(f"{path} cannot be written: {reason}") from error
 
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +103,9 @@ def report(
         if html is not None:
             from gateway.telemetry.analysis.page import render_page
 
-            html.write_text(render_page(made), encoding="utf-8")
+            page = render_page(made)
+            with writing(html):
+                html.write_text(page, encoding="utf-8")
             click.echo(f"The page is {html}", err=True)
     if as_json:
         click.echo(json.dumps(content_of(made), indent=2))
@@ -116,8 +146,27 @@ def _compare(
 
     first = read_traces((before,))
     if releases is not None:
+        _expect_releases(first, releases)
         return compare_releases(first, *releases)
     return compare_sets(first, read_traces((after,))) if after is not None else []
+
+
+def _expect_releases(traces: Traces, wanted: tuple[str, str]) -> None:
+    """Refuse releases that answered no call.
+
+    Raises:
+        click.ClickException: With those that did.
+    """
+    from gateway.telemetry.analysis.report import releases_of
+    from gateway.telemetry.analysis.writing import nearest
+
+    lines = releases_of(traces)
+    known = {release for some in lines.values() for release in some}
+    unknown = [one for one in wanted if one not in known]
+    if unknown:
+        said = "".join(f"'{one}' answered no call; {nearest(one, known)}" for one in unknown)
+        there = "; ".join(f"{line}: {', '.join(some)}" for line, some in lines.items())
+        raise click.ClickException(f"{said}releases are: {there or 'none'}.")
 
 
 def console() -> Any:

@@ -12,6 +12,15 @@ from gateway.telemetry.analysis.stages import QUEUE, Stage
 
 _MOST_SIZES = 24
 
+LONGEST_WINDOW_MS = 3.0
+"""``max_batch_wait_s`` as it is unless somebody sets it, and the longest that pays: who is later
+than three usual distances of callers is not waited for, and none of these counts that is above
+1 ms (``gateway/inference/pace.py``)."""
+_LEEWAY = 1.1
+"""A window may end a little late."""
+_HARDLY_MS = 0.05
+"""Who waited for less behind a batch found none."""
+
 
 @dataclass(frozen=True)
 class BatchSize:
@@ -43,6 +52,16 @@ class BatchEffect:
     """What a batch costs however small it is, in ms; ``None`` if all have the same size."""
     per_row_ms: float | None
     """What a further row costs, in ms."""
+    behind_share: float
+    """Of the time in which calls waited to leave: what earlier batches of the release were at
+    Triton, as far as they were traced."""
+    window_share: float
+    """Of the same time: what may have been the window, so with nothing under way, by calls that
+    waited no longer like that than a window can be."""
+    window_ms: float
+    """The same of a call, in the mean, in ms."""
+    free_share: float
+    """Share of the calls that found nothing under way."""
 
 
 def batch_effect(calls: Calls) -> BatchEffect | None:
@@ -74,8 +93,21 @@ def batch_effect(calls: Calls) -> BatchEffect | None:
     fixed, slope = _line(found)
     # A batch of n calls stands n times in the table: each counts for an n-th of it.
     batches = (1 / calls.mates).sum()
+    waited = calls.column(QUEUE.key)
+    whole = max(float(waited.sum()), 1e-12)
+    behind = np.minimum(calls.behind_ms, waited)
+    window = waited - behind
+    window[window > _LEEWAY * LONGEST_WINDOW_MS] = 0
     return BatchEffect(
-        found, float((rows / calls.mates).sum() / batches), len(calls) / batches, fixed, slope
+        sizes=found,
+        mean_rows=float((rows / calls.mates).sum() / batches),
+        mean_calls=len(calls) / batches,
+        fixed_ms=fixed,
+        per_row_ms=slope,
+        behind_share=float(behind.sum() / whole),
+        window_share=float(window.sum() / whole),
+        window_ms=float(window.mean()),
+        free_share=float((behind < _HARDLY_MS).mean()),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gateway.telemetry.analysis.writing import nearest
 
 Ms = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -113,8 +116,19 @@ def read_budget(path: Path) -> Budget:
     try:
         return Budget.model_validate(content)
     except ValidationError as error:
-        violations = {
-            ".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ")
-            for one in error.errors()
-        }
+        violations = {".".join(map(str, one["loc"])): _text(one) for one in error.errors()}
         raise InvalidBudget(path, violations) from error
+
+
+_AT_DEPTH: dict[int, type[BaseModel]] = {1: Budget, 3: CallLimits, 5: StageLimits}
+"""Whose key one is that is so deep: ``min_calls``, ``budgets.0.rpc``,
+``budgets.0.stages.queue.share``."""
+
+
+def _text(fault: Mapping[str, Any]) -> str:
+    """Return what is wrong; of a key that there is not, also which keys there are."""
+    if fault["type"] != "extra_forbidden":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    place = fault["loc"]
+    keys = list(_AT_DEPTH[len(place)].model_fields)
+    return f"there is no such key; {nearest(str(place[-1]), keys)}keys are {', '.join(keys)}"

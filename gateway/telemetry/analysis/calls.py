@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, build_forest
+from gateway.telemetry.analysis.company import behind_ms, beside
+from gateway.telemetry.analysis.failures import failed_places, failed_steps
+from gateway.telemetry.analysis.forest import Forest, build_forest
 from gateway.telemetry.analysis.loading import SpanTable
-from gateway.telemetry.analysis.span_columns import CLIENT
-from gateway.telemetry.analysis.stage_times import StageTimes, measure_stages
+from gateway.telemetry.analysis.stage_times import measure_stages
 from gateway.telemetry.analysis.stages import TRITON_UNSEEN, Stage
 
 _MANY = ("Batch", "Stream")
@@ -51,9 +52,13 @@ class Calls:
         ok: Whether they were answered without an error. ``(C,)``
         error: What went wrong, as the status says; '' for nothing. ``(C,)``
         failed_step: The step of the model that failed, if one did. ``(C,)``
+        failed_at: Where a call failed, in words; '' if it did not, or nothing tells. ``(C,)``
         trace: IDs of their traces, in hex. ``(C,)``
         rows: How many requests went to Triton together with it; NaN where it is not known. ``(C,)``
         mates: How many calls went to Triton together; 1 for a call on its own. ``(C,)``
+        behind_ms: How long it waited to leave while another batch of its release was at Triton,
+            of those that were traced. ``(C,)``
+        beside: How many calls, of all, the gateway had when it came, with itself. ``(C,)``
         has_client: Whether the client's span is there. ``(C,)``
         span: Row of the span that measures it. ``(C,)``
     """
@@ -67,9 +72,12 @@ class Calls:
     ok: npt.NDArray[np.bool_]
     error: Array
     failed_step: Array
+    failed_at: Array
     trace: Array
     rows: Floats
     mates: Floats
+    behind_ms: Floats
+    beside: Floats
     has_client: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int64]
 
@@ -143,10 +151,13 @@ def find_calls(table: SpanTable) -> tuple[Calls, Forest]:
         keys=keys,
         ok=~failed,
         error=error,
-        failed_step=np.where(failed, _failed_steps(forest, times), ""),
+        failed_step=np.where(failed, failed_steps(forest, times), ""),
+        failed_at=np.where(failed, failed_places(forest, times), ""),
         trace=_hex(server),
         rows=np.where(batch >= 0, np.where(np.isnan(rows), mates, rows), own_rows),
         mates=np.where(batch >= 0, mates, 1.0),
+        behind_ms=behind_ms(forest, times),
+        beside=beside(forest),
         has_client=forest.root != forest.call,
         span=forest.root,
     ), forest
@@ -165,30 +176,6 @@ def _of_batch(spans: pl.DataFrame, name: str, batch: npt.NDArray[np.int64]) -> F
 def _hex(server: pl.DataFrame) -> Array:
     high, low = server["trace_high"].to_list(), server["trace"].to_list()
     return np.array([f"{a:016x}{b:016x}" for a, b in zip(high, low, strict=True)], dtype=object)
-
-
-def _failed_steps(forest: Forest, times: StageTimes) -> Array:
-    """Return the step that failed in each call, '' for none. ``(C,)``.
-
-    The call's own span may name it. Else, Triton says nothing, but an ensemble stops at the step
-    that fails: it is the one that ended last below a request that failed.
-    """
-    spans = forest.spans
-    named = spans["step"].fill_null("").to_numpy().astype(object)[forest.call]
-    failed = (spans["failed"].to_numpy() & (forest.column("kind") == CLIENT)
-              & (spans["method"] == TRITON_METHOD).fill_null(False).to_numpy())  # fmt: skip
-    below = failed.copy()
-    for rows in forest.children_by_level():
-        below[rows] |= below[forest.parent[rows]]
-    rows = np.flatnonzero(below & (times.labels.step >= 0))
-    rows = rows[np.argsort(forest.end[rows], kind="stable")]
-    last = np.full(len(spans) + 1, -1, dtype=np.int64)  # the one more stands for no span
-    for path in (times.batch_path, times.path):
-        known = rows[path.unit[rows] >= 0]
-        last[path.unit[known]] = times.labels.step[known]
-    step = np.where(last[forest.root] >= 0, last[forest.root], last[times.batch])
-    guessed = np.array([*times.labels.names, ""], dtype=object)[step]
-    return np.where(named != "", named, guessed)
 
 
 def triton_is_missing(calls: Calls) -> int:

@@ -12,10 +12,13 @@ import numpy as np
 
 from gateway.telemetry.analysis.budget import Budget, CallLimits, Limits, StageLimits
 from gateway.telemetry.analysis.calls import Calls, Floats, GroupKey
-from gateway.telemetry.analysis.stages import Kind
+from gateway.telemetry.analysis.stages import FIXED, STEP_PARTS, Kind, Stage
 from gateway.telemetry.analysis.summary import TAIL
+from gateway.telemetry.analysis.writing import nearest
 
 _MOST_BLAMED = 3
+_KINDS = [one.value for one in Kind]
+_PARTS = [part for part, _ in STEP_PARTS]
 
 
 class Verdict(StrEnum):
@@ -24,7 +27,7 @@ class Verdict(StrEnum):
     WITHIN = "within"
     BROKEN = "broken"
     UNKNOWN = "unknown"
-    """Too few calls to say."""
+    """Too few calls to say, or no such call or stage."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def _check(
     if not matching and not limits.optional:
         title = f"rpc {limits.rpc}, line {limits.line}, release {limits.release}"
         yield _unknown(title, "no call matches", 0)
+    names = _StageNames([stage for _, calls in matching for stage in calls.stages])
     for key, calls in matching:
         answered = calls.select(calls.ok).used()
         if limits.error_share is not None:
@@ -90,6 +94,9 @@ def _check(
         everything = np.ones(len(answered.stages), dtype=bool)
         yield from _hold(key, "whole call", limits, answered, everything)
         for name, stage_limits in limits.stages.items():
+            if not names.has(name):
+                yield _unknown(key.title, names.said_of(name), len(answered))
+                continue
             which = np.array([_is_named(name, stage.key, stage.kind) for stage in answered.stages])
             yield from _hold(key, name, stage_limits, answered, which)
 
@@ -104,7 +111,37 @@ def _matches(limits: CallLimits, key: GroupKey) -> bool:
 
 
 def _is_named(name: str, key: str, kind: Kind) -> bool:
-    return kind.value == name if name in [one.value for one in Kind] else fnmatchcase(key, name)
+    return kind.value == name if name in _KINDS else fnmatchcase(key, name)
+
+
+class _StageNames:
+    """What a budget may call the stages of the calls that it is for, all of them together.
+
+    A stage that just did not occur, such as `admission` or a part of a step, is one too: its
+    time is 0. Any other name would be kept by every call, so it must be a mistake.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._steps = list(dict.fromkeys(one.step for one in stages if one.step))
+        others = [one.key for one in stages if one.key.startswith("other.")]
+        self._single = [*(one.key for one in FIXED), *others]
+        parts = [f"step.{step}.{part}" for step in self._steps for part in _PARTS]
+        # Patterns that ask for no name are well for calls without any step or other span too.
+        self._keys = [*self._single, *parts, *(f"step.*.{part}" for part in _PARTS), "other.*"]
+
+    def has(self, name: str) -> bool:
+        """Return whether a name is a kind, or a stage or pattern of stages."""
+        return name in _KINDS or any(fnmatchcase(key, name) for key in self._keys)
+
+    def said_of(self, name: str) -> str:
+        """Return what is wrong with a name, and which there are."""
+        of_steps = [f"step.{step}.*" for step in self._steps]
+        meant = nearest(name, [*_KINDS, *self._keys, *of_steps])
+        known = f"{', '.join(self._single)}; kinds: {', '.join(_KINDS)}"
+        if self._steps:
+            known += f"; step.NAME.PART with NAME one of {', '.join(self._steps)} and PART one " \
+                     f"of {', '.join(_PARTS)}"  # fmt: skip
+        return f"`{name}` is no stage of these calls; {meant}There are {known}"
 
 
 def _hold(key: GroupKey, what: str, limits: Limits, calls: Calls,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gateway.telemetry.analysis.calls import Calls, Floats
 from gateway.telemetry.analysis.stages import Kind, Stage
+from gateway.telemetry.analysis.writing import percent
 
 LEAST_CALLS = 30
 RESAMPLES = 500
@@ -93,7 +94,8 @@ def compare(title: str, before: tuple[str, Calls], after: tuple[str, Calls], *,
     if min(counts) < LEAST_CALLS:
         verdict = f"too few calls to compare: {counts[0]} and {counts[1]}, {LEAST_CALLS} at least"
         return Comparison(title, name_before, name_after, *counts, None, [], verdict)
-    stages = sorted({*one.stages, *two.stages})
+    # By key: a step may stand at another place in the other set, and is the same stage.
+    stages = sorted({stage.key: stage for stage in (*one.stages, *two.stages)}.values())
     chance = np.random.default_rng(seed)
     samples = [_Resampled(calls, chance) for calls in (one, two)]
     whole = Stage(-1, "total", "whole call", Kind.OVERHEAD)
@@ -180,6 +182,16 @@ def _verdict(total: StageChange, stages: Sequence[StageChange]) -> str:
     slower = mean.difference > 0 if mean.is_real else total.p99.difference > 0
     text = f"{'slower' if slower else 'faster'}: {change}"
     same = [one for one in stages if one.mean.is_real and (one.mean.difference > 0) == slower]
-    if same:
-        text += f"; most of it is `{same[0].label}` ({same[0].mean.difference:+.2f} ms)"
-    return text
+    return f"{text}; {_largest_part(same[0], mean)}" if same else text
+
+
+def _largest_part(stage: StageChange, whole: Change) -> str:
+    """Return what the stage that changed most has in the change of the whole call's mean."""
+    name, difference = f"`{stage.label}`", f"{stage.mean.difference:+.2f} ms"
+    if not whole.is_real:  # only the p99 changed: there is no sum that this is a part of
+        return f"the mean of {name} changed most ({difference})"
+    share = stage.mean.difference / whole.difference
+    if share > 1.005:
+        return f"{name} alone is {difference}, other stages went the other way"
+    said = "most" if share > 0.5 else "the largest part"
+    return f"{said} of it is {name} ({difference}, {percent(share)})"

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
+import msgspec
 import polars as pl
 
 from gateway.telemetry.analysis.decoding import (
@@ -26,12 +27,15 @@ from gateway.telemetry.analysis.decoding import (
     is_line,
 )
 from gateway.telemetry.analysis.span_columns import LINK_SCHEMA, SCHEMA
+from gateway.telemetry.analysis.writing import some_of
 from gateway.telemetry.line_file import previous_file
 
 PIECE_BYTES = 8 * 1024 * 1024
 _PARALLEL_FROM_BYTES = 24 * 1024 * 1024
 """Below this, starting other processes costs more than they save."""
 _MOST_NAMED = 20
+_KEYS = {"resourceSpans", "batches", "trace", "data"}
+"""What a document of traces has one of, be it empty."""
 _LINES_TRIED = 5
 """If none of so many lines is OTLP/JSON of its own, a file may be one document."""
 
@@ -213,9 +217,22 @@ def _document(path: Path) -> Decoded | None:
             first = [file.readline() for _ in range(_LINES_TRIED)]
             if any(map(is_line, first)):
                 return None
-            return decode_document(b"".join(first) + file.read())
+            content = b"".join(first) + file.read()
         except (EOFError, OSError, zlib.error):
             return None
+    document = decode_document(content)
+    return None if document is None else _with_traces(document, content)
+
+
+def _with_traces(document: Decoded, content: bytes) -> Decoded:
+    """Return a document; of JSON that is something else, that it cannot be read."""
+    if len(document.spans) or document.bad_lines or document.bad_spans:
+        return document
+    keys = list(msgspec.json.decode(content, type=dict[str, msgspec.Raw]))
+    if not keys or _KEYS & set(keys):  # an answer with nothing in it; Tempo's is {}
+        return document
+    reason = f"neither OTLP/JSON nor an answer of Jaeger or Tempo: an object with {some_of(keys)}"
+    return replace(document, bad_lines=[(1, reason)])
 
 
 def _read_piece(piece: _Piece) -> Decoded:

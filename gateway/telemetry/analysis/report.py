@@ -134,6 +134,15 @@ def compare_within(traces: Traces) -> list[Comparison]:
     return found
 
 
+def releases_of(traces: Traces) -> dict[str, list[str]]:
+    """Return the releases that answered calls, by line."""
+    found: dict[str, list[str]] = {}
+    for key, _ in traces.calls.groups():
+        if key.release and key.release not in found.setdefault(key.line, []):
+            found[key.line].append(key.release)
+    return found
+
+
 def compare_releases(traces: Traces, before: str, after: str) -> list[Comparison]:
     """Compare two releases in one set: a stable one and a canary."""
     groups = list(traces.calls.groups())

@@ -77,6 +77,16 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class Failures:
+    """Calls that failed in the same way."""
+
+    code: str
+    place: str
+    """Where, in words; '' if nothing tells."""
+    calls: int
+
+
+@dataclass(frozen=True)
 class GroupSummary:
     """The calls of one RPC and release."""
 
@@ -100,6 +110,10 @@ class GroupSummary:
     percentiles: Sequence[tuple[float, float]]
     """Pairs of percentile and ms: the curve of the latency."""
     steps: Sequence[StepUse] = field(default_factory=list)
+    failures: Sequence[Failures] = ()
+    """By status and place, the most frequent first."""
+    at_a_time: float = 0.0
+    """Calls, of all groups, that the gateway had when one of these came, in the mean."""
 
     @property
     def rate(self) -> float:
@@ -151,6 +165,8 @@ def summarize(key: GroupKey, calls: Calls, steps: Sequence[StepUse] = ()) -> Gro
         timeline=timeline(answered),
         percentiles=_curve(answered.total_ms),
         steps=steps,
+        failures=_failures(calls.select(~calls.ok)),
+        at_a_time=float(calls.beside.mean()),
     )
 
 
@@ -223,6 +239,11 @@ def _curve(total: Floats) -> list[tuple[float, float]]:
     percentiles = 100 * (1 - 10.0**-nines)
     values = np.percentile(total, percentiles)
     return list(zip(percentiles.tolist(), values.tolist(), strict=True))
+
+
+def _failures(calls: Calls) -> list[Failures]:
+    pairs = Counter(zip(calls.error.tolist(), calls.failed_at.tolist(), strict=True))
+    return [Failures(code, place, count) for (code, place), count in pairs.most_common()]
 
 
 def _counted(texts: Array) -> dict[str, int]:

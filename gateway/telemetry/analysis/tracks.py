@@ -7,12 +7,14 @@ and what is below it goes along as long as it fits.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.telemetry.analysis.forest import Forest
+from gateway.telemetry.analysis.writing import some_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,36 @@ class Slice:
     span_id: str
     batch: int
     failed: bool
+
+
+class NoSuchTrace(Exception):
+    """The traces do not have those that were asked for, or have several of a name."""
+
+
+def complete_ids(forest: Forest, prefixes: Sequence[str]) -> tuple[str, ...]:
+    """Return the traces whose IDs start so, one each.
+
+    All 32 digits are taken as they are: Jaeger may know only the last 16 of them.
+
+    Raises:
+        NoSuchTrace: With every prefix that none starts with, or several do.
+    """
+    pairs = forest.spans.select("trace_high", "trace").unique()
+    known = sorted(f"{high:016x}{low:016x}" for high, low in pairs.iter_rows())
+    whole: list[str] = []
+    faults: list[str] = []
+    for prefix in map(str.lower, prefixes):
+        # Behind every digit comes "g".
+        found = known[bisect_left(known, prefix) : bisect_left(known, prefix + "g")]
+        if len(found) == 1 or len(prefix) == 32:
+            whole.append(found[0] if found else prefix)
+        elif found:
+            faults.append(f"{len(found)} traces start with '{prefix}': {some_of(found)}")
+        else:
+            faults.append(f"no trace starts with '{prefix}'")
+    if faults:
+        raise NoSuchTrace("; ".join(faults))
+    return tuple(whole)
 
 
 def slices(forest: Forest, traces: Sequence[str] = ()) -> Iterator[Slice]:

@@ -82,11 +82,69 @@ def test_report_names_what_could_not_be_read(slow: Path, run: Run) -> None:
     assert "slow.jsonl:121:" in done.stdout.replace("\n", "")
 
 
-def test_report_of_nothing_says_so(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "empty.jsonl").touch()
-    done = run("report", tmp_path / "empty.jsonl")
+def test_report_of_spans_without_a_call_says_so(tmp_path: Path, run: Run) -> None:
+    done = run("report", write(tmp_path / "part.jsonl", [call(Planted())[1:2]]))
     assert done.exit_code == 0
     assert "No call that was served" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "damage"),
+    [
+        ("", ""),
+        ("hello\n", "\nCould not be read: 1 lines, 0 spans of others\n  "),
+        ('{"a":1}\n', "\nCould not be read: 1 lines, 0 spans of others\n  "),
+        ('{"a":1}\n{"a":1}\n', "\nCould not be read: 2 lines, 0 spans of others\n  "),
+    ],
+    ids=["empty", "garbage", "other-json", "other-lines"],
+)
+@pytest.mark.parametrize("command", ["report", "export --chrome", "check --budget", "diff"])
+def test_files_without_a_span_are_an_error_that_says_what_was_expected(
+    command: str, content: str, damage: str, fast: Path, tmp_path: Path, run: Run
+) -> None:
+    path, budget = tmp_path / "odd.jsonl", tmp_path / "budget.yaml"
+    path.write_text(content)
+    budget.write_text("budgets: [{p99_ms: 5}]\n")
+    more = {"check --budget": [budget], "diff": [fast]}.get(command, [])
+    done = run(*command.split(), *more, path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    expected = "expected lines of OTLP/JSON, as the gateway writes them, or an answer of Jaeger"
+    assert done.stderr.startswith(f"Error: there is no span in {path}: {expected}")
+    assert damage in done.stderr
+    assert damage or "Could not be read" not in done.stderr
+
+
+def test_a_file_without_a_span_beside_a_good_one_is_only_named(
+    fast: Path, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "odd.jsonl").write_text("hello\n")
+    done = run("report", fast, tmp_path / "odd.jsonl")
+    assert done.exit_code == 0
+    assert "Could not be read: 1 lines" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["report --html", "export --chrome -o", "export --perfetto -o"])
+def test_the_folder_of_what_is_written_is_made(
+    command: str, fast: Path, tmp_path: Path, run: Run
+) -> None:
+    file = tmp_path / "not" / "there" / "out"
+    done = run(*command.split(), file, fast)
+    assert done.exit_code == 0, done.output
+    assert file.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["report --html", "export --chrome -o", "export --perfetto -o"])
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [("fast.jsonl/out", "Not a directory"), ("/dev/full", "No space left on device")],
+)
+def test_what_cannot_be_written_is_one_clear_line(
+    command: str, where: str, reason: str, fast: Path, tmp_path: Path, run: Run
+) -> None:
+    file = tmp_path / where
+    done = run(*command.split(), file, fast)
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: {file} cannot be written: {reason}\n"
 
 
 def test_diff_says_what_became_slower(fast: Path, slow: Path, run: Run) -> None:
@@ -110,7 +168,21 @@ def test_diff_compares_releases_in_the_same_traces(tmp_path: Path, run: Run) -> 
 def test_diff_wants_two_sets(fast: Path, run: Run) -> None:
     assert run("diff", fast).exit_code == 2
     assert run("diff", fast, fast, "--releases", "a", "b").exit_code == 2
-    done = run("diff", fast, "--releases", "a", "b")
+
+
+def test_diff_of_what_is_no_release_says_which_there_are(fast: Path, run: Run) -> None:
+    done = run("diff", fast, "--releases", "a", "zz")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: 'a' answered no call; did you mean `a1`? 'zz' answered no call; "
+        "releases are: score-risk: a1.\n"
+    )
+
+
+def test_diff_of_releases_of_two_lines_finds_no_rpc(tmp_path: Path, run: Run) -> None:
+    other = Planted(method="a.B/C", line="recommend", release="r1")
+    path = write(tmp_path / "both.jsonl", [call(Planted()), call(other)])
+    done = run("diff", path, "--releases", "a1", "r1")
     assert done.exit_code == 1
     assert "no RPC in common" in done.stderr
 
@@ -121,8 +193,9 @@ def test_diff_wants_two_sets(fast: Path, run: Run) -> None:
         ("p99_ms: 25", 0, "within"),
         ("p99_ms: 5", 3, "most of it: score: queue"),
         ("p99_ms: 5, rpc: Recommend", 1, "no call matches"),
+        ("stages: {queu: {p99_ms: 5}}", 1, "did you mean `queue`?"),
     ],
-    ids=["within", "broken", "cannot-say"],
+    ids=["within", "broken", "cannot-say", "no-such-stage"],
 )
 def test_check_ends_as_a_gate_does(
     limits: str, code: int, text: str, slow: Path, tmp_path: Path, run: Run
@@ -150,7 +223,7 @@ def test_check_refuses_a_budget_with_all_its_faults(slow: Path, tmp_path: Path, 
     done = run("check", slow, "--budget", budget)
     assert done.exit_code == 2
     assert "min_calls" in done.stderr
-    assert "p9_ms" in done.stderr
+    assert "p9_ms: there is no such key; did you mean" in done.stderr
 
 
 @pytest.mark.parametrize("to", ["--perfetto", "--chrome"])
@@ -165,11 +238,36 @@ def test_export_writes_a_file_or_standard_output(
 
 
 def test_export_takes_only_traces_that_are_there(fast: Path, run: Run) -> None:
-    assert run("export", fast).exit_code == 2
-    assert run("export", "--chrome", fast, "--trace", "abc").exit_code == 2
+    done = run("export", "--chrome", fast, "--trace", "xyz", "--trace", "")
+    assert done.exit_code == 2
+    assert "'xyz', ''" in done.stderr
     done = run("export", "--chrome", fast, "--trace", "f" * 32)
     assert done.exit_code == 1
     assert "none of these traces" in done.stderr
+
+
+def test_export_takes_the_first_digits_of_a_trace_if_they_are_of_one(fast: Path, run: Run) -> None:
+    line = json.loads(fast.read_text().splitlines()[-1])
+    last = line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"]
+    alone = write(fast.with_name("two.jsonl"), [call(Planted()), call(Planted())])
+    alone.write_text(alone.read_text().replace("0000000000abcdef", "77777777777777ab", 15))
+    for part in (last, last[:31], "7", "77777777777777AB"):
+        file = alone if part.startswith("7") else fast
+        assert "15 spans" in run("export", "--chrome", file, "--trace", part).stderr, part
+    several = run("export", "--chrome", fast, "--trace", last[:16], "--trace", "77")
+    assert (several.exit_code, several.stdout) == (1, "")
+    assert "120 traces start with '0000000000abcdef'" in several.stderr
+    assert "no trace starts with '77'" in several.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [([], "give --perfetto or --chrome\n"), (["--perfetto", "--chrome"], "not both")],
+)
+def test_export_wants_one_format(words: list[str], text: str, fast: Path, run: Run) -> None:
+    done = run("export", *words, fast)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert text in done.stderr
 
 
 def test_without_the_libraries_it_says_what_to_install(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_traces import Planted, call
+from synthetic_traces import Planted, Step, call
 
 from gateway.telemetry.analysis.budget import Budget, InvalidBudget, read_budget
 from gateway.telemetry.analysis.calls import Calls
@@ -133,3 +133,79 @@ def test_a_file_that_is_no_budget_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InvalidBudget, match="is no budget"):
         read_budget(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("queu", "queue"),
+        ("servce", "service"),
+        ("step.scroe.queue", "step.score.queue"),
+        ("step.scroe.*", "step.score.*"),
+        ("step.*.queu", "step.*.queue"),
+        ("other.nowhere", None),
+    ],
+)
+def test_a_stage_that_there_is_not_is_never_within(
+    name: str, meant: str | None, held: Held
+) -> None:
+    (one,) = held(Planted(), stages={name: {"p95_ms": 0.0001}})
+    assert one.verdict is Verdict.UNKNOWN
+    assert f"`{name}` is no stage of these calls; " in one.text
+    assert meant is None or f"did you mean `{meant}`? There are client, gateway, " in one.text
+    assert "kinds: service, queue, transport, overhead" in one.text
+    assert "NAME one of prepare, score, calibrate and PART one of queue, input" in one.text
+
+
+def test_every_stage_that_there_is_not_is_named_beside_what_is_broken(held: Held) -> None:
+    names = ("queu", "queue", "encod")
+    checks = held(SLOW_QUEUE, stages={name: {"p95_ms": 1} for name in names})
+    assert [one.verdict for one in checks] == [Verdict.UNKNOWN, Verdict.BROKEN, Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    "name", ["retry", "admission", "step.score.other", "step.*.other", "other.*", "triton*"]
+)
+def test_a_known_stage_that_did_not_occur_took_no_time(name: str, held: Held) -> None:
+    planted = replace(Planted(), admission=0, triton_server=0, triton_network=0)
+    (one,) = held(planted, stages={name: {"p95_ms": 0.0001}})
+    assert (one.verdict, one.actual) == (Verdict.WITHIN, 0)
+
+
+def test_a_step_that_only_one_of_two_releases_has_is_no_mistake(
+    calls_of: Callable[..., Calls],
+) -> None:
+    """A release served fused has none of the ensemble's."""
+    fused = replace(Planted(), release="b2", steps=(Step("fused"),))
+    lines = [call(one, at=20 * n) for n, one in enumerate([Planted(), fused] * 100)]
+    stages = {name: {"p95_ms": 0.001} for name in ("step.score.queue", "step.scroe.queue")}
+    budget = Budget.model_validate({"budgets": [{"stages": stages}]})
+    assert [one.verdict for one in check(budget, calls_of(*lines))] == [
+        Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WITHIN, Verdict.UNKNOWN
+    ]  # fmt: skip
+
+
+def test_calls_without_a_span_of_triton_keep_budgets_of_any_step(held: Held) -> None:
+    stages = {name: {"mean_ms": 1} for name in ("step.*.queue", "step.score.queue")}
+    checks = held(Planted(has_triton=False), stages=stages)
+    assert [one.verdict for one in checks] == [Verdict.WITHIN, Verdict.UNKNOWN]
+    assert "PART" not in checks[1].text
+
+
+def test_a_misspelt_key_of_a_budget_is_told_which_keys_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "budget.yaml"
+    path.write_text(
+        "min_call: 10\nbudgets:\n- {lin: a, p99_ms: 3, stages: {queue: {mean: 1}, '*': {zz: 1}}}\n"
+    )
+    with pytest.raises(InvalidBudget) as caught:
+        read_budget(path)
+    limits = "mean_ms, p50_ms, p95_ms, p99_ms, "
+    said = "there is no such key; "
+    assert caught.value.violations == {
+        "min_call": f"{said}did you mean `min_calls`? keys are min_calls, budgets",
+        "budgets.0.lin": f"{said}did you mean `line`? keys are {limits}rpc, line, release, "
+        "error_share, stages, optional",
+        "budgets.0.stages.queue.mean": f"{said}did you mean `mean_ms`? keys are {limits}share, "
+        "share_of_p99",
+        "budgets.0.stages.*.zz": f"{said}keys are {limits}share, share_of_p99",
+    }

@@ -35,7 +35,7 @@ def test_a_step_that_became_slower_is_found_with_an_interval_that_holds_it(
         assert change.difference == pytest.approx(1, abs=0.08)
         assert change.low - 0.05 <= 1 <= change.high + 0.05
     assert found.verdict.startswith("slower: mean ")
-    assert "most of it is `score: infer` (+1.00 ms)" in found.verdict
+    assert "most of it is `score: infer` (+1.00 ms, 10" in found.verdict  # about 100 %
 
 
 def test_of_the_same_traffic_nothing_is_claimed(analysed: Analysed) -> None:
@@ -104,3 +104,42 @@ def test_a_stage_that_only_one_set_has_counts_as_nothing_in_the_other(analysed: 
     (found,) = compare_sets(before, after)
     change = next(stage for stage in found.stages if stage.key == "client").mean
     assert (change.before, change.after) == (0, pytest.approx(3))
+
+
+def test_a_step_at_another_place_than_before_is_one_stage(analysed: Analysed) -> None:
+    turned = replace(Planted(), steps=Planted().steps[::-1])
+    before = analysed(*some(Planted(), 1), name="before.jsonl")
+    after = analysed(*some(turned, 2), name="after.jsonl")
+    (found,) = compare_sets(before, after)
+    keys = [stage.key for stage in found.stages]
+    assert len(keys) == len(set(keys))
+    assert "step.score.infer" in keys
+
+
+def verdict_of(analysed: Analysed, after: Planted) -> str:
+    sets = [analysed(*some(planted, seed), name=f"{seed}.jsonl")
+            for seed, planted in enumerate((Planted(), after))]  # fmt: skip
+    verdict: str = compare_sets(*sets)[0].verdict
+    return verdict
+
+
+def test_the_largest_part_of_a_change_is_called_most_only_above_half(analysed: Analysed) -> None:
+    after = replace(Planted(encode=2.1), client=1.7).with_step("score", infer=2.3)
+    assert "; the largest part of it is `encode` (+2.00 ms, 40 %)" in verdict_of(analysed, after)
+
+
+def test_a_stage_that_changed_more_than_the_call_has_no_share_of_it(analysed: Analysed) -> None:
+    after = Planted(encode=3.1).with_step("score", infer=0.05)
+    assert "; `encode` alone is +3.00 ms, other stages went the other" in verdict_of(
+        analysed, after
+    )
+
+
+def test_where_only_p99_changed_no_share_of_the_mean_is_claimed(analysed: Analysed) -> None:
+    one = analysed(*some(Planted(), 1), name="before.jsonl").calls
+    two = analysed(*some(Planted(encode=1.1), 2), name="after.jsonl").calls
+    whole = np.random.default_rng(5).uniform(5, 15, len(one))
+    slower = whole + np.where(np.arange(len(one)) % 10, -2, 18)  # on average the same
+    found = compare("t", ("a", replace(one, total_ms=whole)), ("b", replace(two, total_ms=slower)))
+    assert found.verdict.startswith("slower: mean ")
+    assert found.verdict.endswith("; the mean of `encode` changed most (+1.00 ms)")

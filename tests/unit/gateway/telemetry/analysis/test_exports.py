@@ -13,6 +13,7 @@ from synthetic_traces import Planted, batch, call
 from gateway.telemetry.analysis.chrome_trace import write_chrome_trace
 from gateway.telemetry.analysis.perfetto_trace import write_perfetto_trace
 from gateway.telemetry.analysis.report import Traces
+from gateway.telemetry.analysis.tracks import NoSuchTrace, complete_ids
 
 Analysed = Callable[..., Traces]
 SPANS_OF_BATCH = 9
@@ -103,3 +104,23 @@ def test_perfetto_opens_and_closes_every_span_on_its_track_in_order(traces: Trac
 def test_nothing_can_be_exported_too(analysed: Analysed) -> None:
     assert chrome(analysed()) == []
     assert len(perfetto(analysed()).packet) == 0
+
+
+def test_the_first_digits_of_a_trace_stand_for_it(traces: Traces) -> None:
+    ids = sorted({one["args"]["trace_id"] for one in chrome(traces) if one["ph"] == "X"})
+    starts = [ids[-1][:count] for count in range(1, 33)]
+    short = next(one for one in starts if sum(other.startswith(one) for other in ids) == 1)
+    assert complete_ids(traces.forest, [short.upper(), ids[0]]) == (ids[-1], ids[0])
+    low = "f" * 16 + ids[0][16:]  # as of a file where only the last half is known
+    assert complete_ids(traces.forest, [low]) == (low,)
+
+
+def test_every_start_of_no_trace_or_of_several_is_named(traces: Traces) -> None:
+    ids = {one["args"]["trace_id"] for one in chrome(traces) if one["ph"] == "X"}
+    with pytest.raises(NoSuchTrace) as caught:
+        complete_ids(traces.forest, ["abc", "0000000000abcdef"])
+    text = str(caught.value)
+    assert text.startswith(
+        f"no trace starts with 'abc'; {len(ids)} traces start with '0000000000abcdef': "
+    )
+    assert text.endswith(f" and {len(ids) - 3} more")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from synthetic_traces import Json, Planted, Step, batch, call
+from synthetic_traces import Json, Planted, Step, call
 
 from gateway.telemetry.analysis.findings import Finding
 from gateway.telemetry.analysis.report import Report
@@ -25,34 +25,8 @@ def found(report: Report) -> dict[str, Finding]:
     return {one.rule: one for one in group.findings}
 
 
-def many(planted: Planted) -> list[list[Json]]:
-    return [call(planted, at=50 * n) for n in range(COUNT)]
-
-
-def test_a_window_that_is_longer_than_it_pays_is_found_with_its_numbers(
-    report_of: ReportOf,
-) -> None:
-    lines = [batch(replace(FAST, has_client=False), 1, window=6, at=50 * n) for n in range(COUNT)]
-    lines += [batch(FAST, 2, window=6, at=5000 + 50 * n) for n in range(COUNT // 4)]
-    findings = found(report_of(*lines))
-    assert "batching-pays" not in findings  # which would say the opposite
-    finding = findings["batch-wait"]
-    assert "% of p99" in finding.text
-    assert "at mean batch 1.2: the batch window is longer than it pays" in finding.text
-    assert finding.stage == "queue"
-    assert finding.setting == "max_batch_wait_s (gateway)"
-    assert finding.value > 0.8
-
-
-def test_large_batches_behind_a_slow_model_are_not_the_windows_fault(report_of: ReportOf) -> None:
-    lines = []
-    for n in range(COUNT):
-        rows = 4 + n % 5
-        planted = FAST.with_step("score", infer=40 + 0.01 * rows)
-        lines.append(batch(replace(planted, queue=20), rows, window=5, at=300 * n))
-    finding = found(report_of(*lines))["batch-wait"]
-    assert "for the model, not for the window" in finding.text
-    assert "triton_instances" in finding.setting
+def many(planted: Planted, every: float = 50) -> list[list[Json]]:
+    return [call(planted, at=every * n) for n in range(COUNT)]
 
 
 CASES = {
@@ -65,7 +39,7 @@ CASES = {
     "between-steps": (FAST.with_step("score", other=2), "between the steps", "fused"),
     "network": (replace(FAST, triton_network=6), "the gateway and Triton", "nearer"),
     "retries": (replace(FAST, retry=6), "went to Tritons that gave no answer", "hedging"),
-    "gateway": (replace(FAST, decode=6), "the gateway's own work", "workers"),
+    "gateway": (replace(FAST, decode=6), "the gateway's own work", ""),
 }  # fmt: skip
 
 
@@ -93,19 +67,98 @@ def test_a_full_triton_is_told_from_a_narrow_admission(report_of: ReportOf) -> N
     assert "max_in_flight" not in finding.setting
 
 
-def test_a_tail_with_a_cause_of_its_own_is_found(report_of: ReportOf) -> None:
-    lines = [*many(FAST), call(replace(FAST, encode=30), at=9000)]
-    finding = found(report_of(*lines))["tail"]
+def tail_of(planted: Planted, slow: int) -> list[list[Json]]:
+    lines = [call(FAST, at=50 * n) for n in range(1000 - slow)]
+    return lines + [call(planted, at=50 * (1000 + n)) for n in range(slow)]
+
+
+def test_a_tail_with_a_cause_of_its_own_is_found_with_the_mean_of_the_slowest(
+    report_of: ReportOf,
+) -> None:
+    finding = found(report_of(*tail_of(replace(FAST, encode=30), 10)))["tail"]
     assert finding.stage == "encode"
     assert finding.value == pytest.approx(30, abs=0.1)
+    assert finding.text.startswith("the slowest 1 % take 30.9 ms in the mean, 30.0 ms more than")
+    assert finding.setting == ""  # one call at a time is no work for more workers
 
 
-def test_errors_come_first_with_what_failed(report_of: ReportOf) -> None:
-    bad = replace(FAST, code="INTERNAL", attributes={"trident.step": "score"})
+def test_a_stage_that_grew_by_more_than_the_call_is_all_of_it(report_of: ReportOf) -> None:
+    slow = replace(FAST.with_step("score", infer=0.0), encode=2)
+    text = found(report_of(*tail_of(slow, 10)))["tail"].text
+    assert "; all of that is `encode`" in text
+
+
+def test_what_the_slowest_calls_took_is_not_called_p99(report_of: ReportOf) -> None:
+    findings = found(report_of(*tail_of(replace(FAST, client=30), 10)))
+    text = findings["network"].text
+    assert text.startswith("97 % of the slowest 1 % (30.0 ms of 30.9 ms in the mean) passes")
+    assert not [one.text for one in findings.values() if "p99" in one.text]
+
+
+def test_one_slow_call_is_no_tail(report_of: ReportOf) -> None:
+    assert not found(report_of(*many(FAST), call(replace(FAST, client=30), at=9000)))
+
+
+@pytest.mark.parametrize(
+    ("planted", "rule"),
+    [(replace(FAST, client=6), "network"), (replace(FAST, decode=6), "gateway")],
+)
+def test_workers_are_advised_only_where_the_gateway_had_much_to_do(
+    planted: Planted, rule: str, report_of: ReportOf
+) -> None:
+    idle = found(report_of(*many(planted)))[rule]
+    assert (idle.setting, "1.0 traced calls at a time" in idle.text) == ("", True)
+    # Of calls that are under way at the same time, each has its client's time to itself.
+    long = planted.with_step("score", infer=2)
+    busy = found(report_of(*many(long, every=0.2)))[rule]
+    assert busy.setting == "workers (gateway): more, if its cores are not all busy"
+
+
+def test_a_release_that_is_fused_is_not_told_to_be(report_of: ReportOf) -> None:
+    step = Step("fused", input=3, infer=9, output=3, other=4)
+    fused = replace(FAST, steps=(step,), attributes={"trident.variant": "fused"})
+    findings = found(report_of(*many(fused)))
+    assert {"step-compute", "copies"} <= findings.keys()
+    assert findings["step-compute"].setting == "triton.gpu.count (chart)"
+    assert not [one for one in findings.values() if "variant" in one.setting]
+    assert not [one for one in findings.values() if "fused model" in one.text]
+
+
+ERRORS = {
+    "INTERNAL": ({"trident.step": "score"}, "25 % of the calls failed (20× INTERNAL; 20× in step "
+                 "`score`)", ""),
+    "UNAVAILABLE": ({}, "Triton did not answer", "triton (gateway): ones that answer"),
+    "DEADLINE_EXCEEDED": ({}, "the clients' deadlines", "triton_instances"),
+    "RESOURCE_EXHAUSTED": ({}, "over a limit", "max_waiting (gateway)"),
+    "INVALID_ARGUMENT": ({}, "(20× INVALID_ARGUMENT)", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_errors_come_first_with_what_failed_and_what_may_help(
+    code: str, report_of: ReportOf
+) -> None:
+    attributes, text, setting = ERRORS[code]
+    bad = replace(FAST, code=code, attributes=attributes)
     (group,) = report_of(*many(FAST), *[call(bad) for _ in range(20)]).groups
     first = group.findings[0]
     assert first.rule == "errors"
-    assert first.text == "25 % of the calls failed (20× INTERNAL; 20× in step `score`)"
+    assert text in first.text
+    assert setting in first.setting
+    assert bool(setting) == bool(first.setting)
+
+
+def test_calls_that_reached_no_release_say_so(report_of: ReportOf) -> None:
+    bad = replace(FAST, code="UNAVAILABLE", line="", release="", has_triton=False)
+    lines = [[one for one in call(bad) if one["kind"] == 2] for _ in range(5)]
+    for (server,) in lines:
+        server["attributes"] = [
+            one for one in server["attributes"] if one["key"] not in ("trident.line",
+                                                                      "trident.release")
+        ]  # fmt: skip
+    finding = found(report_of(*lines))["errors"]
+    assert "(5× UNAVAILABLE before a release was chosen): no Triton had" in finding.text
+    assert finding.setting.startswith("triton (gateway): ones that answer")
 
 
 @pytest.mark.parametrize(("slower", "rule"), [(1, "growing"), (-1, "warming")])
@@ -119,9 +172,38 @@ def test_latency_that_changes_over_time_is_found(
     assert rule in found(report_of(*lines))
 
 
+def test_latency_that_grows_with_the_load_is_not_tritons_fault(report_of: ReportOf) -> None:
+    at, lines = 0.0, []
+    for n in range(COUNT):
+        at += 20 if n < 20 else 4
+        lines.append(call(replace(FAST, decode=0.1 + 0.1 * n), at=at))
+    finding = found(report_of(*lines))["growing"]
+    assert "and so does the load" in finding.text
+    assert "calls a second came in the first third" in finding.text
+    assert finding.setting == ""
+
+
+def test_latency_that_grows_under_the_same_load_asks_for_tritons(report_of: ReportOf) -> None:
+    lines = [call(replace(FAST, decode=0.1 + 0.1 * n), at=20 * n) for n in range(COUNT)]
+    finding = found(report_of(*lines))["growing"]
+    assert "under the same load" in finding.text
+    assert finding.setting == "triton (gateway): more of them; triton.replicas (chart)"
+
+
+def test_latency_that_falls_with_the_load_is_no_warming_up(report_of: ReportOf) -> None:
+    at, lines = 0.0, []
+    for n in range(COUNT):
+        at += 4 if n < 40 else 20
+        lines.append(call(replace(FAST, decode=0.1 + 0.1 * (COUNT - n)), at=at))
+    assert "so does the load" in found(report_of(*lines))["warming"].text
+
+
 def test_of_few_calls_nothing_is_concluded(report_of: ReportOf) -> None:
     findings = found(report_of(*[call(replace(FAST, admission=9)) for _ in range(29)]))
     assert list(findings) == ["too-few-calls"]
+    finding = findings["too-few-calls"]
+    assert finding.text.endswith("send more calls, or trace more of them")
+    assert finding.setting == "trace_sample_ratio (gateway): raise it, if it is below 1"
 
 
 def test_calls_without_tritons_spans_are_pointed_out(report_of: ReportOf) -> None:

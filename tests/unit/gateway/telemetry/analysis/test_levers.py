@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from gateway.settings import Settings
-from gateway.telemetry.analysis import findings, levers
+from gateway.telemetry.analysis import (
+    findings,
+    findings_of_errors,
+    findings_of_waiting,
+    findings_over_time,
+    levers,
+)
+from gateway.telemetry.analysis.failures import NO_RELEASE
 from gateway.telemetry.analysis.levers import LEVERS, lever_of
 from gateway.telemetry.analysis.stages import FIXED, stages_of_step
 
@@ -41,9 +48,10 @@ def test_every_lever_is_among_them() -> None:
         if name.isupper() and isinstance(value, str)
     }  # fmt: skip
     assert {vars(levers)[name] for name in named} == set(LEVERS)
+    rules = (findings, findings_of_errors, findings_of_waiting, findings_over_time)
     assert not [
-        name for name, value in vars(findings).items()
-        if name.isupper() and isinstance(value, str) and value not in LEVERS
+        name for module in rules for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and value not in (*LEVERS, NO_RELEASE)
     ]  # fmt: skip
 
 
@@ -54,3 +62,14 @@ def test_every_stage_of_ours_has_one(stage: Any) -> None:
 
 def test_a_span_of_somebody_else_has_none() -> None:
     assert lever_of("other.cleanup") == ""
+
+
+@pytest.mark.parametrize("part", [one for one in PARTS if one.startswith("max_batch_wait_s")])
+def test_the_window_is_never_named_without_a_direction(part: str) -> None:
+    assert ("lower it" in part) != ("raise it" in part)
+
+
+@pytest.mark.parametrize("part", ["queue", "input", "infer", "output", "other"])
+def test_what_is_fused_is_not_told_to_be(part: str) -> None:
+    assert "variant: fused" not in lever_of(f"step.fused.{part}", fused=True)
+    assert lever_of("step.fused.infer", fused=True) == "triton.gpu.count (chart)"

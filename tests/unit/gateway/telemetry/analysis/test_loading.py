@@ -217,6 +217,26 @@ def test_a_document_of_something_else_is_named(tmp_path: Path) -> None:
     assert "neither" in load([path]).damage.named[0]
 
 
+@pytest.mark.parametrize("indent", [None, 2], ids=["one-line", "pretty"])
+def test_json_that_is_no_traces_counts_as_a_line_that_cannot_be_read(
+    indent: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"a": 1, "b": [2]}, indent=indent))
+    damage = load([path, write(tmp_path / "t.jsonl", lines(1))]).damage
+    assert damage.lines == 1
+    assert damage.named == [
+        f"{path}:1: neither OTLP/JSON nor an answer of Jaeger or Tempo: an object with a, b"
+    ]
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": []}, {"batches": []}, {"trace": {}}])
+def test_an_answer_with_nothing_in_it_is_no_damage(answer: Json, tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(answer))
+    assert load([path]).damage == loading.Damage()
+
+
 def test_a_packed_answer_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "answer.json.gz"
     path.write_bytes(gzip.compress(json.dumps(ANSWERS["jaeger"]).encode()))

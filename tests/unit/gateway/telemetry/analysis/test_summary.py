@@ -79,6 +79,28 @@ def test_the_step_where_tritons_call_failed_is_named_from_where_the_ensemble_sto
     assert group.summary.failed_steps == {"score": 1}
 
 
+def test_a_call_that_failed_at_triton_says_so_also_in_the_batch_of_another(
+    report_of: ReportOf,
+) -> None:
+    spans = batch(replace(PLAIN, code="UNAVAILABLE", has_triton=False), 3, window=1)
+    infer = next(one for one in spans if one["kind"] == 3)
+    infer["status"] = {"code": 2}
+    shed = call(replace(PLAIN, code="RESOURCE_EXHAUSTED"))
+    next(one for one in shed if one["name"] == "queue")["status"] = {"code": 2}
+    (group,) = report_of(spans, shed).groups
+    assert [(one.calls, one.code, one.place) for one in group.summary.failures] == [
+        (3, "UNAVAILABLE", "asking Triton"), (1, "RESOURCE_EXHAUSTED", "in `queue`"),
+    ]  # fmt: skip
+
+
+def test_calls_at_a_time_are_counted_over_all_groups(report_of: ReportOf) -> None:
+    long = replace(PLAIN, encode=10)
+    other = replace(long, release="b2")
+    report = report_of(*[call(long, at=100 * n) for n in range(4)],
+                       *[call(other, at=100 * n + 5) for n in range(4)])  # fmt: skip
+    assert [group.summary.at_a_time for group in report.groups] == [1, 2]
+
+
 def test_a_step_is_as_busy_as_it_runs_and_has_the_instances_that_were_seen(
     report_of: ReportOf,
 ) -> None:
@@ -112,6 +134,19 @@ def test_the_models_time_by_rows_is_a_fixed_part_and_one_for_each_row(
     assert effect.per_row_ms == pytest.approx(0.25, abs=0.005)
     assert effect.mean_calls == pytest.approx((1 + 2 + 4 + 8) / 4)
     assert effect.sizes[-1].compute_per_row_ms == pytest.approx(3 / 8, abs=0.01)
+
+
+def test_a_wait_is_parted_into_what_was_for_others_batches_and_what_was_not(
+    report_of: ReportOf,
+) -> None:
+    slow = PLAIN.with_step("score", infer=4)  # at Triton from 0.47 ms until 5.90 ms
+    lines = [call(slow), call(replace(PLAIN, queue=6), at=2)]  # waits from 2.40 ms until 8.40 ms
+    (group,) = report_of(*lines).groups
+    effect = group.summary.batching
+    assert effect is not None
+    assert effect.behind_share == pytest.approx(3.5 / 6.05, abs=0.03)
+    assert effect.window_share == pytest.approx(2.5 / 6.05, abs=0.03)
+    assert effect.free_share == 0.5
 
 
 def test_a_batch_rpc_says_its_rows_without_a_batcher(report_of: ReportOf) -> None:
