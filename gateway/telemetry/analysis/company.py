@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest, Ints
+from gateway.telemetry.analysis.forest import Forest, Ints
 from gateway.telemetry.analysis.span_columns import CLIENT
 from gateway.telemetry.analysis.stage_times import StageTimes
 from gateway.telemetry.analysis.stages import QUEUE
@@ -64,8 +64,9 @@ def _trips(forest: Forest, times: StageTimes) -> tuple[Ints, Ints]:
     batched = np.flatnonzero(times.batch >= 0)
     call_of = np.full(len(forest.spans), -1, dtype=np.int64)
     call_of[forest.root] = np.arange(len(forest.root))
-    asks = (forest.spans["method"] == TRITON_METHOD).fill_null(False).to_numpy()
-    own = np.flatnonzero(asks & (forest.column("kind") == CLIENT) & (times.path.unit >= 0))
+    own = np.flatnonzero(
+        forest.asks_triton() & (forest.column("kind") == CLIENT) & (times.path.unit >= 0)
+    )
     owner = call_of[times.path.unit[own]]
     rows = np.r_[times.batch[batched], own[owner >= 0]]
     return rows, np.r_[batched, owner[owner >= 0]]

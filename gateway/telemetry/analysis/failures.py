@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gateway.telemetry.analysis.forest import TRITON_METHOD, Forest
+from gateway.telemetry.analysis.forest import Forest, Ints
 from gateway.telemetry.analysis.span_columns import CLIENT
 from gateway.telemetry.analysis.stage_times import StageTimes
 
@@ -25,18 +25,12 @@ def failed_steps(forest: Forest, times: StageTimes) -> Array:
     """
     spans = forest.spans
     named = spans["step"].fill_null("").to_numpy().astype(object)[forest.call]
-    failed = (spans["failed"].to_numpy() & (forest.column("kind") == CLIENT)
-              & (spans["method"] == TRITON_METHOD).fill_null(False).to_numpy())  # fmt: skip
-    below = failed.copy()
+    below = spans["failed"].to_numpy() & (forest.column("kind") == CLIENT) & forest.asks_triton()
     for rows in forest.children_by_level():
         below[rows] |= below[forest.parent[rows]]
-    rows = np.flatnonzero(below & (times.labels.step >= 0))
-    rows = rows[np.argsort(forest.end[rows], kind="stable")]
-    last = np.full(len(spans) + 1, -1, dtype=np.int64)  # the one more stands for no span
-    for path in (times.batch_path, times.path):
-        known = rows[path.unit[rows] >= 0]
-        last[path.unit[known]] = times.labels.step[known]
-    step = np.where(last[forest.root] >= 0, last[forest.root], last[times.batch])
+    last = _ended_last(forest, times, np.flatnonzero(below & (times.labels.step >= 0)))
+    row = _of_calls(forest, times, last)
+    step = np.where(row >= 0, times.labels.step[row], -1)
     guessed = np.array([*times.labels.names, ""], dtype=object)[step]
     return np.where(named != "", named, guessed)
 
@@ -51,17 +45,14 @@ def failed_places(forest: Forest, times: StageTimes) -> Array:
     is_call = np.zeros(len(spans), dtype=bool)
     is_call[forest.call] = True
     ours = spans["failed"].to_numpy() & ~is_call & (times.labels.step < 0) & (forest.parent >= 0)
-    asks = (spans["method"] == TRITON_METHOD).fill_null(False).to_numpy()
-    rows = np.flatnonzero(ours & (asks | (forest.column("kind") != CLIENT)))
-    rows = rows[np.argsort(forest.end[rows], kind="stable")]
-    last = np.full(len(spans) + 1, -1, dtype=np.int64)  # the one more stands for no span
-    for path in (times.batch_path, times.path):
-        known = rows[path.unit[rows] >= 0]
-        last[path.unit[known]] = known
+    asks = forest.asks_triton()
+    last = _ended_last(
+        forest, times, np.flatnonzero(ours & (asks | (forest.column("kind") != CLIENT)))
+    )
     # A call to Triton that lies in no call's own trace is the top of its batch, and failed itself.
     own = np.flatnonzero(asks & spans["failed"].to_numpy())
     last[own] = np.where(last[own] < 0, own, last[own])
-    row = np.where(last[forest.root] >= 0, last[forest.root], last[times.batch])
+    row = _of_calls(forest, times, last)
     names = spans["name"].to_numpy()
     places = np.full(len(row), "", dtype=object)
     for one in np.flatnonzero(row >= 0):
@@ -69,3 +60,23 @@ def failed_places(forest: Forest, times: StageTimes) -> Array:
     nowhere = (spans["line"].fill_null("").to_numpy()[forest.call] == "") & (row < 0)
     places[nowhere] = NO_RELEASE
     return places
+
+
+def _ended_last(forest: Forest, times: StageTimes, rows: Ints) -> Ints:
+    """Return which of some spans ended last below each span that heads a call or a batch; -1: none.
+
+    ``(N + 1,)``: the one more stands for no span.
+    """
+    rows = rows[np.argsort(forest.end[rows], kind="stable")]
+    last = np.full(len(forest.spans) + 1, -1, dtype=np.int64)
+    for path in (times.batch_path, times.path):
+        known = rows[path.unit[rows] >= 0]
+        last[path.unit[known]] = known
+    return last
+
+
+def _of_calls(forest: Forest, times: StageTimes, last: Ints) -> Ints:
+    """Return what each call has below itself, or else below its batch. ``(C,)``."""
+    own = last[forest.root]
+    found: Ints = np.where(own >= 0, own, last[times.batch])
+    return found

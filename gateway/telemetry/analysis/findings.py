@@ -40,8 +40,6 @@ from gateway.telemetry.analysis.levers import (
 from gateway.telemetry.analysis.summary import GroupSummary
 from gateway.telemetry.analysis.writing import percent
 
-__all__ = ["LEAST_CALLS", "Finding", "find"]
-
 LEAST_CALLS = 30
 """With fewer calls nothing is concluded."""
 

@@ -67,6 +67,11 @@ class Forest:
         """Return where a column of texts has one."""
         return self.spans[name].is_not_null().to_numpy()
 
+    def asks_triton(self) -> Bools:
+        """Return which spans are requests to Triton, of client or server. ``(N,)``."""
+        asks: Bools = (self.spans["method"] == TRITON_METHOD).fill_null(False).to_numpy()
+        return asks
+
     def children_by_level(self) -> Iterator[Ints]:
         """Give the rows of each level below the roots, from the top down."""
         order = np.argsort(self.level, kind="stable")

@@ -14,7 +14,8 @@ import numpy as np
 from gateway.telemetry.analysis.calls import Calls, GroupKey, find_calls
 from gateway.telemetry.analysis.comparison import Comparison, compare
 from gateway.telemetry.analysis.examples import Example, find_examples
-from gateway.telemetry.analysis.findings import Finding, find
+from gateway.telemetry.analysis.finding import Finding
+from gateway.telemetry.analysis.findings import find
 from gateway.telemetry.analysis.forest import Forest
 from gateway.telemetry.analysis.loading import Damage, load
 from gateway.telemetry.analysis.steps import step_use

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.telemetry.analysis.comparison import Change, Comparison
-from gateway.telemetry.analysis.findings import Finding
+from gateway.telemetry.analysis.finding import Finding
 from gateway.telemetry.analysis.report import GroupReport, Report
 from gateway.telemetry.analysis.summary import GroupSummary
 from gateway.telemetry.analysis.writing import milliseconds as ms

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from synthetic_traces import Json, Planted, Step, call
 
-from gateway.telemetry.analysis.findings import Finding
+from gateway.telemetry.analysis.finding import Finding
 from gateway.telemetry.analysis.report import Report
 
 ReportOf = Callable[..., Report]

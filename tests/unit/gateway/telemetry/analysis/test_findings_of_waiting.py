@@ -10,7 +10,7 @@ from synthetic_traces import Json, Planted, Step, batch, call
 
 from gateway.settings import Settings
 from gateway.telemetry.analysis.batching import LONGEST_WINDOW_MS
-from gateway.telemetry.analysis.findings import Finding
+from gateway.telemetry.analysis.finding import Finding
 from gateway.telemetry.analysis.levers import LONGER_WINDOW
 from gateway.telemetry.analysis.report import Report
 
