@@ -61,11 +61,14 @@ class EndedCalls:
                 loop = get_running_loop()
             except RuntimeError:
                 return False
-            # Not now: what the loop has at hand, it first answers.
-            loop.call_soon(self._turn, loop)
-            self._is_due = True
+            self._soon(loop)
         self._calls.append(call)
         return True
+
+    def _soon(self, loop: AbstractEventLoop) -> None:
+        # Not now: what the loop has at hand, it first answers.
+        loop.call_soon(self._turn, loop)
+        self._is_due = True
 
     def left_lying(self) -> Iterator[RecordedCall]:
         """Give the calls that the loop has not come to, on any thread: it may have ended."""
@@ -91,8 +94,8 @@ class EndedCalls:
                 count += made[1]
                 size += self._size_of(call)
             if turn >= _TURN or count >= self._most_spans:
-                loop.call_soon(self._turn, loop)
-                self._is_due = True
                 break
+        if self._calls:
+            self._soon(loop)
         if count:
             self._pass_on(Encoded(pieces, count, size))

@@ -24,7 +24,7 @@ from gateway.telemetry.span_encoding import by_source
 
 _log = logging.getLogger(__name__)
 
-Item = RecordedCall | Encoded | Sequence[Span]
+Item = RecordedCall | Sequence[Span]
 
 _TURN = 32
 """Items that the thread encodes in one go, which holds the interpreter for about 0.2 ms."""
@@ -70,7 +70,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return number
 
 
-def _size(item: Item) -> int:
+def _size(item: Item | Encoded) -> int:
     """Return about how many spans it is: of a call, one a stage, and two more."""
     if isinstance(item, RecordedCall):
         return item.size + 2
@@ -98,7 +98,7 @@ class SpanQueue:
         worth = self._limits.batch_spans * exporter.at_once
         self._enough = min(worth, max(1, self._limits.queue_spans // 4))
         self._calls = CallSpans(exporter.encoder)
-        self._items: deque[Item] = deque()
+        self._items: deque[Item | Encoded] = deque()
         most_spans = self._limits.batch_spans
         self._ended = EndedCalls(exporter.encoder, most_spans, _size, self._hold)
         # Each is written by one thread only, so that none needs a lock.
@@ -152,7 +152,7 @@ class SpanQueue:
         self._exporter.close()
         return done
 
-    def _hold(self, item: Item) -> None:
+    def _hold(self, item: Item | Encoded) -> None:
         self._items.append(item)
         if self._came - self._taken >= self._enough and not self._wake.is_set():
             self._wake.set()
@@ -221,40 +221,39 @@ class SpanQueue:
 
     def _fill(self, groups: dict[Source, list[bytes]]) -> int:
         """Take about one batch, as encoded spans; return how many they are."""
-        taken = count = 0
+        encoded = count = 0
         items, most = self._items, self._limits.batch_spans
         while items and count < most:
             item = items[0]
-            if isinstance(item, Encoded):
-                if count and count + item.spans > most:
-                    break
-                groups.setdefault(self._source, []).extend(item.pieces)
-                count += item.spans
-                self._taken += item.size
-                items.popleft()
-                continue
+            if isinstance(item, Encoded) and count and count + item.spans > most:
+                break
             items.popleft()
             size = _size(item)
             self._taken += size
-            taken += 1
             try:
-                count += self._encode(item, groups)
+                count += self._add(item, groups)
             except Exception:  # a bug of ours must not end the thread
                 _log.exception("Spans could not be encoded")
                 self._lost += size
-            if taken % _TURN == 0:
+            if isinstance(item, Encoded):
+                continue
+            encoded += 1
+            if encoded % _TURN == 0:
                 time.sleep(_NAP_S)
         return count
 
-    def _encode(
-        self, item: RecordedCall | Sequence[Span], groups: dict[Source, list[bytes]]
-    ) -> int:
-        if isinstance(item, RecordedCall):
-            spans, count = self._calls.encode(item)
-            groups.setdefault(self._source, []).extend(spans)
-            return count
-        by_source(self._exporter.encoder, item, groups)
-        return len(item)
+    def _add(self, item: Item | Encoded, groups: dict[Source, list[bytes]]) -> int:
+        """Add the spans of an item to those of their source; return how many they are."""
+        if isinstance(item, Encoded):
+            pieces: Sequence[bytes] = item.pieces
+            count = item.spans
+        elif isinstance(item, RecordedCall):
+            pieces, count = self._calls.encode(item)
+        else:
+            by_source(self._exporter.encoder, item, groups)
+            return len(item)
+        groups.setdefault(self._source, []).extend(pieces)
+        return count
 
     def _warn(self, why: str) -> None:
         if not self.dropped:
