@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.telemetry.span import Event, Span, Status
+from gateway.telemetry.span import Attributes, Event, Span, Status
 from gateway.telemetry.span_rules import MODEL, ROOT
 from gateway.telemetry.trace_context import Parent, read_parent
 
@@ -35,7 +35,7 @@ class FailedRequest:
 
     def shortened(self) -> FailedRequest:
         """Return it as it can be told."""
-        return FailedRequest(self.traceparent, self.status, self.text[:_MOST_TEXT], self.step)
+        return replace(self, text=self.text[:_MOST_TEXT])
 
 
 TellFailed = Callable[[FailedRequest], None]
@@ -81,18 +81,18 @@ def mark_failed(spans: Sequence[Span], request: FailedRequest) -> None:
         request: What is known of it.
     """
     by_id = {span.span_id: span for span in spans}
-    failed = _failed(spans, by_id, request.step)
+    failed = _failed(spans, request.step)
     above: Span | None = failed
     while above is not None and above.status is not Status.ERROR:
         above.status, above.message = Status.ERROR, request.text
         above.attributes["error.type"] = request.status
         above = by_id.get(above.parent_id)
     if failed is not None:
-        said = {"exception.type": request.status, "exception.message": request.text}
-        failed.events = [*failed.events, Event("exception", failed.end_ns, {**said})]
+        said: Attributes = {"exception.type": request.status, "exception.message": request.text}
+        failed.events = [*failed.events, Event("exception", failed.end_ns, said)]
 
 
-def _failed(spans: Sequence[Span], by_id: dict[int, Span], step: str) -> Span | None:
+def _failed(spans: Sequence[Span], step: str) -> Span | None:
     """Return the span of the step, or what comes closest to it."""
     models = [span for span in spans if MODEL in span.attributes and span.name != ROOT]
     named = [span for span in models if step and span.attributes.get("trident.step") == step]
