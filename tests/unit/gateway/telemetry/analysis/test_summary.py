@@ -68,14 +68,15 @@ def test_a_group_where_every_call_failed_has_no_stage(report_of: ReportOf) -> No
     assert (group.summary.calls, list(group.summary.stages), group.examples) == (0, [], [])
 
 
+@pytest.mark.parametrize("turn", [1, -1], ids=["written as they ran", "the other way round"])
 def test_the_step_where_tritons_call_failed_is_named_from_where_the_ensemble_stopped(
-    report_of: ReportOf,
+    turn: int, report_of: ReportOf
 ) -> None:
     stopped = replace(PLAIN, code="INTERNAL", steps=(Step("prepare"), Step("score")))
     spans = call(stopped)
     infer = next(one for one in spans if one["kind"] == 3 and one["service"] == "trident-gateway")
     infer["status"] = {"code": 2}
-    (group,) = report_of(spans).groups
+    (group,) = report_of(spans[::turn]).groups
     assert group.summary.failed_steps == {"score": 1}
 
 
